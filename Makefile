@@ -1,0 +1,67 @@
+# One verb each. `make run` needs Python 3.12 or newer and nothing else.
+.PHONY: run test test-slow lint types arch bench e2e fmt lock
+.DEFAULT_GOAL := run
+
+BIN := .venv/bin
+UV_LOCK := $(BIN)/uv pip compile -q --universal --python-version 3.12 --generate-hashes --no-header \
+	--no-emit-index-url --no-annotate --override requirements-override.txt
+
+run: .venv/.installed
+	@exec $(BIN)/python -m komilion.supervisor
+
+test: lint types arch
+	$(BIN)/python -m pytest -n 2 -m "not slow and not perf"
+
+test-slow: .venv/.installed-dev
+	$(BIN)/python -m pytest -m slow
+
+lint: .venv/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	@data=$$(mktemp -d) && trap 'rm -rf "$$data"' EXIT && export DATA_DIR="$$data" && \
+		$(BIN)/python manage.py check && $(BIN)/python manage.py makemigrations --check --dry-run
+
+types: .venv/.installed-dev
+	@data=$$(mktemp -d) && trap 'rm -rf "$$data"' EXIT && DATA_DIR="$$data" $(BIN)/mypy .
+
+arch: .venv/.installed-dev
+	$(BIN)/lint-imports
+
+bench: .venv/.installed-dev
+	@exec $(BIN)/python -m bench
+
+e2e: .venv/.installed-dev
+	$(BIN)/python -m pytest tests/e2e
+
+fmt: .venv/.installed-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: .venv/.installed-dev
+	$(UV_LOCK) requirements.in -o requirements.txt
+	$(UV_LOCK) requirements-dev.in -o requirements-dev.txt
+
+# The first interpreter that really reports 3.12: a shim of that name may exist and still fail or fall back.
+FIND_PYTHON = for python in $(PYTHON) python3.13 python3.12 python3 none; do \
+	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null && break; done; \
+	test "$$python" != none || { echo "Komilion needs Python 3.12 or newer: install python3.13 (Debian, Ubuntu:" \
+	"python3 and python3-venv; macOS: brew install python@3.13) or name one, make $(or $(MAKECMDGOALS),run) PYTHON=/path/to/python3." >&2; exit 1; }
+
+# Two at once in one folder wait for each other (where there is flock); one that was interrupted is made anew.
+LOCK = if command -v flock >/dev/null; then exec 9<Makefile; flock 9; fi
+INSTALL = set -e; $(LOCK); if test $@ -nt $<; then touch $@; exit 0; fi; \
+	if test -e .venv/.unfinished || ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
+		$(FIND_PYTHON); "$$python" -m venv --clear .venv; fi; \
+	echo "Installing $<, once ..."; touch .venv/.unfinished; \
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --require-hashes -r $<; \
+	rm .venv/.unfinished; touch
+
+.venv/.installed: requirements.txt $(BIN)/python
+	@$(INSTALL) $@
+
+.venv/.installed-dev: requirements-dev.txt $(BIN)/python
+	@$(INSTALL) $@ .venv/.installed
+
+# Also when the interpreter behind the link was removed.
+$(BIN)/python:
+	@$(LOCK); test -x $@ || { $(FIND_PYTHON); "$$python" -m venv --clear .venv; }

@@ -1,0 +1,60 @@
+"""Making organizations and changing what they may do."""
+
+from django.core.validators import validate_email
+from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
+
+from accounts.errors import EmailTaken
+from accounts.models import AuditEntry, Membership, Organization, Role, User
+from komilion.common import news
+
+
+def do_create_organization(*, email: str, tier: str, actor: str) -> Membership:
+    """A person with an organization of their own, as its owner. Raises `EmailTaken`, `ValidationError`.
+
+    Call it inside a transaction when something else (a wallet, a key) belongs to the same step.
+    """
+    address = email.strip().lower()
+    validate_email(address)
+    with transaction.atomic():
+        if User.objects.filter(email=address).exists():
+            raise EmailTaken(f"{address} has an account already")
+        user = User.objects.create_user(address)
+        organization = Organization(name=address.split("@")[0], tier=tier)
+        organization.full_clean(exclude=["limits"])
+        organization.save()
+        membership = Membership.objects.create(organization=organization, user=user, role=Role.OWNER)
+        AuditEntry.objects.create(
+            organization_id=organization.pk, actor=actor, action="organization.create", subject=address
+        )
+    return membership
+
+
+def do_change_tier(organization: Organization, tier: str, *, actor: str) -> None:
+    """Give the organization another tier; running processes follow within a second, holds at once."""
+    _change(organization, actor=actor, action="organization.tier", tier=tier)
+
+
+def do_suspend(organization: Organization, *, actor: str) -> None:
+    """Stop every call of the organization."""
+    _change(organization, actor=actor, action="organization.suspend", suspended_at=timezone.now())
+
+
+def do_unsuspend(organization: Organization, *, actor: str) -> None:
+    """Let it call again."""
+    _change(organization, actor=actor, action="organization.unsuspend", suspended_at=None)
+
+
+def _change(organization: Organization, *, actor: str, action: str, **fields: object) -> None:
+    with transaction.atomic():
+        Organization.objects.filter(pk=organization.pk).update(auth_epoch=F("auth_epoch") + 1, **fields)
+        AuditEntry.objects.create(
+            organization_id=organization.pk,
+            actor=actor,
+            action=action,
+            subject=organization.name,
+            detail={name: str(value) for name, value in fields.items()},
+        )
+        transaction.on_commit(lambda: news.publish({"kind": "organization_changed", "id": organization.pk}))
+    organization.refresh_from_db()

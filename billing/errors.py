@@ -1,0 +1,13 @@
+"""What can go wrong between the ledger and its database, and what the ledger refuses."""
+
+
+class StoreUnavailable(Exception):
+    """The database cannot be reached or the connection broke; whether the last commit happened is unknown."""
+
+
+class StoreBusy(Exception):
+    """A lock could not be had in time; nothing was changed."""
+
+
+class MovementRefused(Exception):
+    """The ledger did not accept the movement; the message says why."""

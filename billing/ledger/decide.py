@@ -1,0 +1,269 @@
+"""The arithmetic of one batch on locked wallets: pure, no SQL, every amount in nano-USD.
+
+A `Books` holds the wallets and holds as read under the locks; each method applies one item to them and notes in
+`changes` what has to be written. The rules are those of docs/money.md.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.conf import settings
+
+from billing.ledger.items import (
+    AuthorizationChanged,
+    Done,
+    Expire,
+    Extend,
+    Granted,
+    HoldState,
+    LotState,
+    Movement,
+    NeedsCount,
+    NotOpen,
+    Outcome,
+    Place,
+    Refused,
+    Settle,
+    Void,
+    WalletState,
+)
+from billing.prices import BASIS_POINTS
+
+TENTH = 10  # a hold of more than 1/TENTH of paid + promo must rest on counted tokens
+MOVES = {
+    "topup": ("payment_clearing", "paid"),
+    "recredit": ("platform_fee", "paid"),
+    "refund": ("paid", "payment_clearing"),
+    "adjust": ("paid", "platform_fee"),
+    "grant": ("promo_expense", "promo"),
+    "breakage": ("promo", "breakage"),
+}
+
+
+@dataclass(slots=True)
+class Changes:
+    """Rows that the batch writes at its end, shaped as `billing.ledger.store` unpacks them."""
+
+    postings: list[dict[str, Any]] = field(default_factory=list)
+    usage: list[dict[str, Any]] = field(default_factory=list)
+    holds: dict[str, dict[str, Any]] = field(default_factory=dict)
+    lots_added: list[dict[str, Any]] = field(default_factory=list)
+    lots_spent: dict[int, int] = field(default_factory=dict)
+
+
+class Books:
+    """Wallets and holds while a batch runs."""
+
+    def __init__(self) -> None:
+        self.wallets: dict[int, WalletState] = {}
+        self.holds: dict[str, HoldState] = {}
+        self.key_auth: dict[int, tuple[int, int, bool]] = {}
+        self.organization_epoch: dict[int, int] = {}
+        self.changes = Changes()
+
+    # checks, before anything is written
+
+    def check(self, item: Void | Expire | Movement) -> Outcome | None:
+        """The state check: why the item may not happen, or None."""
+        if isinstance(item, Movement):
+            wallet = self.wallets[item.wallet_id]
+            takeable = min(wallet.paid, wallet.available)
+            if MOVES[item.kind][0] == "paid" and item.amount > takeable:
+                return Refused(takeable, item.amount)
+            return None
+        hold = self.holds.get(item.request_id)
+        if hold is None or hold.state != "open":
+            return NotOpen(hold.state if hold else "missing")
+        if isinstance(item, Expire) and item.only_if_due and not (hold.is_due or item.process_gone):
+            return NotOpen("not due")
+        return None
+
+    # holds
+
+    def place(self, item: Place) -> Outcome:
+        """Grant the hold, refuse it, or ask for counted tokens."""
+        wallet = self.wallets[item.wallet_id]
+        known = self.holds.get(item.request_id)
+        if known is not None:  # the batch runs again after a commit whose outcome was unknown
+            return Granted(known.amount, wallet.available)
+        if not self._is_authorized(item):
+            return AuthorizationChanged()
+        amount = min(item.ceiling, wallet.available)
+        refused = wallet.available < item.minimum
+        if item.is_byte_bound and (refused or amount * TENTH > wallet.paid + wallet.promo):
+            return NeedsCount()
+        if refused:
+            return Refused(wallet.available, item.minimum)
+        self.reserve(wallet, amount)
+        return Granted(amount, wallet.available)
+
+    def _is_authorized(self, item: Place) -> bool:
+        if item.key_id is None:
+            return self.organization_epoch.get(item.wallet_id) == item.organization_epoch
+        return self.key_auth.get(item.key_id) == (item.key_epoch, item.organization_epoch, True)
+
+    def extend(self, item: Extend) -> Outcome:
+        """Grant what is available of the asked amount. After an expiry this re-opens the hold with that amount."""
+        wallet = self.wallets[item.wallet_id]
+        hold = self.holds.get(item.request_id)
+        if hold is None or hold.state not in {"open", "expired"}:
+            return NotOpen(hold.state if hold else "missing")
+        amount = min(item.amount, wallet.available)
+        if amount <= 0:
+            return Refused(wallet.available, item.amount)
+        self.reserve(wallet, amount)
+        return Granted(amount, wallet.available)
+
+    @staticmethod
+    def reserve(wallet: WalletState, amount: int) -> None:
+        """Move `amount` from available to held; a negative one moves it back."""
+        wallet.available -= amount
+        wallet.held += amount
+
+    def extended(self, item: Extend, amount: int, entry_id: int) -> None:
+        """Note an extension whose entry was really inserted."""
+        hold = self.holds[item.request_id]
+        reopened = hold.state == "expired"
+        if reopened:
+            self._book_crash_loss(item.wallet_id, hold, entry_id, back=True)
+        added = amount - hold.amount if reopened else amount
+        hold.amount += added
+        hold.generation += reopened
+        hold.state = "open"
+        change = self._hold_change(item.request_id, "open")
+        change["added"] += added
+        change["reopened"] += int(reopened)
+
+    def release(self, item: Void | Expire, entry_id: int) -> Outcome:
+        """Give the reserved credit back; an expiry also books what the provider may bill us for the lost call."""
+        wallet = self.wallets[item.wallet_id]
+        hold = self.holds[item.request_id]
+        if hold.state != "open":
+            return NotOpen(hold.state)
+        self.reserve(wallet, -hold.amount)
+        hold.state = "voided" if isinstance(item, Void) else "expired"
+        self._hold_change(item.request_id, hold.state)
+        if isinstance(item, Expire):
+            self._book_crash_loss(item.wallet_id, hold, entry_id, back=False)
+        self._pay_debt(wallet, entry_id)
+        return Done(changed=True, available=wallet.available, debt=wallet.debt)
+
+    # money
+
+    def settle(self, item: Settle, entry_id: int) -> Outcome:
+        """Release the hold and charge in full, whatever became of the hold meanwhile."""
+        wallet = self.wallets[item.wallet_id]
+        hold = self.holds.get(item.request_id)
+        if hold is None:
+            self.holds[item.request_id] = HoldState(item.held, "settled", is_due=False, generation=0)
+        else:
+            if hold.state == "open":
+                self.reserve(wallet, -hold.amount)
+            elif hold.state == "expired":
+                self._book_crash_loss(wallet.id, hold, entry_id, back=True)
+            hold.state = "settled"
+            self._hold_change(item.request_id, "settled")
+        self._charge(item, wallet, entry_id)
+        self._pay_debt(wallet, entry_id)
+        self.changes.usage.append(item.usage_row)
+        return Done(changed=True, available=wallet.available, debt=wallet.debt)
+
+    def move(self, item: Movement, entry_id: int) -> Outcome:
+        """Money in or out other than by a request."""
+        wallet = self.wallets[item.wallet_id]
+        amount = item.amount
+        source, target = MOVES[item.kind]
+        if item.kind == "breakage":
+            amount = self._break_lot(item, wallet)
+        elif source == "paid":
+            wallet.paid -= amount
+            wallet.available -= amount
+        elif target == "promo":
+            wallet.promo += amount
+            wallet.available += amount
+            self.changes.lots_added.append(
+                {
+                    "wallet_id": wallet.id,
+                    "reference": item.reference,
+                    "granted_nano": amount,
+                    "expires_at": item.expires_at,
+                }
+            )
+        else:
+            wallet.paid += amount
+            wallet.available += amount
+        self._post(entry_id, wallet.id, source, target, amount)
+        self._pay_debt(wallet, entry_id)
+        return Done(changed=True, available=wallet.available, debt=wallet.debt)
+
+    def _break_lot(self, item: Movement, wallet: WalletState) -> int:
+        """Take what the ended lot still has, but never what running holds may need."""
+        for lot in wallet.lots:
+            if lot.id == item.lot_id:
+                amount = min(lot.remaining, wallet.available)
+                self._spend_lot(lot, amount)
+                wallet.promo -= amount
+                wallet.available -= amount
+                return amount
+        return 0
+
+    def _charge(self, item: Settle, wallet: WalletState, entry_id: int) -> None:
+        """Promo first, by lot, then paid, then debt; the provider's cost is covered before the fee."""
+        owed = item.cost + item.fee
+        payable = min(owed, wallet.available)
+        promo = min(payable, wallet.promo)
+        wallet.promo -= promo
+        wallet.paid -= payable - promo
+        wallet.available -= payable
+        wallet.debt += owed - payable
+        unspent = promo
+        for lot in wallet.lots:
+            spent = min(unspent, lot.remaining)
+            self._spend_lot(lot, spent)
+            unspent -= spent
+        cost_left = item.cost
+        for source, amount in (("promo", promo), ("paid", payable - promo), ("debt", owed - payable)):
+            to_cost = min(amount, cost_left)
+            cost_left -= to_cost
+            self._post(entry_id, wallet.id, source, "provider_cost", to_cost)
+            self._post(entry_id, wallet.id, source, "platform_fee", amount - to_cost)
+
+    def _spend_lot(self, lot: LotState, amount: int) -> None:
+        if amount:
+            lot.remaining -= amount
+            self.changes.lots_spent[lot.id] = self.changes.lots_spent.get(lot.id, 0) + amount
+
+    def _pay_debt(self, wallet: WalletState, entry_id: int) -> None:
+        """Every entry ends by paying debt from paid credit that no hold has reserved."""
+        amount = min(wallet.debt, wallet.available, wallet.paid)
+        if amount > 0:
+            wallet.debt -= amount
+            wallet.paid -= amount
+            wallet.available -= amount
+            self._post(entry_id, wallet.id, "paid", "debt", amount)
+
+    def _book_crash_loss(self, wallet_id: int, hold: HoldState, entry_id: int, *, back: bool) -> None:
+        """A call lost with its process costs the caller nothing; it may cost us what the hold paid for."""
+        amount = hold.amount * BASIS_POINTS // (BASIS_POINTS + settings.FEE_BASIS_POINTS)
+        accounts = ("provider_cost", "crash_loss") if back else ("crash_loss", "provider_cost")
+        self._post(entry_id, wallet_id, *accounts, amount)
+
+    def _post(self, entry_id: int, wallet_id: int, source: str, target: str, amount: int) -> None:
+        if amount:
+            self.changes.postings.append(
+                {
+                    "entry_id": entry_id,
+                    "wallet_id": wallet_id,
+                    "source": source,
+                    "target": target,
+                    "amount_nano": amount,
+                }
+            )
+
+    def _hold_change(self, request_id: str, state: str) -> dict[str, Any]:
+        change = self.changes.holds.setdefault(
+            request_id,
+            {"request_id": request_id, "added": 0, "reopened": 0, "lifetime_s": settings.HOLD_LIFETIME_S},
+        )
+        change["state"] = state
+        return change

@@ -1,0 +1,105 @@
+"""This process as an owner of holds: its name, its heartbeat, and which owners are gone.
+
+The heartbeat has a thread and a connection of its own, so that a long batch or a slow disk is not taken for a death.
+"""
+
+import logging
+import os
+import secrets
+import threading
+from datetime import timedelta
+from functools import cache
+from pathlib import Path
+
+import psutil
+from django.conf import settings
+from django.db import DatabaseError, connection
+from django.db.models.functions import Now
+
+from billing.models import GatewayProcess
+
+log = logging.getLogger(__name__)
+
+FORGET_AFTER_DAYS = 7
+
+
+@cache
+def machine_id() -> str:
+    """One boot of one machine as this process sees it; containers on one host differ by their pid namespace."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot}:{os.readlink('/proc/self/ns/pid').partition(':')[2].strip('[]')}"
+    except OSError:
+        return str(int(psutil.boot_time()))
+
+
+def _started(pid: int) -> str:
+    return f"{psutil.Process(pid).create_time():.2f}"
+
+
+class Heartbeat:
+    """Registers this process and keeps saying that it lives, by the database's clock."""
+
+    def __init__(self) -> None:
+        self.process_id = f"p-{secrets.token_hex(8)}"
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+
+    def start(self) -> None:
+        """Register at once (raises `DatabaseError`), then beat in the background."""
+        self._beat()
+        connection.close()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread and sign off."""
+        self._stop.set()
+        self._thread.join(timeout=5)
+
+    def _run(self) -> None:
+        while not self._stop.wait(settings.HEARTBEAT_EVERY_S):
+            try:
+                self._beat()
+            except DatabaseError:
+                log.warning("heartbeat not written", exc_info=True)
+                connection.close()
+        try:
+            GatewayProcess.objects.filter(pk=self.process_id).delete()
+        except DatabaseError:
+            log.warning("could not sign off", exc_info=True)
+        connection.close()
+
+    def _beat(self) -> None:
+        pid = os.getpid()
+        GatewayProcess.objects.update_or_create(
+            pk=self.process_id,
+            defaults={
+                "boot_id": machine_id(),
+                "pid": pid,
+                "pid_started": _started(pid),
+                "heartbeat_at": Now(),
+            },
+        )
+
+
+def _is_gone_here(process: GatewayProcess) -> bool:
+    """Whether a process of this very boot has ended; of other machines nothing can be said."""
+    if process.boot_id != machine_id():
+        return False
+    try:
+        return _started(process.pid) != process.pid_started
+    except psutil.NoSuchProcess:
+        return True
+    except psutil.AccessDenied:
+        return False
+
+
+def living_process_ids() -> set[str]:
+    """Owners that beat recently and, where that can be seen from here, still run."""
+    recent = GatewayProcess.objects.filter(heartbeat_at__gt=Now() - timedelta(seconds=settings.PROCESS_GONE_AFTER_S))
+    return {process.pk for process in recent if not _is_gone_here(process)}
+
+
+def forget_old_processes() -> None:
+    """Drop the rows of processes that were last heard of a week ago."""
+    GatewayProcess.objects.filter(heartbeat_at__lt=Now() - timedelta(days=FORGET_AFTER_DAYS)).delete()

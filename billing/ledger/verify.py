@@ -1,0 +1,127 @@
+"""The audit: every balance derived again from postings, every charge from usage x price, every hold from its entries.
+
+Reads inside one transaction, so that a running server does not look like a difference.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.db import connection
+
+from billing.models import LedgerEntry, Posting, Price, UsageRow, Wallet
+from billing.prices import PriceVersion, UnpricedUsage
+from komilion.common.db import read_snapshot
+from komilion.common.money import format_usd
+from komilion.common.usage import Usage
+
+TENANT_ACCOUNTS = ("paid", "promo", "debt")
+
+BALANCES = """
+    SELECT w.organization_id, w.paid_nano, w.promo_nano, w.debt_nano, w.held_nano, w.available_nano,
+           COALESCE(SUM(CASE 'paid' WHEN p.target THEN p.amount_nano WHEN p.source THEN -p.amount_nano END), 0),
+           COALESCE(SUM(CASE 'promo' WHEN p.target THEN p.amount_nano WHEN p.source THEN -p.amount_nano END), 0),
+           COALESCE(SUM(CASE 'debt' WHEN p.source THEN p.amount_nano WHEN p.target THEN -p.amount_nano END), 0)
+      FROM billing_wallet w LEFT JOIN billing_posting p ON p.wallet_id = w.organization_id
+     GROUP BY w.organization_id, w.paid_nano, w.promo_nano, w.debt_nano, w.held_nano, w.available_nano
+"""
+HELD = "SELECT wallet_id, SUM(amount_nano) FROM billing_hold WHERE state = 'open' GROUP BY wallet_id"
+LOTS = "SELECT wallet_id, SUM(remaining_nano) FROM billing_promolot GROUP BY wallet_id"
+UNBALANCED_SETTLEMENTS = """
+    SELECT e.reference, e.amount_nano, COALESCE(SUM(p.amount_nano), 0)
+      FROM billing_ledgerentry e LEFT JOIN billing_posting p
+        ON p.entry_id = e.id AND p.target IN ('provider_cost', 'platform_fee') AND p.source IN ('paid', 'promo', 'debt')
+     WHERE e.kind = 'settle' GROUP BY e.id, e.reference, e.amount_nano
+    HAVING e.amount_nano <> COALESCE(SUM(p.amount_nano), 0)
+"""
+STATE_WITHOUT_ENTRY = """
+    SELECT h.request_id, h.state FROM billing_hold h
+     WHERE h.state <> 'open' AND NOT EXISTS (
+        SELECT 1 FROM billing_ledgerentry e WHERE e.reference = h.request_id
+           AND e.kind = CASE h.state WHEN 'settled' THEN 'settle' WHEN 'voided' THEN 'void' ELSE 'expire' END)
+"""
+SETTLED_WITHOUT_STATE = """
+    SELECT e.reference, COALESCE(h.state, 'missing') FROM billing_ledgerentry e
+      LEFT JOIN billing_hold h ON h.request_id = e.reference
+     WHERE e.kind = 'settle' AND (h.state IS NULL OR h.state <> 'settled')
+"""
+ENTRIES_WITHOUT_USAGE = """
+    SELECT e.reference, e.amount_nano, u.charge_nano FROM billing_ledgerentry e
+      LEFT JOIN billing_usagerow u ON u.request_id = e.reference
+     WHERE e.kind = 'settle' AND (u.charge_nano IS NULL OR u.charge_nano <> e.amount_nano)
+"""
+USAGE_WITHOUT_ENTRY = """
+    SELECT u.request_id FROM billing_usagerow u WHERE NOT EXISTS (
+        SELECT 1 FROM billing_ledgerentry e WHERE e.reference = u.request_id AND e.kind = 'settle')
+"""
+
+
+def differences() -> Iterator[str]:
+    """One line per difference; none when the books are right."""
+    with read_snapshot():
+        yield from _balances()
+        for request_id, posted, charged in _rows(UNBALANCED_SETTLEMENTS):
+            yield f"request {request_id}: entry {format_usd(posted)}, postings {format_usd(charged)}"
+        for request_id, state in _rows(STATE_WITHOUT_ENTRY):
+            yield f"request {request_id}: hold is {state} but the ledger has no such entry"
+        for request_id, state in _rows(SETTLED_WITHOUT_STATE):
+            yield f"request {request_id}: settled in the ledger, but its hold is {state}"
+        for request_id, posted, charged in _rows(ENTRIES_WITHOUT_USAGE):
+            shown = "missing" if charged is None else format_usd(charged)
+            yield f"request {request_id}: settled {format_usd(posted)}, usage row {shown}"
+        for (request_id,) in _rows(USAGE_WITHOUT_ENTRY):
+            yield f"request {request_id}: usage row without a settlement"
+        yield from _charges()
+
+
+def _rows(query: str) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(query)
+        return list(cursor.fetchall())
+
+
+def _balances() -> Iterator[str]:
+    held = dict(_rows(HELD))
+    lots = dict(_rows(LOTS))
+    for wallet, paid, promo, debt, wallet_held, available, *derived in _rows(BALANCES):
+        wanted = {
+            "paid": (paid, derived[0]),
+            "promo": (promo, derived[1]),
+            "debt": (debt, derived[2]),
+            "held": (wallet_held, held.get(wallet, 0)),
+            "promo lots": (promo, lots.get(wallet, 0)),
+            "available": (available, derived[0] + derived[1] - held.get(wallet, 0)),
+        }
+        for name, (stored, again) in wanted.items():
+            if stored != again:
+                yield (
+                    f"wallet {wallet}: {name} is {format_usd(stored)}, derived {format_usd(int(again))}"
+                    f" (difference {format_usd(int(again) - stored)})"
+                )
+
+
+def _charges() -> Iterator[str]:
+    prices = {row.pk: PriceVersion.from_row(row) for row in Price.objects.all()}
+    fields = ("request_id", "price_id", "usage", "cost_nano", "fee_nano", "charge_nano")
+    for request_id, price_id, usage, cost, fee, charge in UsageRow.objects.values_list(*fields).iterator(
+        chunk_size=2_000
+    ):
+        if price_id not in prices:
+            yield f"request {request_id}: price version {price_id} is gone"
+            continue
+        try:
+            again = prices[price_id].charge(Usage(**usage))
+        except (UnpricedUsage, TypeError) as error:
+            yield f"request {request_id}: {error}"
+            continue
+        if (again.cost, again.fee, again.charge) != (cost, fee, charge):
+            yield (f"request {request_id}: charged {format_usd(charge)}, usage x price is {format_usd(again.charge)}")
+
+
+def totals() -> dict[str, int]:
+    """How much was looked at, for the report."""
+    return {
+        "wallets": Wallet.objects.count(),
+        "entries": LedgerEntry.objects.count(),
+        "postings": Posting.objects.count(),
+        "calls": UsageRow.objects.count(),
+    }

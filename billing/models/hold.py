@@ -1,0 +1,40 @@
+"""A hold reserves credit for one request before a byte goes to a provider."""
+
+from typing import override
+
+from django.db import models
+from django.db.models import Q
+
+
+class HoldState(models.TextChoices):
+    """`open` until exactly one of the others; `expired` may still become `settled`."""
+
+    OPEN = "open"
+    SETTLED = "settled"
+    VOIDED = "voided"
+    EXPIRED = "expired"
+
+
+class Hold(models.Model):
+    """One reservation, its extensions included; the ledger's entries are the proof, this row the state."""
+
+    request_id = models.CharField(max_length=40, primary_key=True)
+    wallet = models.ForeignKey("billing.Wallet", on_delete=models.PROTECT, related_name="holds", db_index=False)
+    amount_nano = models.BigIntegerField()
+    state = models.CharField(max_length=8, choices=HoldState.choices, default=HoldState.OPEN)
+    price_ids = models.JSONField()  # the price version of every attempt that this hold pays for
+    process_id = models.CharField(max_length=40)
+    generation = models.PositiveIntegerField(default=0)  # how often an extension re-opened it after an expiry
+    expires_at = models.DateTimeField()
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=Q(amount_nano__gte=0), name="hold_not_negative")]
+        indexes = [
+            models.Index(fields=["expires_at"], condition=Q(state="open"), name="hold_open_by_expiry"),
+            models.Index(fields=["wallet"], condition=Q(state="open"), name="hold_open_by_wallet"),
+        ]
+
+    @override
+    def __str__(self) -> str:
+        return f"hold of {self.request_id} ({self.state})"

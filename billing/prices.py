@@ -1,0 +1,103 @@
+"""Prices -> Money: the one formula by which a call is estimated, charged and audited. All amounts are nano-USD.
+
+provider cost = ceil(sum of units x price per million / 10^6)
+fee           = ceil(provider cost x fee basis points / 10,000)
+charge        = provider cost + fee
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from komilion.common.money import ceil_div
+from komilion.common.usage import PRICED_BUCKETS, Usage
+
+UNITS_PER_PRICE = 10**6
+BASIS_POINTS = 10_000
+INPUT_BUCKETS = ("input", "cache_read", "cache_write", "cache_write_1h", "input_audio")
+OUTPUT_BUCKETS = ("output", "output_audio")
+
+
+class UnpricedUsage(ValueError):
+    """A bucket was used that the price has no figure for; such a call must be refused before it is made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """What one call costs: `charge` = `cost` (the provider's list price) + `fee` (ours)."""
+
+    cost: int
+    fee: int
+
+    @property
+    def charge(self) -> int:
+        """What the wallet pays."""
+        return self.cost + self.fee
+
+
+@dataclass(frozen=True, slots=True)
+class PriceVersion:
+    """A frozen price; `components` maps buckets to nano-USD per million units, `tiers` as in billing.models.Price."""
+
+    id: int
+    components: Mapping[str, int]
+    tiers: Sequence[tuple[int, Mapping[str, int]]]  # (above_input, components), ascending
+    fee_basis_points: int
+
+    @classmethod
+    def from_row(cls, row: Any) -> "PriceVersion":
+        """From a `billing.models.Price`."""
+        tiers = [(tier["above_input"], tier["components"]) for tier in row.tiers]
+        return cls(row.pk, row.components, tiers, row.fee_basis_points)
+
+    def charge(self, usage: Usage) -> Charge:
+        """The charge for this usage. Raises `UnpricedUsage` rather than giving anything away."""
+        components = self._components_for(usage.total_input)
+        total = 0
+        for bucket in PRICED_BUCKETS:
+            units = getattr(usage, bucket)
+            if units:
+                total += units * _price_of(components, bucket)
+        return self._charge_of(total)
+
+    def ceiling(self, input_tokens: int, output_tokens: int) -> int:
+        """The most a call can be charged whose input and output are at most this many tokens of any bucket."""
+        return self._charge_of(
+            input_tokens * self._dearest(input_tokens, INPUT_BUCKETS)
+            + output_tokens * self._dearest(input_tokens, OUTPUT_BUCKETS)
+        ).charge
+
+    def output_tokens_for(self, amount: int, input_tokens: int) -> int:
+        """The largest n with ceiling(input_tokens, n) <= amount; 0 where not even the input is paid for."""
+        dearest = self._dearest(input_tokens, OUTPUT_BUCKETS)
+        if dearest == 0:
+            return 2**31
+        cost = amount * BASIS_POINTS // (BASIS_POINTS + self.fee_basis_points)
+        spare = cost * UNITS_PER_PRICE - input_tokens * self._dearest(input_tokens, INPUT_BUCKETS)
+        return max(0, spare // dearest)
+
+    def _charge_of(self, total: int) -> Charge:
+        cost = ceil_div(total, UNITS_PER_PRICE)
+        return Charge(cost, ceil_div(cost * self.fee_basis_points, BASIS_POINTS))
+
+    def _components_for(self, input_tokens: int) -> Mapping[str, int]:
+        chosen = self.components
+        for above, components in self.tiers:
+            if input_tokens > above:
+                chosen = components
+        return chosen
+
+    def _dearest(self, input_tokens: int, buckets: Sequence[str]) -> int:
+        """Over every tier the input may reach: a bound must not fall when a tier is cheaper."""
+        reachable = [self.components, *(c for above, c in self.tiers if input_tokens > above)]
+        return max(components.get(bucket, 0) for components in reachable for bucket in buckets)
+
+
+def _price_of(components: Mapping[str, int], bucket: str) -> int:
+    """A cached or long-cached token without a price of its own costs what plain input costs."""
+    price = components.get(bucket)
+    if price is None and bucket.startswith("cache_"):
+        price = components.get("input")
+    if price is None:
+        raise UnpricedUsage(f"no price for {bucket}")
+    return price

@@ -1,0 +1,19 @@
+"""The one place that asks what time it is, so that tests can move it and no module mixes zones."""
+
+import time
+from datetime import UTC, datetime
+
+
+def utc_now() -> datetime:
+    """The current instant, aware, in UTC."""
+    return datetime.now(UTC)
+
+
+def unix_s() -> int:
+    """Whole seconds since 1970-01-01 UTC."""
+    return int(time.time())
+
+
+def monotonic_s() -> float:
+    """Seconds on a clock that never goes back; only differences mean anything."""
+    return time.monotonic()

@@ -1,0 +1,57 @@
+"""Identifiers that leave the process: request ids, API keys and their keyed hash.
+
+An API key is `ck_` + 32 base62 characters + 6 characters of checksum, so a mistyped key is refused without a look-up.
+"""
+
+import hmac
+import secrets
+import string
+import zlib
+
+BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
+KEY_PREFIX = "ck_"
+KEY_SECRET_LENGTH = 32
+KEY_CHECKSUM_LENGTH = 6
+KEY_LENGTH = len(KEY_PREFIX) + KEY_SECRET_LENGTH + KEY_CHECKSUM_LENGTH
+REQUEST_ID_RANDOM_BYTES = 15
+
+
+def new_request_id() -> str:
+    """`gen-` + 30 hexadecimal digits: 120 random bits, unique without asking anybody."""
+    return "gen-" + secrets.token_hex(REQUEST_ID_RANDOM_BYTES)
+
+
+def _base62(number: int, length: int) -> str:
+    digits = []
+    for _ in range(length):
+        number, digit = divmod(number, 62)
+        digits.append(BASE62[digit])
+    return "".join(reversed(digits))
+
+
+def _checksum(secret: str) -> str:
+    return _base62(zlib.crc32(secret.encode()), KEY_CHECKSUM_LENGTH)
+
+
+def new_api_key() -> str:
+    """A fresh key; 190 random bits."""
+    secret = "".join(secrets.choice(BASE62) for _ in range(KEY_SECRET_LENGTH))
+    return KEY_PREFIX + secret + _checksum(secret)
+
+
+def is_well_formed_api_key(key: str) -> bool:
+    """Whether the text has the shape and the checksum of a key; says nothing about whether it exists."""
+    if len(key) != KEY_LENGTH or not key.startswith(KEY_PREFIX) or not key.isascii() or not key[3:].isalnum():
+        return False
+    secret = key[len(KEY_PREFIX) : -KEY_CHECKSUM_LENGTH]
+    return hmac.compare_digest(_checksum(secret), key[-KEY_CHECKSUM_LENGTH:])
+
+
+def hash_api_key(key: str, pepper: bytes) -> bytes:
+    """HMAC-SHA256 of the key under the installation's pepper: 32 bytes, the only form that is stored."""
+    return hmac.digest(pepper, key.encode(), "sha256")
+
+
+def hint_of_api_key(key: str) -> str:
+    """What a page may show of a key: `ck_Ab12...wxyz`."""
+    return f"{key[:7]}...{key[-4:]}"

@@ -1,0 +1,35 @@
+"""Structured logs: one JSON object a line, with whatever `extra` a call names, and never a key.
+
+Nothing in this project logs a prompt or an answer. Should a key slip into a message (a header in a traceback, say), the
+formatter takes it out by its shape.
+"""
+
+import logging
+import re
+from datetime import UTC, datetime
+from typing import override
+
+import orjson
+
+STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+SECRETS = re.compile(
+    r"(ck_[0-9A-Za-z]{4})[0-9A-Za-z]{34}|(Bearer\s+)\S+|((?:sk|rk|whsec)[-_][0-9A-Za-z]{0,4})[0-9A-Za-z_-]{6,}"
+)
+
+
+class JsonFormatter(logging.Formatter):
+    """Formats a record as one line of JSON."""
+
+    @override
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        line |= {name: value for name, value in vars(record).items() if name not in STANDARD}
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        text = orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+        return SECRETS.sub(lambda match: next(filter(None, match.groups())) + "***", text)

@@ -1,0 +1,42 @@
+"""Money is integer nano-USD (10^-9 $) everywhere; this module is the only place that turns text into it and back.
+
+Nothing here accepts a float: a binary fraction has no place between a price list and a bill.
+"""
+
+from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
+
+NANO_PER_USD = 10**9
+MAX_NANO = 2**63 - 1
+
+
+class InvalidAmount(ValueError):
+    """The text is not an amount of US dollars that fits the ledger."""
+
+
+def parse_usd(text: str | Decimal) -> int:
+    """`"10.00"` -> 10_000_000_000 nano-USD. Raises `InvalidAmount` for signs, exponents, NaN or sub-nano digits."""
+    raw = str(text).strip()
+    if not raw or not raw.isascii() or raw.strip("0123456789.") or raw.count(".") > 1 or raw == ".":
+        raise InvalidAmount(f"{raw[:40]!r} is not an amount in US dollars such as 10.00")
+    try:
+        nano = Decimal(raw) * NANO_PER_USD
+    except InvalidOperation as error:
+        raise InvalidAmount(f"{raw[:40]!r} is not an amount in US dollars such as 10.00") from error
+    if nano != nano.to_integral_value(ROUND_HALF_EVEN):
+        raise InvalidAmount(f"{raw[:40]!r} is finer than a nano-dollar")
+    if nano > MAX_NANO:
+        raise InvalidAmount(f"{raw[:40]!r} is more than the ledger can hold")
+    return int(nano)
+
+
+def format_usd(nano: int) -> str:
+    """10_000_000_000 -> `"10.00"`; exact, at least two decimals, never an exponent."""
+    sign = "-" if nano < 0 else ""
+    whole, fraction = divmod(abs(nano), NANO_PER_USD)
+    digits = f"{fraction:09d}".rstrip("0")
+    return f"{sign}{whole}.{digits:0<2}"
+
+
+def ceil_div(numerator: int, denominator: int) -> int:
+    """Smallest integer not below numerator / denominator (denominator > 0)."""
+    return -(-numerator // denominator)

@@ -1,0 +1,62 @@
+"""`/health*`: whether the process lives, and whether it can do its job. Answered without Django's middleware.
+
+liveliness: the process answers. readiness: database, journal, local models and (where a supervisor says so) start-up
+are in order; Redis away is `degraded` with 200, because requests are still served.
+"""
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from django.conf import settings
+from django.db import DatabaseError, connection
+
+from routing.gateway.services import Services
+
+CHECK_TIMEOUT_S = 2.0
+
+
+async def readiness(services: Services) -> tuple[int, dict[str, Any]]:
+    """Status and body of `/health/readiness`."""
+    checks = {
+        "database": await asyncio.to_thread(_database),
+        "ledger": "ok" if services.committer.is_accepting else "settlements wait in the journal",
+        "redis": "degraded" if services.limiter.degraded else "ok",
+        "local_models": await _local_models(services.session),
+        "startup": _startup(),
+    }
+    failed = [name for name, state in checks.items() if state not in {"ok", "degraded"}]
+    if failed:
+        return 503, {"status": "unavailable", "checks": checks}
+    status = "degraded" if "degraded" in checks.values() else "ok"
+    return 200, {"status": status, "checks": checks, "catalog_version": services.catalog.version}
+
+
+def _database() -> str:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except DatabaseError:
+        return "cannot be reached"
+    finally:
+        connection.close()
+    return "ok"
+
+
+async def _local_models(session: aiohttp.ClientSession) -> str:
+    """The local model server is part of an installation that a supervisor runs, and only there."""
+    if not os.environ.get("KOMILION_READY_FILE"):
+        return "ok"
+    url = settings.LOCAL_MODELS_URL.removesuffix("/v1") + "/health"
+    try:
+        async with session.get(url, timeout=aiohttp.ClientTimeout(total=CHECK_TIMEOUT_S)) as response:
+            return "ok" if response.status == 200 else "loading"
+    except (aiohttp.ClientError, TimeoutError):
+        return "cannot be reached"
+
+
+def _startup() -> str:
+    marker = os.environ.get("KOMILION_READY_FILE", "")
+    return "ok" if not marker or Path(marker).exists() else "starting"

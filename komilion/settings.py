@@ -1,0 +1,102 @@
+"""All settings of an installation. Every number has its unit in its name; the environment is read through `env` only.
+
+docs/settings.md documents each one; a test keeps the two equal.
+"""
+
+from pathlib import Path
+
+from komilion import env
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+# Where and how the server runs.
+HOST = env.text("HOST", "127.0.0.1")
+PORT = env.whole_number("PORT", 8000, least=1, most=65535)
+WORKERS = env.whole_number("WORKERS", 1, least=1, most=256)
+DATA_DIR = Path(env.text("DATA_DIR", "./var")).resolve()
+INSTANCE = env.load_instance(DATA_DIR)
+REDIS_URL = env.text("REDIS_URL", INSTANCE.valkey_url)
+EMBEDDED_VALKEY = not env.text("REDIS_URL", "")
+LOCAL_MODELS_URL = f"http://127.0.0.1:{INSTANCE.local_models_port}/v1"
+LOG_LEVEL = env.text("LOG_LEVEL", "INFO").upper()
+
+# Secrets. SECRET_KEY and KEY_PEPPER are made once in the data folder unless the environment names them.
+SECRET_KEY = env.text("SECRET_KEY", INSTANCE.secret_key)
+KEY_PEPPER = env.text("KEY_PEPPER", INSTANCE.key_pepper).encode()
+CREDENTIAL_KEYS = env.text("CREDENTIAL_KEYS", INSTANCE.credential_key).split(",")  # newest first; Fernet keys
+
+# Django.
+DEBUG = False
+ALLOWED_HOSTS = env.text("ALLOWED_HOSTS", "*").split(",")
+ROOT_URLCONF = "komilion.urls"
+ASGI_APPLICATION = "komilion.asgi.application"
+INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "accounts",
+    "billing",
+    "routing",
+    "komilion.web",
+]
+MIDDLEWARE = ["django.middleware.security.SecurityMiddleware", "django.middleware.common.CommonMiddleware"]
+DATABASES = {"default": env.database(env.text("DATABASE_URL", ""), DATA_DIR)}
+AUTH_USER_MODEL = "accounts.User"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+USE_TZ = True
+TIME_ZONE = "UTC"
+LANGUAGE_CODE = "en"
+
+# Celery; the beat schedule lives in Redis (celery-redbeat), so it survives restarts and runs once.
+CELERY_BROKER_URL = REDIS_URL
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_BEAT_SCHEDULER = "redbeat.RedBeatScheduler"
+CELERY_REDBEAT_REDIS_URL = REDIS_URL
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+
+# Gateway behaviour.
+COMPAT_NAMES = env.switch("COMPAT_NAMES", default=True)  # x_kairosroute and X-KairosRoute-* on /v1
+
+# Limits towards clients.
+BODY_LIMIT_BYTES = 20 * 2**20
+BODY_TIMEOUT_S = 60
+BODY_MINIMUM_BYTES_PER_S = 1_000
+BODIES_IN_FLIGHT_BYTES = 256 * 2**20
+JSON_TOKENS_LIMIT = 1_000_000
+JSON_DEPTH_LIMIT = 200
+HEADER_LIMIT_BYTES = 32 * 2**10
+HEADER_TIMEOUT_S = 10
+WRITE_STALL_S = 30
+COMMENT_FRAME_EVERY_S = 15
+SHUTDOWN_GRACE_S = 30
+
+# Limits towards providers.
+CONNECT_TIMEOUT_S = 5
+TOTAL_TIMEOUT_S = 590
+FIRST_CONTENT_TIMEOUT_S = 60
+FRAME_GAP_TIMEOUT_S = 20
+REASONING_TIMEOUT_S = 300
+ANSWER_BASE_S = 15
+UNKNOWN_TOKENS_PER_S = 20
+UPSTREAM_LINE_LIMIT_BYTES = 8 * 2**20
+UPSTREAM_HEADER_LIMIT_BYTES = 32 * 2**10
+UPSTREAM_BODY_LIMIT_BYTES = 32 * 2**20
+
+# Money.
+FEE_BASIS_POINTS = 2_500
+START_OUTPUT_TOKENS = 256
+STREAM_HOLD_OUTPUT_TOKENS = 4_096
+HOLD_LIFETIME_S = TOTAL_TIMEOUT_S + 70
+SETTLEMENT_WAIT_S = 5
+HEARTBEAT_EVERY_S = 3
+PROCESS_GONE_AFTER_S = 15
+REAP_EVERY_S = 10
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"json": {"()": "komilion.common.logging.JsonFormatter"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
+    "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
+}

@@ -1,0 +1,5 @@
+"""Addresses served by Django."""
+
+from django.urls import URLPattern, URLResolver
+
+urlpatterns: list[URLPattern | URLResolver] = []

@@ -1,0 +1,178 @@
+"""One web process: `python -m komilion.uvicorn_worker`. The supervisor starts WORKERS of them.
+
+Each opens its own listening socket on the same port (SO_REUSEPORT); the kernel spreads connections over them.
+uvicorn's own `--workers` is not used: its workers keep serving when their parent is killed.
+"""
+
+import asyncio
+import logging
+import socket
+import sys
+from typing import Any, override
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+from komilion import settings
+
+BACKLOG_CONNECTIONS = 2_048
+KEEP_ALIVE_S = 75  # longer than the pools of common clients and load balancers, so that they close first
+HEADER_OVERHEAD_BYTES = 4  # ": " and the line end
+
+logger = logging.getLogger(__name__)
+
+
+class HeadTooLarge(Exception):
+    """Ends the parsing of a request that was already answered with 431."""
+
+
+class LimitedHttpProtocol(HttpToolsProtocol):
+    """uvicorn's HTTP protocol with a limit on the bytes of a request's head and on the time to send it.
+
+    A head that arrives in one piece costs two flags. Only one that comes in several pieces is counted and
+    timed, and only a piece above the limit (the start of a large body) makes us add up the headers.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._head_bytes = 0  # of the unfinished head, in pieces before the current one
+        self._piece_bytes = 0
+        self._progress = False  # this piece finished a head or a body
+        self._in_body = False
+        self._refused = False
+        self._head_timer: asyncio.TimerHandle | None = None
+
+    @override
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._head_timer = self.loop.call_later(settings.HEADER_TIMEOUT_S, self._head_overdue)
+
+    @override
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_head_timer()
+        super().connection_lost(exc)
+
+    @override
+    def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
+        self._progress = False
+        self._piece_bytes = len(data)
+        super().data_received(data)
+        if not self._progress and not self._in_body:
+            self._head_grew(len(data))
+
+    @override
+    def on_headers_complete(self) -> None:
+        if self._head_bytes + self._piece_bytes > settings.HEADER_LIMIT_BYTES:
+            size = len(self.url) + sum(len(n) + len(v) + HEADER_OVERHEAD_BYTES for n, v in self.headers)
+            if size > settings.HEADER_LIMIT_BYTES:
+                self._refuse(431)
+                raise HeadTooLarge
+        self._progress = self._in_body = True
+        self._head_bytes = 0
+        self._stop_head_timer()
+        super().on_headers_complete()
+
+    @override
+    def on_message_complete(self) -> None:
+        self._progress = True
+        self._in_body = False
+        super().on_message_complete()
+
+    @override
+    def send_400_response(self, msg: str) -> None:
+        """What uvicorn does when parsing fails; silent where we already answered."""
+        if not self._refused:
+            self._stop_head_timer()
+            super().send_400_response(msg)
+
+    def _head_grew(self, size: int) -> None:
+        """A piece of a head, or stray line ends between requests; a client may not drip either for ever."""
+        self._head_bytes += size
+        if self._head_bytes > settings.HEADER_LIMIT_BYTES:
+            self._refuse(431)
+        elif self._head_timer is None and not self.transport.is_closing():
+            self._head_timer = self.loop.call_later(settings.HEADER_TIMEOUT_S, self._head_overdue)
+
+    def _head_overdue(self) -> None:
+        self._head_timer = None
+        if self._is_answering():  # a pipelined request is slow; the one before it still has all its time
+            self._head_timer = self.loop.call_later(settings.HEADER_TIMEOUT_S, self._head_overdue)
+        elif self._head_bytes:
+            self._refuse(408)
+        else:
+            self.transport.close()  # connected and never said a word: nothing to answer
+
+    def _refuse(self, status: int) -> None:
+        """Answer in plain HTTP (no request has reached the application) and hang up."""
+        self._refused = True
+        self._stop_head_timer()
+        if not self._is_answering():  # else this answer would land inside the other one
+            self.transport.write(STATUS_LINE[status] + b"content-length: 0\r\nconnection: close\r\n\r\n")
+        self.transport.close()
+
+    def _is_answering(self) -> bool:
+        cycle: RequestResponseCycle | None = self.cycle
+        return cycle is not None and not cycle.response_complete
+
+    def _stop_head_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+
+class PatientServer(uvicorn.Server):
+    """Gives running calls their grace, then cancels them and lets each settle before the application ends."""
+
+    @override
+    async def _wait_tasks_to_complete(self) -> None:
+        try:
+            async with asyncio.timeout(settings.SHUTDOWN_GRACE_S):
+                await super()._wait_tasks_to_complete()
+        except TimeoutError:
+            tasks = list(self.server_state.tasks)
+            logger.warning("%d calls still run after %d s and are cut", len(tasks), settings.SHUTDOWN_GRACE_S)
+            for task in tasks:
+                task.cancel()
+            if tasks:
+                await asyncio.wait(tasks, timeout=settings.SETTLEMENT_WAIT_S)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A bound socket that shares its port with the other web processes. Raises `OSError`."""
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    listener = socket.socket(family, kind, protocol)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    listener.bind(address)
+    listener.setblocking(False)
+    return listener
+
+
+def main() -> int:
+    """Serve until SIGTERM. The exit code."""
+    try:
+        listener = listen(settings.HOST, settings.PORT)
+    except OSError as error:
+        sys.stderr.write(f"cannot listen on {settings.HOST}:{settings.PORT}: {error.strerror}\n")
+        return 1
+    config = uvicorn.Config(
+        "komilion.asgi:application",
+        loop="uvloop" if sys.platform != "win32" else "asyncio",
+        http=LimitedHttpProtocol,
+        lifespan="on",
+        access_log=False,
+        log_config=None,
+        proxy_headers=False,
+        server_header=False,
+        backlog=BACKLOG_CONNECTIONS,
+        timeout_keep_alive=KEEP_ALIVE_S,
+    )
+    server = PatientServer(config)
+    server.run(sockets=[listener])
+    return 0 if server.started else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

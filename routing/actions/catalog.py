@@ -1,0 +1,140 @@
+"""Changing the catalogue: every change raises its version, and every worker follows before its next call."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from urllib.parse import urlsplit
+
+from django.db import transaction
+from django.db.models import F
+
+from billing.actions.prices import do_record_price
+from komilion.common import news
+from komilion.common.clock import utc_now
+from routing.catalog.credentials import encrypt
+from routing.catalog.models import CatalogVersion, Model, Offer, OfferPrice, Provider
+from routing.catalog.version import publish_catalog_version
+from routing.providers.registry import DIALECTS
+
+CAPABILITIES = ("tools", "vision", "json_schema", "reasoning", "audio", "max_completion_tokens")
+DEFAULT_CAPABILITIES = ("tools", "vision", "json_schema")
+TOKENS_PER_PRICE = 10**6
+
+
+class CatalogError(ValueError):
+    """The change makes no sense; the message names the field."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderSpec:
+    """A provider as an operator describes it; give `api_key` or the name of the variable that holds it."""
+
+    name: str
+    base_url: str
+    dialect: str = "openai"
+    api_key: str = ""
+    api_key_env: str = ""
+    cancel_stops_billing: bool = False
+    pass_unknown: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class OfferSpec:
+    """A model at a provider; prices in nano-USD per million tokens by usage bucket."""
+
+    model_id: str
+    provider: str
+    components: Mapping[str, int]
+    upstream_id: str = ""
+    name: str = ""
+    context_length: int = 128_000
+    max_output: int = 8_192
+    capabilities: Sequence[str] = DEFAULT_CAPABILITIES
+    tokens_per_s: int | None = None
+
+
+def nano_per_million(usd_per_million: str) -> int:
+    """`"3.00"` dollars per million tokens -> nano-USD per million tokens, exact."""
+    try:
+        nano = Decimal(usd_per_million) * 10**9
+    except ArithmeticError as error:
+        raise CatalogError(f"price {usd_per_million!r} is not a number") from error
+    if not nano.is_finite() or nano < 0 or nano != nano.to_integral_value() or nano > 10**15:
+        raise CatalogError(f"price {usd_per_million!r} must be from 0 to 1000000 with at most 9 decimals")
+    return int(nano)
+
+
+def do_put_provider(spec: ProviderSpec) -> None:
+    """Add the provider or change it to this. Raises `CatalogError`."""
+    parts = urlsplit(spec.base_url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+        raise CatalogError(f"base URL {spec.base_url!r} must look like https://api.example.com/v1")
+    if spec.dialect not in DIALECTS:
+        raise CatalogError(f"dialect {spec.dialect!r} is not one of {', '.join(DIALECTS)}")
+    if not spec.name or len(spec.name) > 64 or not spec.name.isprintable() or "/" in spec.name:
+        raise CatalogError("the provider's name must be 1 to 64 printable characters without a slash")
+    with transaction.atomic():
+        Provider.objects.update_or_create(
+            pk=spec.name,
+            defaults={
+                "base_url": spec.base_url.rstrip("/"),
+                "dialect": spec.dialect,
+                "api_key_encrypted": encrypt(spec.api_key),
+                "api_key_env": spec.api_key_env,
+                "cancel_stops_billing": spec.cancel_stops_billing,
+                "pass_unknown": spec.pass_unknown,
+            },
+        )
+        _raise_version()
+
+
+def do_put_offer(spec: OfferSpec) -> None:
+    """Add the model at that provider or change it to this; a new price holds from now on. Raises `CatalogError`."""
+    _check_offer(spec)
+    with transaction.atomic():
+        provider = Provider.objects.filter(pk=spec.provider).first()
+        if provider is None:
+            raise CatalogError(f"there is no provider {spec.provider!r}; add it first")
+        model, _ = Model.objects.update_or_create(
+            pk=spec.model_id, defaults={"name": spec.name or spec.model_id.partition("/")[2]}
+        )
+        offer, _ = Offer.objects.update_or_create(
+            model=model,
+            provider=provider,
+            defaults={
+                "upstream_id": spec.upstream_id or spec.model_id.partition("/")[2],
+                "context_length": spec.context_length,
+                "max_output": spec.max_output,
+                "capabilities": list(spec.capabilities),
+                "tokens_per_s": spec.tokens_per_s,
+            },
+        )
+        price = do_record_price(spec.components)
+        newest = offer.prices.order_by("-effective_from", "-pk").first()
+        if newest is None or newest.price_id != price.pk:
+            OfferPrice.objects.create(offer=offer, price=price, effective_from=utc_now())
+        _raise_version()
+
+
+def _check_offer(spec: OfferSpec) -> None:
+    vendor, slash, name = spec.model_id.partition("/")
+    if not vendor or not slash or not name or len(spec.model_id) > 200 or not spec.model_id.isprintable():
+        raise CatalogError(f"model {spec.model_id!r} must look like vendor/name")
+    unknown = set(spec.capabilities) - set(CAPABILITIES)
+    if unknown:
+        raise CatalogError(f"unknown capabilities: {', '.join(sorted(unknown))}; known: {', '.join(CAPABILITIES)}")
+    if not 1 <= spec.max_output <= spec.context_length <= 100_000_000:
+        raise CatalogError("context and max output must satisfy 1 <= max output <= context <= 100000000")
+
+
+def _raise_version() -> None:
+    """Count the change inside its transaction and tell the workers after it."""
+    CatalogVersion.objects.get_or_create(pk=1)
+    CatalogVersion.objects.filter(pk=1).update(version=F("version") + 1)
+    version = CatalogVersion.objects.values_list("version", flat=True).get(pk=1)
+
+    def tell() -> None:
+        publish_catalog_version(version)
+        news.publish({"kind": "catalog_changed", "version": version})
+
+    transaction.on_commit(tell)

@@ -1,0 +1,21 @@
+"""Provider keys at rest: encrypted with the installation's Fernet keys, the newest first, so that keys can rotate."""
+
+from functools import cache
+
+from cryptography.fernet import Fernet, MultiFernet
+from django.conf import settings
+
+
+@cache
+def _fernet() -> MultiFernet:
+    return MultiFernet([Fernet(key) for key in settings.CREDENTIAL_KEYS])
+
+
+def encrypt(secret: str) -> bytes:
+    """For the database; empty stays empty."""
+    return _fernet().encrypt(secret.encode()) if secret else b""
+
+
+def decrypt(stored: bytes) -> str:
+    """From the database. Raises `InvalidToken` when no configured key fits."""
+    return _fernet().decrypt(stored).decode() if stored else ""

@@ -1,0 +1,150 @@
+"""authenticate: token -> Session. A process cache keyed by the keyed hash of the full key; no database while it hits.
+
+A cached answer may be stale for a moment; that is safe because the transaction that reserves money compares the
+caller's epochs with the database's.
+"""
+
+import asyncio
+import logging
+from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
+
+from django.conf import settings
+from django.db import DatabaseError, connection
+
+from accounts.access import Caller, access_api_key
+from komilion.common.clock import monotonic_s, unix_s
+from komilion.common.errors import LedgerUnavailable, Suspended, Unauthenticated
+from komilion.common.ids import hash_api_key, is_well_formed_api_key
+from routing.gateway.exchange import Exchange
+from routing.gateway.types import Session
+from routing.limits.admission import Scope
+from routing.limits.tiers import limits_for
+
+log = logging.getLogger(__name__)
+
+CREDENTIAL_HEADERS = (b"authorization", b"x-api-key", b"x-litellm-api-key", b"api-key")
+CACHE_KEYS = 50_000
+FOUND_FOR_S = 60.0
+MISSING_FOR_S = 5.0
+LOOKUP_THREADS = 4
+
+
+class Authenticator:
+    """Finds the session behind a request's key; one per process."""
+
+    def __init__(self) -> None:
+        self._cache: OrderedDict[bytes, tuple[Session | None, float]] = OrderedDict()
+        self._lookups: dict[bytes, asyncio.Future[Session | None]] = {}
+        self._threads = ThreadPoolExecutor(LOOKUP_THREADS, thread_name_prefix="authenticate")
+
+    async def authenticate(self, exchange: Exchange) -> Session:
+        """The session of the request's key. Raises `Unauthenticated`, `Suspended`, `LedgerUnavailable`."""
+        key = credential_of(exchange)
+        if not is_well_formed_api_key(key):
+            raise Unauthenticated
+        key_hash = hash_api_key(key, settings.KEY_PEPPER)
+        cached = self._cache.get(key_hash)
+        if cached is not None and cached[1] > monotonic_s():
+            session = cached[0]
+        else:
+            session = await self._look_up_once(key_hash)
+        if session is None:
+            raise Unauthenticated
+        caller = session.caller
+        if caller.expires_at_unix_s is not None and caller.expires_at_unix_s <= unix_s():
+            raise Unauthenticated
+        if caller.is_suspended:
+            raise Suspended
+        return session
+
+    def forget(self, key_hash: bytes) -> None:
+        """The key changed."""
+        self._cache.pop(key_hash, None)
+
+    def forget_organization(self, organization_id: int) -> None:
+        """Something about the organization changed."""
+        stale = [
+            key_hash
+            for key_hash, (session, _) in self._cache.items()
+            if session is not None and session.caller.organization_id == organization_id
+        ]
+        for key_hash in stale:
+            del self._cache[key_hash]
+
+    def forget_all(self) -> None:
+        """News may have been missed."""
+        self._cache.clear()
+
+    def close(self) -> None:
+        """End the look-up threads."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _look_up_once(self, key_hash: bytes) -> Session | None:
+        """Many requests with one unknown key cause one look-up."""
+        running = self._lookups.get(key_hash)
+        if running is None:
+            running = asyncio.ensure_future(self._look_up(key_hash))
+            self._lookups[key_hash] = running
+            running.add_done_callback(lambda _: self._lookups.pop(key_hash, None))
+        return await asyncio.shield(running)
+
+    async def _look_up(self, key_hash: bytes) -> Session | None:
+        loop = asyncio.get_running_loop()
+        try:
+            caller = await loop.run_in_executor(self._threads, _access, key_hash)
+        except DatabaseError as error:
+            log.warning("key look-up failed", extra={"error": str(error)})
+            raise LedgerUnavailable from error
+        session = None if caller is None else Session(caller, scopes_of(caller))
+        self._cache[key_hash] = (session, monotonic_s() + (MISSING_FOR_S if session is None else FOUND_FOR_S))
+        if len(self._cache) > CACHE_KEYS:
+            self._cache.popitem(last=False)
+        return session
+
+
+def _access(key_hash: bytes) -> Caller | None:
+    """In a look-up thread: its connection is closed at once, as nothing would ever close it later."""
+    try:
+        return access_api_key(key_hash)
+    finally:
+        connection.close()
+
+
+def scopes_of(caller: Caller) -> tuple[Scope, ...]:
+    """Where the caller's requests are counted: its organization, and its key where that has limits of its own."""
+    limits = limits_for(caller.tier, caller.organization_limits)
+    scopes = [Scope(f"org:{caller.organization_id}", limits)]
+    if caller.key_limits:
+        scopes.append(Scope(f"key:{caller.key_id}", limits_for(caller.tier, caller.key_limits)))
+    return tuple(scopes)
+
+
+def credential_of(exchange: Exchange) -> str:
+    """The one key that the request carries. Raises `Unauthenticated` for none, two that differ, or odd bytes."""
+    headers = exchange.headers
+    if len(headers) != len(exchange.raw_headers):  # a repeated header: the dictionary shows only the last
+        found = {_token(name, value) for name, value in exchange.raw_headers if name in CREDENTIAL_HEADERS}
+    else:
+        found = {_token(name, headers[name]) for name in CREDENTIAL_HEADERS if name in headers}
+    found.discard(b"")
+    if len(found) > 1:
+        raise Unauthenticated("The request carries two different API keys.")
+    if not found:
+        raise Unauthenticated("The request carries no API key. Send it as `Authorization: Bearer ck_...`.")
+    try:
+        return found.pop().decode("ascii")
+    except UnicodeDecodeError:
+        raise Unauthenticated from None
+
+
+def has_credential(exchange: Exchange) -> bool:
+    """Whether any of the credential headers is there and not empty."""
+    return any(exchange.headers.get(name) for name in CREDENTIAL_HEADERS)
+
+
+def _token(name: bytes, value: bytes) -> bytes:
+    value = value.strip()
+    if name == b"authorization" and value[:7].lower() == b"bearer ":
+        return value[7:].strip()
+    return value

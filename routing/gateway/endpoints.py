@@ -1,0 +1,52 @@
+"""The endpoint table: each inference endpoint is one row, and answers under every prefix."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from routing.gateway.exchange import Exchange
+from routing.gateway.listing import serve_model, serve_models, serve_providers, serve_wallet
+from routing.gateway.pipeline import serve_chat
+from routing.gateway.services import Services
+
+type Handler = Callable[[Exchange, Services], Awaitable[None]]
+
+PREFIXES = ("/v1", "/api", "/api/v1", "/api/gateway")
+ONE_MODEL = "/models/"
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """`path` below each prefix; a billable one must answer 401, 402 and 429 (a test walks this table)."""
+
+    method: str
+    path: str
+    serve: Handler
+    is_billable: bool
+
+
+ENDPOINTS = (
+    Endpoint("POST", "/chat/completions", serve_chat, is_billable=True),
+    Endpoint("GET", "/models", serve_models, is_billable=False),
+    Endpoint("GET", "/providers", serve_providers, is_billable=False),
+)
+BY_PATH: dict[str, Endpoint] = {prefix + endpoint.path: endpoint for prefix in PREFIXES for endpoint in ENDPOINTS} | {
+    "/api/wallet": Endpoint("GET", "/wallet", serve_wallet, is_billable=False)
+}
+
+
+def find_endpoint(path: str) -> Endpoint | None:
+    """The row for this path, or None when the gateway does not serve it."""
+    endpoint = BY_PATH.get(path)
+    if endpoint is not None:
+        return endpoint
+    for prefix in PREFIXES:
+        if path.startswith(prefix + ONE_MODEL) and len(path) > len(prefix + ONE_MODEL):
+            return Endpoint("GET", ONE_MODEL, _one_model(path[len(prefix + ONE_MODEL) :]), is_billable=False)
+    return None
+
+
+def _one_model(model_id: str) -> Handler:
+    async def serve(exchange: Exchange, services: Services) -> None:
+        await serve_model(exchange, services, model_id)
+
+    return serve

@@ -1,0 +1,141 @@
+"""The lists: models, one model, providers, the caller's wallet. No money moves here."""
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import unquote
+
+from asgiref.sync import sync_to_async
+from django.db import DatabaseError
+
+from accounts.access import Caller
+from billing.prices import BASIS_POINTS, PriceVersion
+from billing.queries import wallet_summary
+from komilion.common.errors import LedgerUnavailable, ModelNotFound
+from routing.catalog.snapshot import Catalog, ModelEntry
+from routing.gateway.authenticate import has_credential
+from routing.gateway.exchange import Exchange
+from routing.gateway.parameters import TABLE
+from routing.gateway.services import Services
+
+PRICING_NAMES = {
+    "input": "prompt",
+    "output": "completion",
+    "cache_read": "input_cache_read",
+    "cache_write": "input_cache_write",
+    "input_audio": "audio",
+    "web_searches": "web_search",
+}
+AMOUNTS = frozenset({"max_tokens", "max_completion_tokens", "n"})
+SCALE = 9 + 4 + 6  # decimals of nano-USD, basis points and a million tokens together
+
+
+async def serve_models(exchange: Exchange, services: Services) -> None:
+    """`GET /models`: everything without a key, what the key may call with one."""
+    caller, catalog = await _caller_and_catalog(exchange, services)
+    rows = [model_row(model) for model in catalog.models.values() if _may_call(caller, model)]
+    await exchange.respond_json({"object": "list", "data": rows})
+
+
+async def serve_model(exchange: Exchange, services: Services, model_id: str) -> None:
+    """`GET /models/{id}`, the slash raw or as %2F."""
+    caller, catalog = await _caller_and_catalog(exchange, services)
+    model_id = unquote(model_id)
+    model = catalog.models.get(model_id)
+    if model is None or not _may_call(caller, model):
+        nearest = catalog.nearest(model_id)
+        hint = f" Did you mean {' or '.join(nearest)}?" if nearest else ""
+        raise ModelNotFound(f"There is no model {model_id[:200]!r}.{hint}", param="model")
+    await exchange.respond_json(model_row(model))
+
+
+async def serve_providers(exchange: Exchange, services: Services) -> None:
+    """`GET /providers`."""
+    _, catalog = await _caller_and_catalog(exchange, services)
+    rows = [
+        {"id": provider.name, "name": provider.name, "object": "provider", "models": provider.models}
+        for provider in catalog.providers
+        if provider.models
+    ]
+    await exchange.respond_json({"object": "list", "data": rows})
+
+
+async def serve_wallet(exchange: Exchange, services: Services) -> None:
+    """`GET /api/wallet`: what `manage.py wallet show --json` says, for the caller's organization."""
+    session = await services.authenticator.authenticate(exchange)
+    try:
+        summary = await sync_to_async(wallet_summary)(session.caller.organization_id)
+    except DatabaseError as error:
+        raise LedgerUnavailable from error
+    await exchange.respond_json(summary)
+
+
+def model_row(model: ModelEntry) -> dict[str, Any]:
+    """One model as OpenAI and OpenRouter clients expect it; prices per token in US dollars."""
+    offer = model.offers[0]
+    capabilities = offer.target.capabilities
+    inputs = [
+        "text",
+        *(["image"] if "vision" in capabilities else []),
+        *(["audio"] if "audio" in capabilities else []),
+    ]
+    return {
+        "id": model.id,
+        "object": "model",
+        "created": model.created_unix_s,
+        "owned_by": model.id.partition("/")[0],
+        "name": model.name,
+        "context_length": offer.context_length,
+        "architecture": {
+            "modality": "+".join(inputs) + "->text",
+            "input_modalities": inputs,
+            "output_modalities": ["text"],
+        },
+        "supported_parameters": _supported_parameters(capabilities),
+        "top_provider": {
+            "context_length": offer.context_length,
+            "max_completion_tokens": offer.max_output,
+            "is_moderated": False,
+        },
+        "pricing": _pricing(offer.price, fee=True),
+        "provider_pricing": _pricing(offer.price, fee=False),
+    }
+
+
+def _supported_parameters(capabilities: frozenset[str]) -> list[str]:
+    """Names of the parameters that reach this model or have an effect here, in the order of the table."""
+    return [
+        name
+        for name, row in TABLE.items()
+        if (row.then == "forward" or name in AMOUNTS)
+        and (not row.need or row.need in capabilities)
+        and (not row.unless_lacking or row.unless_lacking in capabilities)
+    ]
+
+
+def _pricing(price: PriceVersion, *, fee: bool) -> Mapping[str, str]:
+    """Per token, as exact decimal strings; with our fee or as the provider lists it."""
+    basis_points = BASIS_POINTS + (price.fee_basis_points if fee else 0)
+    return {
+        PRICING_NAMES[bucket]: _per_token(nano * basis_points)
+        for bucket, nano in price.components.items()
+        if bucket in PRICING_NAMES
+    }
+
+
+def _per_token(nano_basis_points: int) -> str:
+    """Nano-USD x basis points per million tokens -> US dollars per token; 3.00 $/M at 25 % fee is `0.00000375`."""
+    digits = f"{nano_basis_points:0{SCALE + 1}d}"
+    whole, fraction = digits[:-SCALE], digits[-SCALE:].rstrip("0")
+    return f"{int(whole)}.{fraction}" if fraction else str(int(whole))
+
+
+def _may_call(caller: Caller | None, model: ModelEntry) -> bool:
+    return caller is None or caller.models_allowed is None or model.id in caller.models_allowed
+
+
+async def _caller_and_catalog(exchange: Exchange, services: Services) -> tuple[Caller | None, Catalog]:
+    """A key that is sent must be good; none is fine."""
+    caller = None
+    if has_credential(exchange):
+        caller = (await services.authenticator.authenticate(exchange)).caller
+    return caller, await services.fresh_catalog()

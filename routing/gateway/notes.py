@@ -1,0 +1,87 @@
+"""What Komilion adds to an answer: the `x_komilion` object and the headers, as bytes and without a float.
+
+Amounts are written as exact decimal literals with an integer of nano-USD beside each.
+"""
+
+from typing import Any
+
+import orjson
+from django.conf import settings
+
+from komilion.common.money import format_usd
+from routing.gateway.exchange import Headers
+from routing.gateway.types import Reserved, Settled
+
+EMPTY_NOTE: dict[str, Any] = {}
+
+
+def usd(nano: int) -> orjson.Fragment:
+    """An amount as a JSON number that no float ever touched."""
+    return orjson.Fragment(format_usd(nano).encode())
+
+
+def annotate(
+    payload: dict[str, Any], reserved: Reserved, settled: Settled, *, is_v1: bool, stopped: str | None = None
+) -> dict[str, Any]:
+    """Add `x_komilion`, and the charge to `usage`, in place."""
+    offer = reserved.attempt.offer
+    note: dict[str, Any] = {
+        "provider": offer.provider,
+        "model": offer.model_id,
+        "requested_model": reserved.plan.requested_model,
+        "cost_usd": usd(settled.charge),
+        "cost_nano_usd": settled.charge,
+        "savings_usd": usd(0),
+        "savings_nano_usd": 0,
+        "routed_from": None,
+        "adjusted": list(reserved.adjusted),
+        "settlement": "pending" if settled.is_pending else "settled",
+    }
+    if stopped is not None:
+        note["stopped"] = stopped
+    payload["x_komilion"] = note
+    if is_v1 and settings.COMPAT_NAMES:
+        payload["x_kairosroute"] = {
+            "provider": offer.provider,
+            "model": offer.model_id,
+            "cost_usd": note["cost_usd"],
+            "savings_usd": note["savings_usd"],
+        }
+    usage = payload.get("usage")
+    if not isinstance(usage, dict):
+        usage = payload["usage"] = usage_object(settled)
+    usage["cost"] = note["cost_usd"]
+    usage["cost_nano_usd"] = settled.charge
+    return payload
+
+
+def usage_object(settled: Settled) -> dict[str, Any]:
+    """OpenAI's `usage` for a call whose provider sent none: what it was charged for."""
+    output = settled.usage.get("output", 0) + settled.usage.get("output_audio", 0)
+    total_input = sum(
+        units for name, units in settled.usage.items() if name not in {"output", "output_audio", "reasoning"}
+    )
+    return {
+        "prompt_tokens": total_input,
+        "completion_tokens": output,
+        "total_tokens": total_input + output,
+    }
+
+
+def origin_headers(reserved: Reserved, *, is_v1: bool) -> Headers:
+    """Who answers; on every answer, streamed or not."""
+    offer = reserved.attempt.offer
+    provider = offer.provider.encode()
+    headers = [(b"x-komilion-model", offer.model_id.encode()), (b"x-komilion-provider", provider)]
+    if is_v1 and settings.COMPAT_NAMES:
+        headers.append((b"x-kairosroute-provider", provider))
+    return headers
+
+
+def cost_headers(settled: Settled, *, is_v1: bool) -> Headers:
+    """What it cost; only where the head of the response waits for the bill."""
+    cost = format_usd(settled.charge).encode()
+    headers = [(b"x-komilion-cost", cost), (b"x-komilion-savings", b"0.00")]
+    if is_v1 and settings.COMPAT_NAMES:
+        headers += [(b"x-kairosroute-cost", cost), (b"x-kairosroute-savings", b"0.00")]
+    return headers

@@ -1,0 +1,60 @@
+"""The life of a chat request, in the order data flows. Read this first; each step is one module of its own name.
+
+authenticate -> limit -> route -> reserve -> call -> answer or stream (which meter and settle)
+"""
+
+from komilion.common.clock import monotonic_s, utc_now
+from komilion.common.errors import KomilionError, Unauthenticated
+from routing.gateway.answer import answer
+from routing.gateway.call import call
+from routing.gateway.exchange import Exchange
+from routing.gateway.inbound import parse_inbound
+from routing.gateway.limit import limit
+from routing.gateway.reserve import CallerChanged, reserve
+from routing.gateway.route import route
+from routing.gateway.services import Services
+from routing.gateway.settle import Settlement
+from routing.gateway.stream import Stream
+from routing.gateway.types import Admitted, Inbound, Progress, Reserved, Session
+from routing.gateway.watch import watch_over
+
+TIMESTAMP = "%Y-%m-%d %H:%M:%S.%f"
+
+
+async def serve_chat(exchange: Exchange, services: Services) -> None:
+    """From the first header to the last, settled byte. Raises what the caller must be told before the first byte."""
+    progress = Progress(monotonic_s(), utc_now().strftime(TIMESTAMP))
+    session = await services.authenticator.authenticate(exchange)
+    inbound: Inbound | KomilionError
+    try:
+        inbound = parse_inbound(exchange, await services.bodies.read(exchange))
+    except KomilionError as error:
+        inbound = error  # it counts as a request, and its answer carries the state of the limits
+    async with limit(exchange, session, inbound, services.limiter) as admitted:
+        reserved = await _plan_and_reserve(exchange, admitted, services)
+        settlement = Settlement(
+            exchange.request_id, admitted, reserved, progress, services.committer, services.process_id
+        )
+        async with (
+            settlement,
+            watch_over(exchange, reserved) as watch,
+            call(reserved, services.session, progress, exchange.path) as upstream,
+        ):
+            if admitted.inbound.chat.stream:
+                await Stream(exchange, upstream, settlement, watch, services.committer).relay()
+            else:
+                await answer(exchange, upstream, settlement)
+
+
+async def _plan_and_reserve(exchange: Exchange, admitted: Admitted, services: Services) -> Reserved:
+    """Once more with a fresh look at the caller where its rights changed since they were cached."""
+    session: Session = admitted.session
+    catalog = await services.current_catalog(admitted.admission.catalog_version)
+    for _ in range(2):
+        plan = route(admitted.inbound, session.caller, catalog)
+        try:
+            return await reserve(plan, session.caller, exchange.request_id, services.committer, services.process_id)
+        except CallerChanged:
+            services.authenticator.forget_organization(session.caller.organization_id)
+            session = await services.authenticator.authenticate(exchange)
+    raise Unauthenticated

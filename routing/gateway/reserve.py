@@ -1,0 +1,146 @@
+"""reserve: Plan -> Reserved. A durable hold before a byte goes to a provider, or 402.
+
+A call that can be metered as it goes (streamed, no hidden reasoning) first holds its input and part of its output and
+extends later; any other call holds its whole ceiling. Where the wallet covers less than the ceiling, the upstream's
+output limit is lowered to what it covers, and the answer says so.
+"""
+
+import asyncio
+from dataclasses import replace
+
+from django.conf import settings
+
+from accounts.access import Caller
+from billing.ledger.committer import Committer
+from billing.ledger.items import (
+    AuthorizationChanged,
+    Extend,
+    Granted,
+    NeedsCount,
+    Outcome,
+    Place,
+    Refused,
+    Void,
+)
+from komilion.common.errors import InsufficientBalance, InternalError
+from komilion.common.money import format_usd
+from routing.gateway.count_tokens import bound_tokens
+from routing.gateway.types import Attempt, Plan, Reserved
+
+
+class CallerChanged(Exception):
+    """Key or organization changed since the caller was authenticated: authenticate again and try once more."""
+
+
+async def reserve(plan: Plan, caller: Caller, request_id: str, committer: Committer, process_id: str) -> Reserved:
+    """Hold what the dearest attempt may cost. Raises 402, 503, or `CallerChanged`."""
+    attempt = plan.attempts[0]
+    outcome = await _place(attempt, caller, request_id, committer, process_id)
+    if isinstance(outcome, NeedsCount):
+        counted = await asyncio.to_thread(bound_tokens, attempt.chat.messages, attempt.chat.parameters)
+        attempt = replace(attempt, input_bound=min(attempt.input_bound, counted))
+        outcome = await _place(attempt, caller, request_id, committer, process_id, is_byte_bound=False)
+    if isinstance(outcome, AuthorizationChanged):
+        raise CallerChanged
+    if isinstance(outcome, Refused):
+        raise InsufficientBalance(
+            f"This request needs at least ${format_usd(outcome.needed)} and the wallet has"
+            f" ${format_usd(outcome.available)} available. Top it up and try again."
+        )
+    if not isinstance(outcome, Granted):
+        raise InternalError
+    return _lower_to_grant(plan, attempt, caller, outcome)
+
+
+def held_output(attempt: Attempt) -> int:
+    """Output tokens that the first hold pays for."""
+    if is_metered(attempt):
+        return min(attempt.output_ceiling, settings.STREAM_HOLD_OUTPUT_TOKENS * attempt.chat.choices)
+    return attempt.output_ceiling
+
+
+def is_metered(attempt: Attempt) -> bool:
+    """Whether the output can be counted while it comes."""
+    return attempt.chat.stream and not attempt.offer.is_reasoning
+
+
+async def _place(
+    attempt: Attempt,
+    caller: Caller,
+    request_id: str,
+    committer: Committer,
+    process_id: str,
+    *,
+    is_byte_bound: bool = True,
+) -> Outcome:
+    price = attempt.offer.price
+    least_output = min(attempt.output_ceiling, settings.START_OUTPUT_TOKENS * attempt.chat.choices)
+    return await committer.submit(
+        Place(
+            request_id=request_id,
+            wallet_id=caller.organization_id,
+            key_id=caller.key_id,
+            key_epoch=caller.key_epoch,
+            organization_epoch=caller.organization_epoch,
+            ceiling=price.ceiling(attempt.input_bound, held_output(attempt)),
+            minimum=price.ceiling(attempt.input_bound, least_output),
+            is_byte_bound=is_byte_bound,
+            price_ids=[price.id],
+            process_id=process_id,
+            lifetime_s=settings.HOLD_LIFETIME_S,
+        )
+    )
+
+
+def _lower_to_grant(plan: Plan, attempt: Attempt, caller: Caller, granted: Granted) -> Reserved:
+    """Bound the upstream's output by what is paid for; a metered call may still draw on what is available."""
+    price = attempt.offer.price
+    held_tokens = min(held_output(attempt), price.output_tokens_for(granted.amount, attempt.input_bound))
+    spendable = granted.amount + (granted.available if is_metered(attempt) else 0)
+    affordable = price.output_tokens_for(spendable, attempt.input_bound)
+    adjusted = attempt.chat.adjusted
+    if affordable < attempt.output_ceiling:
+        lowered = max(1, affordable // attempt.chat.choices)
+        upstream = attempt.offer.dialect.chat_request(attempt.chat, attempt.offer.target, lowered)
+        attempt = replace(attempt, upstream=upstream, output_ceiling=lowered * attempt.chat.choices)
+        adjusted += (
+            {
+                "param": "max_tokens",
+                "action": "lowered",
+                "from": attempt.chat.max_output_tokens,
+                "to": lowered,
+                "reason": "insufficient_balance",
+            },
+        )
+    return Reserved(
+        plan=plan,
+        attempt=attempt,
+        caller=caller,
+        held=granted.amount,
+        held_output=held_tokens,
+        adjusted=adjusted,
+    )
+
+
+async def extend(reserved: Reserved, request_id: str, committer: Committer) -> bool:
+    """Reserve the next part of a stream's output; False when nothing more is available."""
+    attempt = reserved.attempt
+    price = attempt.offer.price
+    step = settings.STREAM_HOLD_OUTPUT_TOKENS * attempt.chat.choices
+    wanted = min(attempt.output_ceiling, reserved.held_output + step)
+    amount = price.ceiling(attempt.input_bound, wanted) - reserved.held
+    if amount <= 0:
+        reserved.held_output = wanted
+        return True
+    reserved.extensions += 1
+    outcome = await committer.submit(Extend(request_id, reserved.caller.organization_id, reserved.extensions, amount))
+    if not isinstance(outcome, Granted):
+        return False
+    reserved.held += outcome.amount
+    reserved.held_output = min(wanted, price.output_tokens_for(reserved.held, attempt.input_bound))
+    return True
+
+
+def void(reserved: Reserved, request_id: str, committer: Committer) -> None:
+    """Give the hold back: nothing was sent to a provider."""
+    committer.post(Void(request_id, reserved.caller.organization_id))

@@ -1,0 +1,79 @@
+"""route: request -> Plan. Pure and in memory: which offers can serve this, in order, each with its frozen price."""
+
+from accounts.access import Caller
+from komilion.common.errors import (
+    BadRequest,
+    ContextLengthExceeded,
+    KomilionError,
+    ModelNotAllowed,
+    UnknownModel,
+)
+from routing.catalog.snapshot import Catalog, ModelEntry, OfferEntry
+from routing.gateway.parameters import adapt
+from routing.gateway.types import Attempt, Inbound, Plan
+from routing.providers.base import ChatRequest
+
+BYTES_PER_TOKEN_AT_MOST = 12  # no tokenizer packs more of ordinary text; beyond it the prompt cannot fit
+CAPABILITY_WORDS = {
+    "tools": "tools",
+    "vision": "images",
+    "json_schema": "JSON schema output",
+    "audio": "audio input",
+    "reasoning": "reasoning",
+}
+
+
+def route(inbound: Inbound, caller: Caller, catalog: Catalog) -> Plan:
+    """The plan for this request. Raises 400 for an unknown model or one that cannot do it, 403 for one not allowed."""
+    chat = inbound.chat
+    model = find_model(chat.model, caller, catalog)
+    refusals: list[KomilionError] = []
+    attempts = []
+    for offer in model.offers:
+        refusal = _why_not(offer, chat)
+        if refusal is None:
+            attempts.append(_attempt(offer, chat))
+        else:
+            refusals.append(refusal)
+    if not attempts:
+        raise refusals[0]
+    return Plan(chat.model, tuple(attempts[:1]))
+
+
+def find_model(model_id: str, caller: Caller, catalog: Catalog) -> ModelEntry:
+    """The model of that id. Raises `UnknownModel` with the nearest names, or `ModelNotAllowed`."""
+    model = catalog.models.get(model_id)
+    if model is None:
+        nearest = catalog.nearest(model_id)
+        hint = f" Did you mean {' or '.join(nearest)}?" if nearest else " See GET /v1/models for the list."
+        raise UnknownModel(f"There is no model {model_id!r}.{hint}", param="model")
+    if caller.models_allowed is not None and model_id not in caller.models_allowed:
+        raise ModelNotAllowed(f"This key may not call {model_id}.", param="model")
+    return model
+
+
+def _why_not(offer: OfferEntry, chat: ChatRequest) -> KomilionError | None:
+    """The first hard filter that this offer fails."""
+    missing = chat.needs - offer.target.capabilities
+    if missing:
+        words = ", ".join(CAPABILITY_WORDS.get(name, name) for name in sorted(missing))
+        return BadRequest(f"{offer.model_id} does not support {words}.", param=_param_of(missing))
+    return None
+
+
+def _param_of(missing: frozenset[str]) -> str:
+    return "tools" if "tools" in missing else "response_format" if "json_schema" in missing else "messages"
+
+
+def _attempt(offer: OfferEntry, chat: ChatRequest) -> Attempt:
+    chat = adapt(chat, offer.target.capabilities, pass_unknown=offer.target.pass_unknown)
+    wanted = min(chat.max_output_tokens or offer.max_output, offer.max_output)
+    upstream = offer.dialect.chat_request(chat, offer.target, None if chat.max_output_tokens is None else wanted)
+    input_bound = len(upstream.body)
+    if input_bound > offer.context_length * BYTES_PER_TOKEN_AT_MOST:
+        raise ContextLengthExceeded(
+            f"The request has at least {input_bound // BYTES_PER_TOKEN_AT_MOST} tokens;"
+            f" {offer.model_id} takes {offer.context_length}.",
+            param="messages",
+        )
+    return Attempt(offer, chat, upstream, input_bound, wanted * chat.choices)

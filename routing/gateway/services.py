@@ -1,0 +1,159 @@
+"""What one process keeps for all its requests: built when the server starts, closed when it stops."""
+
+import asyncio
+import logging
+from dataclasses import dataclass, field
+
+import aiohttp
+from django.conf import settings
+from django.db import connection
+
+from billing.errors import StoreBusy, StoreUnavailable
+from billing.ledger.committer import Committer
+from billing.ledger.journal import Journal
+from billing.ledger.open_store import open_store
+from billing.ledger.process import Heartbeat
+from billing.ledger.reap import journal_folder, reap
+from komilion.common import news
+from komilion.common.tasks import all_done, spawn
+from routing.catalog.models import CatalogVersion
+from routing.catalog.snapshot import EMPTY, Catalog, load_catalog
+from routing.gateway.authenticate import Authenticator
+from routing.gateway.body import BodyReader
+from routing.gateway.call import new_session
+from routing.limits.limiter import Limiter
+
+log = logging.getLogger(__name__)
+
+SQLITE_PAUSE_S = 0.002
+CATALOG_POLL_S = 30.0
+CATALOG_POLL_DEGRADED_S = 1.0
+LAST_CALLS_S = 10.0
+
+
+@dataclass(slots=True)
+class Services:
+    """Everything a request needs beside itself."""
+
+    heartbeat: Heartbeat
+    committer: Committer
+    limiter: Limiter
+    authenticator: Authenticator
+    session: aiohttp.ClientSession
+    bodies: BodyReader = field(default_factory=BodyReader)
+    catalog: Catalog = EMPTY
+    active: int = 0
+    _reload: "asyncio.Task[None] | None" = None
+    _listener: news.Listener | None = None
+    _poller: "asyncio.Task[None] | None" = None
+
+    @property
+    def process_id(self) -> str:
+        """The owner of this process' holds."""
+        return self.heartbeat.process_id
+
+    async def start(self) -> None:
+        """Register, clear up after the dead, load the catalogue, then listen for news."""
+        await asyncio.to_thread(_register, self.heartbeat)
+        self.committer.start()
+        await self.limiter.start()
+        self.catalog = await asyncio.to_thread(_load)
+        self._listener = news.Listener(self._hear, self._reconnected)
+        self._listener.start()
+        self._poller = spawn(self._poll_catalog(), name="catalog-poll")
+
+    async def stop(self) -> None:
+        """Let what runs come to its settled end, then close everything; the ledger last."""
+        deadline = asyncio.get_running_loop().time() + LAST_CALLS_S
+        while self.active and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110 - once, at the end
+            await asyncio.sleep(0.05)
+        if self._poller is not None:
+            self._poller.cancel()
+        if self._listener is not None:
+            await self._listener.close()
+        await self.session.close()
+        await all_done(timeout_s=1.0)
+        await self.limiter.close()
+        await self.committer.stop()
+        self.authenticator.close()
+        await asyncio.to_thread(self.heartbeat.stop)
+
+    async def current_catalog(self, version: int) -> Catalog:
+        """The catalogue, at least at `version` (which a limit call brought back)."""
+        if version > self.catalog.version:
+            await self.reload_catalog()
+        return self.catalog
+
+    async def fresh_catalog(self) -> Catalog:
+        """The catalogue for a request that makes no limit call: compared with the database first."""
+        return await self.current_catalog(await asyncio.to_thread(_version))
+
+    async def reload_catalog(self) -> None:
+        """Read the catalogue again; many callers at once cause one reading."""
+        if self._reload is None or self._reload.done():
+            self._reload = spawn(self._load_catalog(), name="catalog-load")
+        await asyncio.shield(self._reload)
+
+    async def _load_catalog(self) -> None:
+        self.catalog = await asyncio.to_thread(_load)
+
+    async def _poll_catalog(self) -> None:
+        """For changes whose news were lost; often while Redis, which carries them, is away."""
+        while True:
+            await asyncio.sleep(CATALOG_POLL_DEGRADED_S if self.limiter.degraded else CATALOG_POLL_S)
+            try:
+                if await asyncio.to_thread(_version) != self.catalog.version:
+                    await self.reload_catalog()
+            except Exception as error:  # noqa: BLE001 - whatever keeps it from reading now, it tries again
+                log.warning("catalogue not read", extra={"error": str(error)})
+
+    def _hear(self, message: news.Message) -> None:
+        kind = message["kind"]
+        if kind == "key_changed":
+            self.authenticator.forget(bytes.fromhex(str(message["hash"])))
+        elif kind == "organization_changed":
+            self.authenticator.forget_organization(int(str(message["id"])))
+        elif kind == "catalog_changed":
+            _ = spawn(self.reload_catalog(), name="catalog-news")
+
+    def _reconnected(self) -> None:
+        self.authenticator.forget_all()
+        _ = spawn(self.reload_catalog(), name="catalog-news")
+
+
+def build_services() -> Services:
+    """For one process; call it inside its event loop."""
+    heartbeat = Heartbeat()
+    journal = Journal(journal_folder(), heartbeat.process_id)
+    pause_s = SQLITE_PAUSE_S if connection.vendor == "sqlite" else 0.0
+    return Services(
+        heartbeat=heartbeat,
+        committer=Committer(open_store, journal, pause_s=pause_s),
+        limiter=Limiter(settings.REDIS_URL, heartbeat.process_id, settings.WORKERS),
+        authenticator=Authenticator(),
+        session=new_session(),
+    )
+
+
+def _register(heartbeat: Heartbeat) -> None:
+    heartbeat.start()
+    try:
+        reap()
+    except (StoreBusy, StoreUnavailable):
+        log.warning("nothing reaped at start", exc_info=True)
+    finally:
+        connection.close()
+
+
+def _load() -> Catalog:
+    try:
+        return load_catalog()
+    finally:
+        connection.close()
+
+
+def _version() -> int:
+    try:
+        return CatalogVersion.objects.filter(pk=1).values_list("version", flat=True).first() or 0
+    finally:
+        connection.close()

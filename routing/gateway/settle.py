@@ -1,0 +1,131 @@
+"""settle: Usage -> Money. Durable before the last frame is sent; writes the usage row, frees the rest of the hold."""
+
+import asyncio
+import logging
+from typing import Any
+
+from django.conf import settings
+
+from billing.ledger.committer import Committer
+from billing.ledger.items import Done, Settle, Void
+from billing.ledger.items import Outcome as LedgerOutcome
+from billing.prices import Charge, UnpricedUsage
+from komilion.common.clock import monotonic_s
+from komilion.common.usage import Usage, UsageSource
+from routing.gateway.call import NotSent
+from routing.gateway.types import Admitted, Outcome, Progress, Reserved, Settled
+from routing.gateway.watch import Interrupted
+
+log = logging.getLogger(__name__)
+
+NOTHING = Usage()
+
+
+class Settlement:
+    """Settles one call, once: whoever comes first decides; later tries get the first one's answer."""
+
+    def __init__(
+        self,
+        request_id: str,
+        admitted: Admitted,
+        reserved: Reserved,
+        progress: Progress,
+        committer: Committer,
+        process_id: str,
+    ) -> None:
+        self.request_id = request_id
+        self.admitted = admitted
+        self.reserved = reserved
+        self.progress = progress
+        self._committer = committer
+        self._process_id = process_id
+        self._future: asyncio.Future[LedgerOutcome] | None = None
+        self._settled = Settled(0, is_pending=False, usage={})
+
+    async def __aenter__(self) -> "Settlement":
+        return self
+
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        """No way out of a call leaves its hold behind: what was not settled by now brought the caller nothing."""
+        if self._future is not None:
+            return
+        if isinstance(error, NotSent):
+            self._future = self._committer.submit(Void(self.request_id, self.reserved.caller.organization_id))
+        elif isinstance(error, Interrupted) and error.reason == "client_left":
+            self._begin("client_left", NOTHING, "absent")
+        elif isinstance(error, asyncio.CancelledError):
+            self._begin("server_stopped", NOTHING, "absent")
+            return
+        else:
+            self._begin("provider_failed", NOTHING, "absent")
+        assert self._future is not None
+        await asyncio.wait({self._future}, timeout=settings.SETTLEMENT_WAIT_S)
+
+    async def settle(self, outcome: Outcome, usage: Usage, source: UsageSource) -> Settled:
+        """Charge for `usage`; waits until that is durable, at most `SETTLEMENT_WAIT_S`.
+
+        Cancelling the wait does not stop the settlement.
+        """
+        if self._future is None:
+            self._begin(outcome, usage, source)
+        assert self._future is not None
+        done, _ = await asyncio.wait({self._future}, timeout=settings.SETTLEMENT_WAIT_S)
+        is_durable = bool(done) and isinstance(self._future.result(), Done)
+        return Settled(self._settled.charge, not is_durable, self._settled.usage)
+
+    def _begin(self, outcome: Outcome, usage: Usage, source: UsageSource) -> None:
+        price = self.reserved.attempt.offer.price
+        try:
+            charge = price.charge(usage)
+        except UnpricedUsage:
+            log.exception("usage without a price", extra={"alarm": "unpriced_usage", "request_id": self.request_id})
+            usage, source = Usage(input=usage.total_input, output=usage.total_output), "estimated"
+            charge = price.charge(usage)
+        self._settled = Settled(charge.charge, is_pending=True, usage=usage.buckets())
+        self.admitted.used_tokens = usage.total_input + usage.total_output
+        self._future = self._committer.submit(
+            Settle(
+                request_id=self.request_id,
+                wallet_id=self.reserved.caller.organization_id,
+                held=self.reserved.held,
+                cost=charge.cost,
+                fee=charge.fee,
+                price_ids=[price.id],
+                process_id=self._process_id,
+                usage_row=self._usage_row(outcome, usage, source, charge),
+            )
+        )
+
+    def _usage_row(self, outcome: Outcome, usage: Usage, source: UsageSource, charge: Charge) -> dict[str, Any]:
+        inbound, caller, offer = self.admitted.inbound, self.reserved.caller, self.reserved.attempt.offer
+        now_s = monotonic_s()
+        progress = self.progress
+        first = progress.first_content_s
+        return {
+            "created_at": progress.started_at,
+            "request_id": self.request_id,
+            "client_request_id": inbound.client_request_id,
+            "organization_id": caller.organization_id,
+            "key_id": caller.key_id,
+            "member_id": caller.member_id,
+            "end_user": inbound.chat.end_user,
+            "tags": inbound.chat.tags,
+            "app_url": inbound.app_url,
+            "app_title": inbound.app_title,
+            "endpoint": "chat.completions",
+            "requested_model": self.reserved.plan.requested_model,
+            "model": offer.model_id,
+            "provider": offer.provider,
+            "streamed": inbound.chat.stream,
+            "outcome": outcome,
+            "usage_source": source,
+            "usage": usage.buckets(),
+            "price_id": offer.price.id,
+            "cost_nano": charge.cost,
+            "fee_nano": charge.fee,
+            "charge_nano": charge.charge,
+            "savings_nano": 0,
+            "first_content_ms": None if first is None else round((first - progress.started_s) * 1000),
+            "duration_ms": round((now_s - progress.started_s) * 1000),
+            "detail": {"attempts": progress.attempts, "adjusted": self.reserved.adjusted},
+        }

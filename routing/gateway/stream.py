@@ -1,0 +1,237 @@
+"""stream: frames -> client. Whole frames pass as bytes; what closes the answer waits for its settlement.
+
+The frame that ends a choice is held back: if nothing follows but the provider's usage, it is the one that carries
+`usage` and `x_komilion` (or the extra usage frame does, where the client asked for one), and it leaves only after the
+charge is durable. Errors after the first byte are an event, never a truncated answer dressed as success.
+"""
+
+import asyncio
+from typing import Any
+
+import aiohttp
+import orjson
+
+from billing.ledger.committer import Committer
+from komilion.common.clock import monotonic_s, unix_s
+from komilion.common.errors import KomilionError, ProviderError, Unavailable, error_body
+from komilion.common.failpoints import failpoint
+from komilion.common.tasks import spawn
+from komilion.common.usage import Usage, UsageSource
+from routing.gateway.call import UpstreamResponse, time_is_up
+from routing.gateway.exchange import Exchange
+from routing.gateway.meter import Meter
+from routing.gateway.notes import annotate, origin_headers
+from routing.gateway.reserve import extend, is_metered
+from routing.gateway.settle import Settlement
+from routing.gateway.types import Outcome, Settled
+from routing.gateway.watch import Reason, Watch
+from routing.providers.base import Closing, Ended, Failed, Frames, Identity, StreamEvent
+from routing.providers.scrub import scrub
+
+SSE_HEADERS = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+]
+DONE = b"data: [DONE]\n\n"
+
+
+class Stopped(Exception):
+    """The wallet could not extend the hold; what was delivered is charged."""
+
+
+class Stream:
+    """Relays one streamed answer."""
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        upstream: UpstreamResponse,
+        settlement: Settlement,
+        watch: Watch,
+        committer: Committer,
+    ) -> None:
+        self.exchange = exchange
+        self.settlement = settlement
+        self.reserved = settlement.reserved
+        self.attempt = upstream.attempt
+        self.meter = Meter(upstream.attempt)
+        self._response = upstream.response
+        self._watch = watch
+        self._committer = committer
+        self._is_v1 = exchange.path.startswith("/v1/")
+        self._secret = upstream.attempt.offer.target.api_key.encode()
+        self._decoder = upstream.attempt.offer.dialect.chat_stream(
+            Identity(exchange.request_id, upstream.attempt.offer.model_id)
+        )
+        self._closing: list[dict[str, Any]] = []  # finish frames, held back
+        self._finished = False
+        self._extension: asyncio.Task[bool] | None = None
+        self._may_extend = is_metered(upstream.attempt)
+
+    async def relay(self) -> None:
+        """From the first frame to the settled end. Raises what happened before the first byte was sent."""
+        self._watch.send_comments(self.start)
+        try:
+            await self._pump()
+        except asyncio.CancelledError:
+            await self._interrupted(self._watch.absorb())
+            return
+        except Stopped:
+            self._response.close()
+            await self._end("insufficient_balance", self.meter.estimated(), "estimated")
+            return
+        except (aiohttp.ClientError, TimeoutError) as error:
+            await self.fail(ProviderError(f"{self.attempt.offer.provider} broke off its answer."), error)
+            return
+        except KomilionError as error:
+            await self.fail(error, error)
+            return
+        if self._finished:
+            await self._end("completed", *self.meter.final(self.exchange.request_id))
+        else:
+            await self.fail(ProviderError("The provider's answer ended before it was finished."), None)
+
+    async def _pump(self) -> None:
+        """Read until the provider says it is done."""
+        content = self._response.content
+        while True:
+            data = await content.readany()
+            if not data:
+                for event in self._decoder.close():
+                    await self._take(event)
+                return
+            for event in self._decoder.feed(data):
+                if isinstance(event, Ended):
+                    return
+                await self._take(event)
+            if self._finished and self.meter.report is not None:
+                return  # everything is known; nobody has to wait for `[DONE]`
+
+    async def _take(self, event: StreamEvent) -> None:
+        if isinstance(event, Frames):
+            if event.count:
+                self._content(event.count, event.output_bytes)
+            await self._flush_closing()
+            await self._send(event.data)
+            if self._may_extend:
+                await self._extend_in_time()
+        elif isinstance(event, Closing):
+            self._content(event.count, event.output_bytes)
+            if event.report is not None:
+                self.meter.report = event.report
+            self._finished = self._finished or event.finished
+            if event.chunk.get("choices"):
+                await self._flush_closing()
+                self._closing.append(event.chunk)
+        elif isinstance(event, Failed):
+            raise event.error
+
+    def _content(self, frames: int, output_bytes: int) -> None:
+        if self.settlement.progress.first_content_s is None:
+            self.settlement.progress.first_content_s = monotonic_s()
+        self.meter.count(frames, output_bytes)
+        self._watch.content_came()
+
+    async def _flush_closing(self) -> None:
+        """A finish frame that something follows was not the last one: it leaves as it came."""
+        for chunk in self._closing:
+            chunk.pop("usage", None)
+            await self._send(_frame(chunk))
+        self._closing.clear()
+
+    async def start(self) -> None:
+        """Send the head, once."""
+        if not self.exchange.started:
+            failpoint("first-byte")
+            headers = [*SSE_HEADERS, *origin_headers(self.reserved, is_v1=self._is_v1)]
+            await self.exchange.start(200, headers)
+
+    async def _send(self, data: bytes) -> None:
+        if self.exchange.is_gone:
+            return
+        await self.start()
+        await self._watch.write(scrub(data, self._secret))
+
+    # money while it runs
+
+    async def _extend_in_time(self) -> None:
+        """Ask for the next part of the hold when half of this one is used; stop when it is used up in vain."""
+        used = self.meter.counted_output
+        reserved = self.reserved
+        if self._extension is None:
+            if used * 2 < reserved.held_output or reserved.held_output >= self.attempt.output_ceiling:
+                return
+            self._extension = spawn(extend(reserved, self.exchange.request_id, self._committer), name="extend")
+        if used >= reserved.held_output or self._extension.done():
+            granted = await self._extension
+            self._extension = None
+            if not granted and used >= reserved.held_output:
+                raise Stopped
+
+    # the end
+
+    async def _end(self, outcome: Outcome, usage: Usage, source: UsageSource) -> None:
+        """Settle, then send the last frames."""
+        settled = await self._settle(outcome, usage, source)
+        if self.exchange.is_gone:
+            return
+        stopped = "insufficient_balance" if outcome == "insufficient_balance" else None
+        last = self._closing.pop() if self._closing else self._bare_chunk("length" if stopped else "stop")
+        await self._flush_closing()
+        last.pop("usage", None)
+        if self.attempt.chat.include_usage:
+            await self._send(_frame(last))
+            last = {**self._bare_chunk(None), "choices": []}
+        if source == "provider" and self.meter.report is not None:
+            last["usage"] = self.meter.report.raw
+        annotate(last, self.reserved, settled, is_v1=self._is_v1, stopped=stopped)
+        await self._send(_frame(last) + DONE)
+        await self.exchange.write(b"", last=True)
+        failpoint("last-byte")
+
+    async def fail(self, error: KomilionError, cause: BaseException | None) -> None:
+        """The answer broke off. Nothing sent: the error becomes a status. Else an error event, and a settled bill."""
+        if not self.meter.frames and not self.exchange.started:
+            await self._settle("provider_failed", Usage(), "absent")
+            raise error from cause
+        outcome: Outcome = "provider_cut" if self.meter.frames else "provider_failed"
+        usage = self.meter.estimated() if self.meter.frames else Usage()
+        settled = await self._settle(outcome, usage, "estimated" if self.meter.frames else "absent")
+        if self.exchange.is_gone:
+            return
+        chunk = self._bare_chunk("error")
+        chunk |= error_body(error, self.exchange.path)
+        annotate(chunk, self.reserved, settled, is_v1=self._is_v1)
+        await self._send(_frame(chunk) + DONE)
+        await self.exchange.write(b"", last=True)
+
+    async def _interrupted(self, reason: Reason | None) -> None:
+        """A time limit, a caller who left a provider that can be cancelled, or this server stopping (no reason)."""
+        self._response.close()
+        if reason == "client_left":
+            await self._settle("client_left", self.meter.estimated(), "estimated")
+        elif reason is None:
+            await self.fail(Unavailable("This server is stopping; send the request again."), None)
+            raise asyncio.CancelledError
+        else:
+            await self.fail(time_is_up(self.exchange.path), None)
+
+    async def _settle(self, outcome: Outcome, usage: Usage, source: UsageSource) -> Settled:
+        """An extension still on its way comes first, so that the settlement releases all of the hold."""
+        if self._extension is not None:
+            await asyncio.wait({self._extension})
+        return await self.settlement.settle(outcome, usage, source)
+
+    def _bare_chunk(self, finish_reason: str | None) -> dict[str, Any]:
+        return {
+            "id": self.exchange.request_id,
+            "object": "chat.completion.chunk",
+            "created": unix_s(),
+            "model": self.attempt.offer.model_id,
+            "choices": [{"index": 0, "delta": {}, "finish_reason": finish_reason}],
+        }
+
+
+def _frame(chunk: dict[str, Any]) -> bytes:
+    return b"data: " + orjson.dumps(chunk) + b"\n\n"

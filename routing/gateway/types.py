@@ -1,0 +1,107 @@
+"""What the steps of a request hand to each other. Only `route` makes a `Plan`, only `reserve` a `Reserved`.
+
+The types prove the order: whoever holds a `Reserved` has been authenticated, limited, routed and paid for.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from accounts.access import Caller
+from routing.catalog.snapshot import OfferEntry
+from routing.limits.admission import Admission, Scope
+from routing.providers.base import ChatRequest, UpstreamRequest
+
+type Outcome = Literal[
+    "completed",  # the provider finished
+    "provider_cut",  # content came, then the stream broke off, failed or fell silent
+    "provider_failed",  # nothing came but an error or silence
+    "client_left",  # the caller went away and cancelling stops the provider's meter
+    "insufficient_balance",  # the wallet could not extend the hold
+    "server_stopped",  # this server had to stop after its grace period
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A caller whose key was checked, with what is counted for it."""
+
+    caller: Caller
+    scopes: tuple[Scope, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Inbound:
+    """A parsed request and the facts about it that its usage row keeps."""
+
+    chat: ChatRequest
+    body_bytes: int
+    client_request_id: str
+    app_url: str
+    app_title: str
+
+    @property
+    def estimated_tokens(self) -> int:
+        """What the token limit reserves until the real figure is known: bytes / 4 and the asked output, capped."""
+        return self.body_bytes // 4 + min(self.chat.max_output_tokens or 1_024, 4_096) * self.chat.choices
+
+
+@dataclass(slots=True)
+class Admitted:
+    """A request that the limits let in; slot and unused tokens are given back when the call ends."""
+
+    session: Session
+    inbound: Inbound
+    admission: Admission
+    used_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try at one offer, ready to be sent; bounds in tokens, over all choices."""
+
+    offer: OfferEntry
+    chat: ChatRequest
+    upstream: UpstreamRequest
+    input_bound: int
+    output_ceiling: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The attempts in the order in which they are made."""
+
+    requested_model: str
+    attempts: tuple[Attempt, ...]
+
+
+@dataclass(slots=True)
+class Reserved:
+    """A plan with a hold; `held` nano-USD pay for `held_output` output tokens on top of the input."""
+
+    plan: Plan
+    attempt: Attempt
+    caller: Caller
+    held: int
+    held_output: int
+    adjusted: tuple[dict[str, Any], ...] = ()
+    extensions: int = 0
+
+
+@dataclass(slots=True)
+class Progress:
+    """What is noted while a call runs, for its usage row."""
+
+    started_s: float
+    started_at: str  # the same moment as "YYYY-MM-DD HH:MM:SS.ffffff" UTC
+    first_content_s: float | None = None
+    attempts: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A finished call: the charge in nano-USD, and whether it is durable already."""
+
+    charge: int
+    is_pending: bool
+    usage: Mapping[str, int]

@@ -1,0 +1,165 @@
+"""Guards one running call: time limits, a caller that leaves or stops reading, and sign of life while nothing comes.
+
+One timer a call, armed for the nearest deadline and moved lazily: noting progress is a plain assignment.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Literal
+
+from django.conf import settings
+
+from komilion.common.tasks import spawn
+from routing.gateway.exchange import Exchange
+from routing.gateway.types import Reserved
+
+type Reason = Literal["silence", "total", "write_stall", "client_left"]
+
+COMMENT_FRAME = b": keep-alive\n\n"
+TIMER_SLACK_S = 0.002
+
+
+class Interrupted(Exception):
+    """The call was interrupted by its watch; `reason` says why."""
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(reason)
+        self.reason: Reason = reason
+
+
+class Watch:
+    """`async with watch:` around the call; an expired limit cancels the block and comes out as `Interrupted`."""
+
+    def __init__(self, exchange: Exchange, *, first_content_s: float, gap_s: float, is_armed: bool = True) -> None:
+        self._exchange = exchange
+        self._is_armed = is_armed
+        self._loop = asyncio.get_running_loop()
+        self._task = asyncio.current_task()
+        self._gap_s = gap_s
+        self._patience_s = first_content_s
+        self._timer: asyncio.TimerHandle | None = None
+        self._departure: asyncio.Task[None] | None = None
+        self._ends_with_client = False
+        self._start_stream: Callable[[], Awaitable[None]] | None = None
+        self._started = self._quiet_since = self._last_sent = self._loop.time()
+        self._writing_since: float | None = None
+        self._reason: Reason | None = None
+
+    async def __aenter__(self) -> "Watch":
+        if self._is_armed:
+            self._look()
+        return self
+
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self.close()
+        if isinstance(error, asyncio.CancelledError):
+            reason = self.absorb()
+            if reason is not None:
+                raise Interrupted(reason) from None
+
+    def absorb(self) -> Reason | None:
+        """After a `CancelledError`: why this watch cancelled the call, or None if somebody else did."""
+        reason, self._reason = self._reason, None
+        if reason is not None and self._task is not None:
+            self._task.uncancel()
+        return reason
+
+    def close(self) -> None:
+        """Stop watching."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._departure is not None:
+            self._departure.cancel()
+            self._departure = None
+
+    def content_came(self) -> None:
+        """The provider sent content: from now on the gap between frames counts."""
+        self._quiet_since = self._loop.time()
+        self._patience_s = self._gap_s
+
+    def send_comments(self, start_stream: Callable[[], Awaitable[None]]) -> None:
+        """Say something every so often while nothing else is sent; `start_stream` sends the head if need be."""
+        self._start_stream = start_stream
+
+    async def write(self, data: bytes) -> None:
+        """Send a part of the stream; a client that does not take it in time counts as gone."""
+        self._writing_since = self._last_sent = self._loop.time()
+        try:
+            await self._exchange.write(data)
+        except asyncio.CancelledError:
+            if self._reason != "write_stall":
+                raise
+            self.absorb()
+            self._client_left()
+        self._writing_since = None
+
+    def watch_client(self, *, ends_call: bool) -> None:
+        """Notice when the caller leaves; `ends_call` interrupts the call then, else it goes on unseen."""
+        self._ends_with_client = ends_call
+        self._departure = spawn(self._await_departure(), name="departure")
+
+    async def _await_departure(self) -> None:
+        while (await self._exchange.receive())["type"] != "http.disconnect":
+            continue
+        self._client_left()
+
+    def _client_left(self) -> None:
+        self._exchange.is_gone = True
+        if self._ends_with_client:
+            self._interrupt("client_left")
+
+    def _interrupt(self, reason: Reason) -> None:
+        if self._reason is None and self._task is not None:
+            self._reason = reason
+            self._task.cancel()
+
+    def _look(self) -> None:
+        """Check every limit, then sleep until the nearest one."""
+        now = self._loop.time()
+        limits: list[tuple[float, Reason]] = [(self._started + settings.TOTAL_TIMEOUT_S, "total")]
+        if self._writing_since is not None:
+            limits.append((self._writing_since + settings.WRITE_STALL_S, "write_stall"))
+        else:
+            limits.append((self._quiet_since + self._patience_s, "silence"))
+        deadline, reason = min(limits)
+        if deadline <= now:
+            self._interrupt(reason)
+        if self._start_stream is not None and not self._exchange.is_gone and self._writing_since is None:
+            due = self._last_sent + settings.COMMENT_FRAME_EVERY_S
+            if due <= now:
+                self._last_sent = now
+                _ = spawn(self._comment(self._start_stream), name="comment")
+                due = now + settings.COMMENT_FRAME_EVERY_S
+            deadline = min(deadline, due)
+        # A write that begins after this look must be found stalled in time too.
+        wake = min(max(deadline, now), now + settings.WRITE_STALL_S)
+        self._timer = self._loop.call_at(wake + TIMER_SLACK_S, self._look)
+
+    async def _comment(self, start_stream: Callable[[], Awaitable[None]]) -> None:
+        await start_stream()
+        await self._exchange.write(COMMENT_FRAME)
+
+
+def watch_over(exchange: Exchange, reserved: Reserved) -> Watch:
+    """The watch that this call needs: a whole answer has its own time limit, and one that is drained needs none."""
+    attempt = reserved.attempt
+    ends_with_client = attempt.offer.cancel_stops_billing
+    if not attempt.chat.stream:
+        watch = Watch(
+            exchange,
+            first_content_s=settings.TOTAL_TIMEOUT_S,
+            gap_s=settings.TOTAL_TIMEOUT_S,
+            is_armed=ends_with_client,
+        )
+        if ends_with_client:
+            watch.watch_client(ends_call=True)
+        return watch
+    floor = settings.REASONING_TIMEOUT_S if attempt.offer.is_reasoning else 0
+    watch = Watch(
+        exchange,
+        first_content_s=max(settings.FIRST_CONTENT_TIMEOUT_S, floor),
+        gap_s=max(settings.FRAME_GAP_TIMEOUT_S, floor),
+    )
+    watch.watch_client(ends_call=ends_with_client)
+    return watch

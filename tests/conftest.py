@@ -1,0 +1,94 @@
+"""What every test runs in: a data folder of its own, a real database, loopback only.
+
+Settings are read from the environment when they are first imported, so this file prepares the environment at
+once, before anything can load them: that is why pyproject.toml names no settings module to pytest.
+`KOMILION_TEST_DATABASE` chooses the database of the run: `sqlite` (default, in a file) or `postgres`.
+"""
+
+import atexit
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pytest_django import DjangoDbBlocker
+
+from tests.network import block_network
+from tests.services.databases import drop_database, planned_database_url, server_url
+
+pytest_plugins = ["tests.services.valkey", "tests.services.postgres", "tests.stand"]
+
+# What somebody may have exported for an instance of their own; no test may touch that one.
+FOREIGN_VARIABLES = [
+    *("ALLOWED_HOSTS", "COMPAT_NAMES", "CREDENTIAL_KEYS", "HOST", "KEY_PEPPER", "LOG_LEVEL", "PORT"),
+    *("REDIS_URL", "SECRET_KEY", "WORKERS", "ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"),
+    *("OPENAI_API_KEY", "OPENAI_BASE_URL", "ANTHROPIC_API_KEY"),
+]
+FOLDER_VARIABLE = "KOMILION_TEST_FOLDER"  # from the process that was started to the workers it starts
+DATABASE_VARIABLE = "KOMILION_TEST_DATABASE"
+
+
+def _data_dir() -> Path:
+    """A data folder for this process, inside the one folder of the run, which goes when the run ends."""
+    if FOLDER_VARIABLE not in os.environ:
+        folder = tempfile.mkdtemp(prefix="komilion-tests-")
+        os.environ[FOLDER_VARIABLE] = folder
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    data_dir = Path(os.environ[FOLDER_VARIABLE]) / os.environ.get("PYTEST_XDIST_WORKER", "main")
+    data_dir.mkdir(mode=0o700, exist_ok=True)
+    return data_dir
+
+
+def _database_url(data_dir: Path) -> str:
+    kind = os.environ.get(DATABASE_VARIABLE, "sqlite")
+    if kind == "sqlite":
+        return f"sqlite:///{data_dir / 'komilion.sqlite3'}"
+    if kind == "postgres":
+        return planned_database_url()
+    raise pytest.UsageError(f"{DATABASE_VARIABLE} must be sqlite or postgres, not {kind!r}")
+
+
+def _prepare_environment() -> None:
+    for name in FOREIGN_VARIABLES:
+        os.environ.pop(name, None)
+        os.environ.pop(name.lower(), None)
+    data_dir = _data_dir()
+    os.environ["DATA_DIR"] = str(data_dir)
+    os.environ["DATABASE_URL"] = _database_url(data_dir)
+    os.environ["DJANGO_SETTINGS_MODULE"] = "komilion.settings"
+
+
+_prepare_environment()
+block_network()
+
+
+def pytest_configure() -> None:
+    """Load the settings, then forget their name: a worker must load them after it has a folder of its own."""
+    from django.conf import settings
+
+    assert settings.DATA_DIR
+    del os.environ["DJANGO_SETTINGS_MODULE"]
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_test_environment: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """Create and migrate the database that `DATABASE_URL` names, so other processes find the same one.
+
+    Every worker has its own already, and SQLite must be a file: threads and processes share it.
+    pytest-django's own fixture would leave it out where no test is marked; those of the live gateway are not.
+    """
+    from django.conf import settings
+    from django.db import connections
+    from django.test.utils import setup_databases
+
+    database = settings.DATABASES["default"]
+    database["TEST"] = {**database.get("TEST", {}), "NAME": database["NAME"]}
+    with django_db_blocker.unblock():
+        setup_databases(verbosity=0, interactive=False, serialized_aliases=[])
+    yield
+    with django_db_blocker.unblock():
+        connections.close_all()
+    if os.environ.get(DATABASE_VARIABLE) == "postgres":
+        drop_database(server_url(), str(database["NAME"]))  # the file of SQLite goes with its folder

@@ -1,0 +1,301 @@
+"""`make run` from outside: what it starts, prints, survives and stops. The slow ones start it for real."""
+
+import contextlib
+import fcntl
+import http.client
+import os
+import re
+import shlex
+import signal
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from komilion.env import free_port, load_instance
+from komilion.supervisor import valkey
+from komilion.supervisor.banner import banner, url_of
+from komilion.supervisor.children import Child, Spec
+from komilion.supervisor.guard import Refusal, is_free, only_one
+from tests.waiting import wait_until
+
+ROOT = Path(__file__).parents[2]
+START_DEADLINE_S = 60
+
+
+class Running:
+    """One supervisor with its own port and data folder."""
+
+    def __init__(self, data: Path, port: int | None = None, **environment: str) -> None:
+        self.data = data
+        self.port = port or free_port()
+        data.mkdir(exist_ok=True)
+        self._output = data.with_suffix(".out")
+        ours = {"DATA_DIR": str(data), "PORT": str(self.port), "DATABASE_URL": "", **environment}
+        with self._output.open("wb") as output:
+            self.process = psutil.Popen(
+                [sys.executable, "-m", "komilion.supervisor"],
+                cwd=ROOT,
+                env={**os.environ, **ours},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def output(self) -> str:
+        return self._output.read_text()
+
+    def status(self, path: str) -> int:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        try:
+            connection.request("GET", path)
+            return connection.getresponse().status
+        except (OSError, http.client.HTTPException):
+            return 0
+        finally:
+            connection.close()
+
+    def wait_ready(self) -> "Running":
+        def ready() -> bool:
+            assert self.process.poll() is None, self.output()
+            return self.status("/health/readiness") == 200
+
+        wait_until(ready, START_DEADLINE_S, f"readiness, see {self.data / 'log'}")
+        return self
+
+    def refusal(self) -> str:
+        """What it said when it did not start."""
+        assert self.process.wait(START_DEADLINE_S) == 1
+        assert "Traceback" not in self.output()
+        return self.output()
+
+    def children(self) -> list[psutil.Process]:
+        return self.process.children(recursive=True)
+
+    def child(self, word: str) -> psutil.Process | None:
+        for process in self.children():
+            with contextlib.suppress(psutil.Error):
+                if any(word in part for part in process.cmdline()):
+                    return process
+        return None
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            self.process.wait(60)
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Running]]:
+    started: list[Running] = []
+
+    def _start(name: str = "data", port: int | None = None, **environment: str) -> Running:
+        started.append(Running(tmp_path / name, port, **environment))
+        return started[-1]
+
+    yield _start
+    for instance in started:
+        instance.stop()
+
+
+def all_gone(processes: list[psutil.Process]) -> bool:
+    return not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in processes)
+
+
+def test_the_printed_curl_line_can_be_pasted() -> None:
+    text = banner("http://127.0.0.1:8000", "ck_key", "demo.key")
+    block = re.search(r"^curl (?:[^\n]*\\\n)*[^\n]*", text, re.MULTILINE)
+    assert block
+    words = shlex.split(block[0])
+    assert words[:2] == ["curl", "http://127.0.0.1:8000/api/chat/completions"]
+    assert "Authorization: Bearer ck_key" in words
+    assert text.count("curl") == 1
+
+
+def test_without_a_demo_key_no_curl_line_is_printed() -> None:
+    assert "curl" not in banner("http://127.0.0.1:8000", None, "demo.key")
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:80"),
+        ("0.0.0.0", "http://127.0.0.1:80"),
+        ("::", "http://[::1]:80"),
+        ("gateway.example", "http://gateway.example:80"),
+    ],
+)
+def test_the_printed_address_is_one_that_a_client_can_use(host: str, url: str) -> None:
+    assert url_of(host, 80) == url
+
+
+def test_the_valkey_configuration_is_private(tmp_path: Path) -> None:
+    instance = load_instance(tmp_path)
+    path = valkey.write_configuration(tmp_path / "valkey", instance)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert f"requirepass {instance.valkey_password}" in path.read_text()
+
+
+def test_a_port_that_somebody_listens_on_is_not_free() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        assert not is_free("127.0.0.1", listener.getsockname()[1])
+    assert is_free("127.0.0.1", free_port())
+
+
+def test_the_lock_of_an_installation_is_held_once(tmp_path: Path) -> None:
+    with (tmp_path / "supervisor.lock").open("w") as other:
+        other.write("4711")
+        other.flush()
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(Refusal, match="already running as process 4711"), only_one(tmp_path):
+            pass
+    with only_one(tmp_path):
+        assert (tmp_path / "supervisor.lock").read_text() == str(os.getpid())
+
+
+def test_a_child_that_crashes_is_reported_and_started_again_later_each_time(tmp_path: Path) -> None:
+    child = Child(Spec("crasher", (sys.executable, "-c", "print('why'); exit(3)"), 1), tmp_path, tmp_path)
+    reports: list[str] = []
+    child.start()
+    pauses = []
+    for crash in range(1, 3):
+        wait_until(child.is_gone)
+        child.tend(reports.append)
+        assert len(reports) == crash
+        pauses.append(child.due_in_s())
+        wait_until(lambda: child.due_in_s() == 0)
+        child.tend(reports.append)
+        assert child.process is not None
+    wait_until(child.is_gone)
+    assert "ended with exit code 3" in reports[0]
+    assert str(child.log) in reports[0]
+    assert 0 < pauses[0] < pauses[1] < 1
+    assert child.last_words() == "why\nwhy\nwhy"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "message"),
+    [
+        ("PORT", "http", "PORT must be a whole number"),
+        ("WORKERS", "0", "WORKERS must be a whole number"),
+        ("DATABASE_URL", "mysql://x", "DATABASE_URL must start with"),
+        ("HOST", "192.0.2.1", "Cannot listen on 192.0.2.1"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused_in_one_line(
+    start: Callable[..., Running], variable: str, value: str, message: str
+) -> None:
+    text = start(**{variable: value}).refusal()
+    assert message in text
+    assert text.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_first_start_prints_everything_before_it_is_ready_and_the_second_keeps_the_key(
+    start: Callable[..., Running],
+) -> None:
+    first = start().wait_ready()
+    text = first.output()
+    key_file = first.data / "demo.key"
+    key = key_file.read_text().strip()
+    assert f"http://127.0.0.1:{first.port}" in text
+    assert key in text
+    assert re.search(r"^curl ", text, re.MULTILINE)
+    assert stat.S_IMODE(key_file.stat().st_mode) == 0o600
+    first.stop()
+    start(port=first.port).wait_ready()
+    assert key_file.read_text().strip() == key
+
+
+@pytest.mark.slow
+def test_only_web_processes_are_called_uvicorn_and_no_secret_is_on_a_command_line(
+    start: Callable[..., Running],
+) -> None:
+    running = start(WORKERS="2").wait_ready()
+    lines = [" ".join(process.cmdline()) for process in running.children()]
+    listening = [
+        process
+        for process in running.children()
+        if any(c.status == "LISTEN" and c.laddr.port == running.port for c in process.net_connections("tcp"))
+    ]
+    assert sum("uvicorn" in line for line in lines) == 2
+    assert all("uvicorn" in " ".join(process.cmdline()) for process in listening)
+    password = load_instance(running.data).valkey_password
+    assert not any(password in line for line in lines)
+
+
+@pytest.mark.slow
+def test_a_second_supervisor_of_the_same_folder_and_a_taken_port_are_refused(
+    start: Callable[..., Running],
+) -> None:
+    first = start().wait_ready()
+    assert f"already running as process {first.process.pid}" in start().refusal()
+    assert f"Port {first.port} is used by another program" in start("other", first.port).refusal()
+    assert first.status("/health/readiness") == 200
+
+
+@pytest.mark.slow
+def test_two_instances_run_side_by_side(start: Callable[..., Running]) -> None:
+    both = [start("one"), start("two")]
+    for running in both:
+        running.wait_ready()
+    both[0].stop()
+    assert both[1].status("/health/readiness") == 200
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("word", ["uvicorn", "valkey", "local_models"])
+def test_a_child_that_is_killed_is_reported_and_comes_back(start: Callable[..., Running], word: str) -> None:
+    running = start().wait_ready()
+    victim = running.child(word)
+    assert victim is not None
+    victim.kill()
+    wait_until(lambda: "was ended by SIGKILL; it starts again" in running.output())
+    wait_until(lambda: (again := running.child(word)) and again.pid != victim.pid)
+    wait_until(lambda: running.status("/health/readiness") == 200, 30)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_stops_every_child(start: Callable[..., Running], number: signal.Signals) -> None:
+    running = start().wait_ready()
+    children = running.children()
+    running.process.send_signal(number)
+    assert running.process.wait(20) == 0
+    assert all_gone(children)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells children that their parent died")
+def test_children_die_with_a_supervisor_that_is_killed_and_the_next_start_takes_over(
+    start: Callable[..., Running],
+) -> None:
+    first = start().wait_ready()
+    children = first.children()
+    first.process.kill()
+    wait_until(lambda: all_gone(children), what="the children to die")
+    start(port=first.port).wait_ready()
+
+
+@pytest.mark.slow
+def test_valkey_moves_when_its_port_was_taken(start: Callable[..., Running]) -> None:
+    first = start().wait_ready()
+    first.stop()
+    port = load_instance(first.data).valkey_port
+    with socket.create_server(("127.0.0.1", port)):
+        start(port=first.port).wait_ready()
+        assert load_instance(first.data).valkey_port != port
+
+
+@pytest.mark.slow
+def test_a_database_that_cannot_be_reached_is_refused(start: Callable[..., Running]) -> None:
+    url = f"postgres://user:secret@127.0.0.1:{free_port()}/name"
+    text = start(DATABASE_URL=url).refusal()
+    assert "The database cannot be used" in text
+    assert "secret" not in text
