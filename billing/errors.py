@@ -9,5 +9,9 @@ class StoreBusy(Exception):
     """A lock could not be had in time; nothing was changed."""
 
 
+class StoreRefused(Exception):
+    """The database refused a statement because of what is in it; the batch was rolled back."""
+
+
 class MovementRefused(Exception):
     """The ledger did not accept the movement; the message says why."""

@@ -6,8 +6,10 @@ charge        = provider cost + fee
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from komilion.common.money import ceil_div
 from komilion.common.usage import PRICED_BUCKETS, Usage
@@ -22,8 +24,7 @@ class UnpricedUsage(ValueError):
     """A bucket was used that the price has no figure for; such a call must be refused before it is made."""
 
 
-@dataclass(frozen=True, slots=True)
-class Charge:
+class Charge(msgspec.Struct, frozen=True):
     """What one call costs: `charge` = `cost` (the provider's list price) + `fee` (ours)."""
 
     cost: int
@@ -43,6 +44,12 @@ class PriceVersion:
     components: Mapping[str, int]
     tiers: Sequence[tuple[int, Mapping[str, int]]]  # (above_input, components), ascending
     fee_basis_points: int
+    _dearest_input: int = field(init=False)  # of the base tier
+    _dearest_output: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_dearest_input", _dearest([self.components], INPUT_BUCKETS))
+        object.__setattr__(self, "_dearest_output", _dearest([self.components], OUTPUT_BUCKETS))
 
     @classmethod
     def from_row(cls, row: Any) -> "PriceVersion":
@@ -63,17 +70,16 @@ class PriceVersion:
     def ceiling(self, input_tokens: int, output_tokens: int) -> int:
         """The most a call can be charged whose input and output are at most this many tokens of any bucket."""
         return self._charge_of(
-            input_tokens * self._dearest(input_tokens, INPUT_BUCKETS)
-            + output_tokens * self._dearest(input_tokens, OUTPUT_BUCKETS)
+            input_tokens * self._input_price(input_tokens) + output_tokens * self._output_price(input_tokens)
         ).charge
 
     def output_tokens_for(self, amount: int, input_tokens: int) -> int:
         """The largest n with ceiling(input_tokens, n) <= amount; 0 where not even the input is paid for."""
-        dearest = self._dearest(input_tokens, OUTPUT_BUCKETS)
+        dearest = self._output_price(input_tokens)
         if dearest == 0:
             return 2**31
         cost = amount * BASIS_POINTS // (BASIS_POINTS + self.fee_basis_points)
-        spare = cost * UNITS_PER_PRICE - input_tokens * self._dearest(input_tokens, INPUT_BUCKETS)
+        spare = cost * UNITS_PER_PRICE - input_tokens * self._input_price(input_tokens)
         return max(0, spare // dearest)
 
     def _charge_of(self, total: int) -> Charge:
@@ -87,10 +93,19 @@ class PriceVersion:
                 chosen = components
         return chosen
 
-    def _dearest(self, input_tokens: int, buckets: Sequence[str]) -> int:
-        """Over every tier the input may reach: a bound must not fall when a tier is cheaper."""
-        reachable = [self.components, *(c for above, c in self.tiers if input_tokens > above)]
-        return max(components.get(bucket, 0) for components in reachable for bucket in buckets)
+    def _input_price(self, input_tokens: int) -> int:
+        return self._dearest_input if not self.tiers else _dearest(self._reachable(input_tokens), INPUT_BUCKETS)
+
+    def _output_price(self, input_tokens: int) -> int:
+        return self._dearest_output if not self.tiers else _dearest(self._reachable(input_tokens), OUTPUT_BUCKETS)
+
+    def _reachable(self, input_tokens: int) -> list[Mapping[str, int]]:
+        """Every tier that so much input may reach: a bound must not fall where a tier is cheaper."""
+        return [self.components, *(components for above, components in self.tiers if input_tokens > above)]
+
+
+def _dearest(tiers: Sequence[Mapping[str, int]], buckets: Sequence[str]) -> int:
+    return max(components.get(bucket, 0) for components in tiers for bucket in buckets)
 
 
 def _price_of(components: Mapping[str, int], bucket: str) -> int:

@@ -7,6 +7,7 @@ running instance.
 
 import json
 import os
+import re
 import secrets
 import socket
 import tempfile
@@ -28,7 +29,7 @@ def text(name: str, default: str) -> str:
 def whole_number(name: str, default: int, *, least: int = 0, most: int = 2**31) -> int:
     """An integer within [least, most]."""
     raw = text(name, str(default))
-    if not raw.isascii() or not raw.lstrip("-").isdigit() or not least <= int(raw) <= most:
+    if not re.fullmatch(r"-?[0-9]{1,10}", raw) or not least <= int(raw) <= most:
         raise ImproperlyConfigured(f"{name} must be a whole number from {least} to {most}, not {raw!r}")
     return int(raw)
 

@@ -17,14 +17,10 @@ from komilion.common.errors import (
 )
 from routing.gateway.app import Gateway
 from routing.gateway.endpoints import find_endpoint
-from routing.gateway.exchange import Exchange, Receive, Scope, Send
+from routing.gateway.exchange import CORS, Exchange, Receive, Scope, Send
 
 log = logging.getLogger(__name__)
 
-CORS = [
-    (b"access-control-allow-origin", b"*"),
-    (b"access-control-expose-headers", b"*"),
-]
 PREFLIGHT = [
     *CORS,
     (b"access-control-allow-methods", b"GET, POST, PUT, PATCH, DELETE, OPTIONS"),
@@ -74,18 +70,13 @@ class Envelope:
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"]
-
-        async def send_with_cors(message: Any) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] += CORS
-            await send(message)
-
-        is_api = path.startswith(API_PREFIXES)
-        exchange = Exchange(scope, receive, send_with_cors if is_api else send)
+        exchange = Exchange(scope, receive, send)
         endpoint = find_endpoint(path)
         if endpoint is not None and scope["method"] != "OPTIONS":
             await self._gateway.serve(exchange, endpoint)
-        elif scope["method"] == "OPTIONS" and is_api:
+            return
+        is_api = path.startswith(API_PREFIXES)
+        if scope["method"] == "OPTIONS" and is_api:
             await send({"type": "http.response.start", "status": 204, "headers": PREFLIGHT})
             await send({"type": "http.response.body", "body": b""})
         elif path.rstrip("/") in {"/health", "/health/liveliness", "/health/readiness"}:
@@ -118,7 +109,8 @@ class Envelope:
                     replaced = True
                     await exchange.fail(BY_STATUS.get(message["status"], InternalError)())
                     return
-                message["headers"] = [*message["headers"], (b"x-request-id", exchange.request_id.encode())]
+                extra = [(b"x-request-id", exchange.request_id.encode()), *(CORS if is_api else [])]
+                message["headers"] = [*message["headers"], *extra]
             if not replaced:
                 await exchange.send(message)
 

@@ -8,12 +8,16 @@ import asyncio
 import logging
 import socket
 import sys
+from collections.abc import Iterable
 from typing import Any, override
 
 import uvicorn
+from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from komilion import settings
+
+WHOLE_RESPONSE = "komilion.whole_response"  # as routing.gateway.exchange, which needs Django set up, names it
 
 BACKLOG_CONNECTIONS = 2_048
 KEEP_ALIVE_S = 75  # longer than the pools of common clients and load balancers, so that they close first
@@ -24,6 +28,41 @@ logger = logging.getLogger(__name__)
 
 class HeadTooLarge(Exception):
     """Ends the parsing of a request that was already answered with 431."""
+
+
+class WholeResponse:
+    """Head and body of a response in one write, for an application that knows both.
+
+    uvicorn's `send` takes them one after the other and checks each header with two regular expressions; for an answer
+    with twenty headers that is a tenth of what the whole request costs. What is sent here was checked where it entered.
+    """
+
+    __slots__ = ("_cycle",)
+
+    def __init__(self, cycle: RequestResponseCycle) -> None:
+        self._cycle = cycle
+
+    def __call__(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> None:
+        """Send it and complete the exchange; nothing happens where the client is gone."""
+        cycle = self._cycle
+        if cycle.disconnected or cycle.response_started:
+            return
+        cycle.response_started = True
+        cycle.waiting_for_100_continue = False
+        parts = [STATUS_LINE[status]]
+        for name, value in cycle.default_headers:
+            parts += (name, b": ", value, b"\r\n")
+        for name, value in headers:
+            parts += (name, b": ", value, b"\r\n")
+        parts.append(b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n")
+        if cycle.scope["method"] != "HEAD":
+            parts.append(body)
+        cycle.transport.write(b"".join(parts))
+        cycle.response_complete = True
+        cycle.message_event.set()
+        if not cycle.keep_alive:
+            cycle.transport.close()
+        cycle.on_response()
 
 
 class LimitedHttpProtocol(HttpToolsProtocol):
@@ -73,6 +112,11 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._stop_head_timer()
         super().on_headers_complete()
+
+    @override
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        cycle.scope["extensions"] = {WHOLE_RESPONSE: WholeResponse(cycle)}  # type: ignore[dict-item]
+        super()._start_asgi_task(cycle, app)
 
     @override
     def on_message_complete(self) -> None:

@@ -7,16 +7,16 @@ once, before anything can load them: that is why pyproject.toml names no setting
 
 import atexit
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import django
 import pytest
 from pytest_django import DjangoDbBlocker
 
 from tests.network import block_network
 from tests.services.databases import drop_database, planned_database_url, server_url
+from tests.services.kept_folder import KeptFolder
 
 pytest_plugins = ["tests.services.valkey", "tests.services.postgres", "tests.stand"]
 
@@ -33,9 +33,9 @@ DATABASE_VARIABLE = "KOMILION_TEST_DATABASE"
 def _data_dir() -> Path:
     """A data folder for this process, inside the one folder of the run, which goes when the run ends."""
     if FOLDER_VARIABLE not in os.environ:
-        folder = tempfile.mkdtemp(prefix="komilion-tests-")
-        os.environ[FOLDER_VARIABLE] = folder
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        folder = KeptFolder("komilion-tests-")
+        os.environ[FOLDER_VARIABLE] = str(folder.path)
+        atexit.register(folder.release)
     data_dir = Path(os.environ[FOLDER_VARIABLE]) / os.environ.get("PYTEST_XDIST_WORKER", "main")
     data_dir.mkdir(mode=0o700, exist_ok=True)
     return data_dir
@@ -62,14 +62,9 @@ def _prepare_environment() -> None:
 
 _prepare_environment()
 block_network()
-
-
-def pytest_configure() -> None:
-    """Load the settings, then forget their name: a worker must load them after it has a folder of its own."""
-    from django.conf import settings
-
-    assert settings.DATA_DIR
-    del os.environ["DJANGO_SETTINGS_MODULE"]
+django.setup()
+# A worker inherits the environment, and with this name in it would load the settings before it has its own folder.
+del os.environ["DJANGO_SETTINGS_MODULE"]
 
 
 @pytest.fixture(scope="session")

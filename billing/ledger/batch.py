@@ -13,7 +13,8 @@ commit whose outcome nobody knows changes nothing the second time.
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from billing.ledger.decide import Books
+from billing.errors import StoreRefused
+from billing.ledger.decide import MOVES, Books
 from billing.ledger.items import (
     Done,
     Expire,
@@ -30,14 +31,16 @@ from billing.ledger.items import (
     Void,
     WalletState,
 )
-from billing.ledger.store import Rows, Statement, Store, ids_json, rows_json
+from billing.ledger.sql import ids_json, rows_json
+from billing.ledger.store import Rows, Statement, Store
+from komilion.common.money import MAX_NANO
 
 type EntryKey = tuple[str, str, int]  # reference, kind, ordinal
 type Reservation = tuple[Place | Extend, int]  # what was granted, in nano-USD
 
 
 class Deferred:
-    """Another transaction has the wallet locked, or the wallet just got new credit: try again in the next batch."""
+    """Another transaction has the wallet locked, or an earlier item of this batch must come first: the next batch."""
 
 
 DEFERRED = Deferred()
@@ -56,6 +59,7 @@ class Batch:
         self.books = Books()
         self.before: dict[int, tuple[int, int, int, int, int]] = {}
         self.entry_ids: dict[EntryKey, int] = {}
+        self.happened: dict[EntryKey, int] = {}  # extensions and movements of earlier transactions: their amounts
         self.outcomes: list[Outcome | Deferred] = [DEFERRED] * len(items)
 
     def run(self) -> list[Outcome | Deferred]:
@@ -87,6 +91,7 @@ class Batch:
             for item in self.items
             if not isinstance(item, Movement) and (self.is_retry or not isinstance(item, Place))
         ]  # a first placing cannot be there yet
+        numbered = [_subject(item) for item in self.items if isinstance(item, Extend | Movement)]
         reads: list[tuple[Callable[[Rows], None], Statement]] = [
             (
                 self._read_wallets,
@@ -99,6 +104,8 @@ class Batch:
             reads.append((self._read_epochs, (sql.organization_epochs, (ids_json(keyless),))))
         if named:
             reads.append((self._read_holds, (sql.holds, (ids_json(named),))))
+        if numbered:
+            reads.append((self._read_entries, (sql.entries, (ids_json(numbered),))))
         if any(isinstance(item, Settle | Movement) for item in self.items):
             reads.append((self._read_lots, (sql.lots, (wallets,))))
         results = self.store.run([statement for _, statement in reads])
@@ -121,23 +128,39 @@ class Batch:
         for request_id, amount, state, is_due, generation in rows:
             self.books.holds[request_id] = HoldState(amount, state, bool(is_due), generation)
 
+    def _read_entries(self, rows: Rows) -> None:
+        self.happened = {(reference, kind, ordinal): amount for reference, kind, ordinal, amount in rows}
+
     def _read_lots(self, rows: Rows) -> None:
         for wallet_id, lot_id, remaining in rows:
             if wallet_id in self.books.wallets:
                 self.books.wallets[wallet_id].lots.append(LotState(lot_id, remaining))
 
     def _live(self) -> list[int]:
-        """Indexes of the items whose wallet is ours now; a new lot is spendable only once it has an id."""
+        """Indexes of the items whose wallet is ours now and that no earlier item of this batch keeps waiting.
+
+        Of the items about one request only the first: each is checked against the hold as it was read. What takes
+        credit out only as the first on its wallet, for the same reason. Nothing after a new lot, which is spendable
+        only once it has an id.
+        """
         live = []
+        subjects: set[str] = set()
+        touched: set[int] = set()
         granted: set[int] = set()
         for index, item in enumerate(self.items):
             if item.wallet_id not in self.books.wallets:
                 if self.wait_for_locks:
                     self.outcomes[index] = Failure(f"there is no wallet {item.wallet_id}")
-            elif item.wallet_id not in granted:
-                live.append(index)
-                if isinstance(item, Movement) and item.kind == "grant":
-                    granted.add(item.wallet_id)
+                continue
+            must_wait = _subject(item) in subjects or item.wallet_id in granted
+            must_wait = must_wait or (_takes_credit(item) and item.wallet_id in touched)
+            subjects.add(_subject(item))
+            if must_wait:
+                continue
+            live.append(index)
+            touched.add(item.wallet_id)
+            if isinstance(item, Movement) and item.kind == "grant":
+                granted.add(item.wallet_id)
         return live
 
     # guard
@@ -147,6 +170,8 @@ class Batch:
         entries = []
         for index in live:
             item = self.items[index]
+            if isinstance(item, Movement) and self._key(item) in self.happened:
+                continue
             if isinstance(item, Void | Expire | Movement):
                 refusal = self.books.check(item)
                 if refusal is not None:
@@ -175,7 +200,7 @@ class Batch:
     def _entry(self, item: Item, amount: int = 0) -> dict[str, Any]:
         reference, kind, ordinal = self._key(item)
         if isinstance(item, Movement):
-            amount = item.amount
+            amount = self.books.breakable(item) if item.kind == "breakage" else item.amount
         elif isinstance(item, Settle):
             amount = item.cost + item.fee
         return {
@@ -196,7 +221,10 @@ class Batch:
             item = self.items[index]
             if self.outcomes[index] is not DEFERRED:
                 continue
-            if isinstance(item, Place | Extend):
+            if isinstance(item, Extend) and self._key(item) in self.happened:
+                amount = self.happened[self._key(item)]
+                outcome: Outcome = Granted(amount, self.books.wallets[item.wallet_id].available)
+            elif isinstance(item, Place | Extend):
                 is_known = isinstance(item, Place) and item.request_id in self.books.holds
                 outcome = self.books.place(item) if isinstance(item, Place) else self.books.extend(item)
                 if isinstance(outcome, Granted) and not is_known:
@@ -225,7 +253,7 @@ class Batch:
         places = [(item, amount) for item, amount in reservations if isinstance(item, Place)]
         extends = [(item, amount) for item, amount in reservations if isinstance(item, Extend)]
         rows = [_hold_row(item, amount, "open", item.lifetime_s) for item, amount in places]
-        rows += [_hold_row(item, item.held, "settled", 0) for item in self._settled_without_hold()]
+        rows += [_hold_row(item, min(item.held, MAX_NANO), "settled", 0) for item in self._settled_without_hold()]
         inserted: set[str] = set()
         if rows:
             (returned,) = self.store.run([(self.store.sql.insert_holds, (rows_json(rows),))])
@@ -235,11 +263,7 @@ class Batch:
                 self.books.reserve(self.books.wallets[place.wallet_id], -amount)
         self._insert_entries([self._entry(item, amount) for item, amount in extends])
         for extend, amount in extends:
-            entry_id = self.entry_ids.get(self._key(extend))
-            if entry_id is None:
-                self.books.reserve(self.books.wallets[extend.wallet_id], -amount)
-            else:
-                self.books.extended(extend, amount, entry_id)
+            self.books.extended(extend, amount, self.entry_ids[self._key(extend)])
 
     def _settled_without_hold(self) -> list[Settle]:
         """Settlements whose hold the database lost or never saw: their hold is written now, as settled."""
@@ -269,6 +293,9 @@ class Batch:
         self.store.commit_with([(query, (rows_json(rows),)) for query, rows in steps if rows])
 
     def _delta(self, wallet: WalletState) -> dict[str, int]:
+        """Raises `StoreRefused` beyond 64 bits, where SQLite would silently go on with a float."""
+        if max(wallet.held, wallet.paid + wallet.promo, wallet.debt) > MAX_NANO:
+            raise StoreRefused(f"wallet {wallet.id} would hold more than the ledger can count")
         available, held, paid, promo, debt = self.before[wallet.id]
         return {
             "id": wallet.id,
@@ -278,6 +305,15 @@ class Batch:
             "promo": wallet.promo - promo,
             "debt": wallet.debt - debt,
         }
+
+
+def _subject(item: Item) -> str:
+    """What the item is about: a request or a movement's reference."""
+    return item.reference if isinstance(item, Movement) else item.request_id
+
+
+def _takes_credit(item: Item) -> bool:
+    return isinstance(item, Movement) and MOVES[item.kind][0] in {"paid", "promo"}
 
 
 def _hold_row(item: Place | Settle, amount: int, state: str, lifetime_s: int) -> dict[str, Any]:

@@ -7,8 +7,6 @@ A `Books` holds the wallets and holds as read under the locks; each method appli
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.conf import settings
-
 from billing.ledger.items import (
     AuthorizationChanged,
     Done,
@@ -28,6 +26,7 @@ from billing.ledger.items import (
     WalletState,
 )
 from billing.prices import BASIS_POINTS
+from komilion.common.numbers import numbers
 
 TENTH = 10  # a hold of more than 1/TENTH of paid + promo must rest on counted tokens
 MOVES = {
@@ -70,6 +69,8 @@ class Books:
             takeable = min(wallet.paid, wallet.available)
             if MOVES[item.kind][0] == "paid" and item.amount > takeable:
                 return Refused(takeable, item.amount)
+            if item.kind == "breakage" and not self.breakable(item):
+                return Refused(0, item.amount)
             return None
         hold = self.holds.get(item.request_id)
         if hold is None or hold.state != "open":
@@ -77,6 +78,11 @@ class Books:
         if isinstance(item, Expire) and item.only_if_due and not (hold.is_due or item.process_gone):
             return NotOpen("not due")
         return None
+
+    def breakable(self, item: Movement) -> int:
+        """What the lot of a breakage still has, but never what running holds may need."""
+        wallet = self.wallets[item.wallet_id]
+        return sum(min(lot.remaining, wallet.available) for lot in wallet.lots if lot.id == item.lot_id)
 
     # holds
 
@@ -138,8 +144,6 @@ class Books:
         """Give the reserved credit back; an expiry also books what the provider may bill us for the lost call."""
         wallet = self.wallets[item.wallet_id]
         hold = self.holds[item.request_id]
-        if hold.state != "open":
-            return NotOpen(hold.state)
         self.reserve(wallet, -hold.amount)
         hold.state = "voided" if isinstance(item, Void) else "expired"
         self._hold_change(item.request_id, hold.state)
@@ -197,15 +201,12 @@ class Books:
         return Done(changed=True, available=wallet.available, debt=wallet.debt)
 
     def _break_lot(self, item: Movement, wallet: WalletState) -> int:
-        """Take what the ended lot still has, but never what running holds may need."""
-        for lot in wallet.lots:
-            if lot.id == item.lot_id:
-                amount = min(lot.remaining, wallet.available)
-                self._spend_lot(lot, amount)
-                wallet.promo -= amount
-                wallet.available -= amount
-                return amount
-        return 0
+        """Take it out of the ended lot; returns how much."""
+        amount = self.breakable(item)
+        self._spend_lot(next(lot for lot in wallet.lots if lot.id == item.lot_id), amount)
+        wallet.promo -= amount
+        wallet.available -= amount
+        return amount
 
     def _charge(self, item: Settle, wallet: WalletState, entry_id: int) -> None:
         """Promo first, by lot, then paid, then debt; the provider's cost is covered before the fee."""
@@ -244,7 +245,7 @@ class Books:
 
     def _book_crash_loss(self, wallet_id: int, hold: HoldState, entry_id: int, *, back: bool) -> None:
         """A call lost with its process costs the caller nothing; it may cost us what the hold paid for."""
-        amount = hold.amount * BASIS_POINTS // (BASIS_POINTS + settings.FEE_BASIS_POINTS)
+        amount = hold.amount * BASIS_POINTS // (BASIS_POINTS + numbers.FEE_BASIS_POINTS)
         accounts = ("provider_cost", "crash_loss") if back else ("crash_loss", "provider_cost")
         self._post(entry_id, wallet_id, *accounts, amount)
 
@@ -263,7 +264,7 @@ class Books:
     def _hold_change(self, request_id: str, state: str) -> dict[str, Any]:
         change = self.changes.holds.setdefault(
             request_id,
-            {"request_id": request_id, "added": 0, "reopened": 0, "lifetime_s": settings.HOLD_LIFETIME_S},
+            {"request_id": request_id, "added": 0, "reopened": 0, "lifetime_s": numbers.HOLD_LIFETIME_S},
         )
         change["state"] = state
         return change

@@ -88,34 +88,29 @@ class Movement(msgspec.Struct, frozen=True):
 type Item = Place | Extend | Settle | Void | Expire | Movement
 
 
-@dataclass(frozen=True, slots=True)
-class Granted:
+class Granted(msgspec.Struct, frozen=True):
     """The hold stands; `available` is what the wallet has beside it."""
 
     amount: int
     available: int
 
 
-@dataclass(frozen=True, slots=True)
-class NeedsCount:
+class NeedsCount(msgspec.Struct, frozen=True):
     """The byte bound is too coarse here; count the tokens and ask again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(msgspec.Struct, frozen=True):
     """The wallet does not cover it."""
 
     available: int
     needed: int
 
 
-@dataclass(frozen=True, slots=True)
-class AuthorizationChanged:
+class AuthorizationChanged(msgspec.Struct, frozen=True):
     """Key or organization changed since the caller was authenticated; authenticate again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(msgspec.Struct, frozen=True):
     """It is durable. `changed` is False where it had happened before; `available` is the wallet's afterwards."""
 
     changed: bool
@@ -123,21 +118,23 @@ class Done:
     debt: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class NotOpen:
+class Pending(msgspec.Struct, frozen=True):
+    """Not durable in the database yet, but it will be: it is in the journal, or on its way for too long to wait."""
+
+
+class NotOpen(msgspec.Struct, frozen=True):
     """The hold is not in a state that allows this (settled, voided or expired before)."""
 
     state: str
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(msgspec.Struct, frozen=True):
     """The database refused this very item; `reason` is for the log."""
 
     reason: str
 
 
-type Outcome = Granted | NeedsCount | Refused | AuthorizationChanged | Done | NotOpen | Failure
+type Outcome = Granted | NeedsCount | Refused | AuthorizationChanged | Done | Pending | NotOpen | Failure
 
 
 @dataclass(slots=True)

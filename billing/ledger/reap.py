@@ -11,7 +11,7 @@ from django.db.models.functions import Now
 
 from billing.ledger.committer import commit_now
 from billing.ledger.items import Done, Expire, Failure
-from billing.ledger.journal import orphans, waiting_request_ids
+from billing.ledger.journal import line_of, orphans, set_aside, waiting_request_ids
 from billing.ledger.open_store import open_store
 from billing.ledger.process import forget_old_processes, living_process_ids
 from billing.ledger.store import Store
@@ -53,19 +53,17 @@ def _replay_orphans(store: Store) -> int:
     count = 0
     folder = journal_folder()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for path, items in orphans(folder):
-        refused: list[str] = []
+    for path, items, unreadable in orphans(folder):
+        refused = []
         for start in range(0, len(items), CHUNK):
             part = items[start : start + CHUNK]
             outcomes = commit_now(store, part)
-            refused += [
-                item.request_id for item, outcome in zip(part, outcomes, strict=True) if isinstance(outcome, Failure)
-            ]
-        if refused:
-            log.critical("orphaned settlements refused", extra={"journal": path.name, "requests": refused})
-            path.rename(path.with_suffix(".refused"))
-        else:
-            path.unlink()
+            refused += [item for item, outcome in zip(part, outcomes, strict=True) if isinstance(outcome, Failure)]
+        if refused or unreadable:
+            requests = [item.request_id for item in refused]
+            log.critical("orphaned settlements refused", extra={"journal": path.name, "requests": requests})
+            set_aside(path, [*map(line_of, refused), *unreadable])
+        path.unlink()
         count += len(items)
     return count
 

@@ -1,26 +1,42 @@
-"""The ledger's SQL. Rows travel as one JSON document per statement and are unpacked by the database.
+"""The ledger's own connection to the database, PostgreSQL or SQLite; the statements are `billing.ledger.sql`'s.
 
-On PostgreSQL that costs a fraction of the CPU that adapting arrays costs in this process (docs/decisions/0003), and on
-SQLite the same statement works, with RETURNING, where `executemany` has none. The statements of one step go out
-together (`run`), in one round trip on PostgreSQL.
+The statements of one step go out together (`run`), in one round trip on PostgreSQL.
 """
 
+import select
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-import orjson
 import psycopg
-from psycopg.rows import TupleRow
+from psycopg import pq
+from psycopg.pq.abc import PGresult
 
-from billing.errors import StoreBusy, StoreUnavailable
+from billing.errors import StoreBusy, StoreRefused, StoreUnavailable
+from billing.ledger.sql import Sql
+from komilion.common.clock import monotonic_s
 
-type Statement = tuple[str, tuple[Any, ...]]
+type Statement = tuple[str, tuple[str, ...]]
 type Rows = list[tuple[Any, ...]]
 
+POSTGRES_PATIENCE_S = 15.0  # longer than any limit the server itself keeps to
+FAILED = {pq.ExecStatus.FATAL_ERROR, pq.ExecStatus.PIPELINE_ABORTED, pq.ExecStatus.BAD_RESPONSE}
+BUSY_STATES = {"55P03", "57014", "40P01", "40001"}  # lock not available, cancelled, deadlock, serialization
+AWAY_CLASSES = ("08", "53", "57P", "58", "25P03", "25006")  # connection, resources, shutdown, system, idle, standby
+READERS: dict[int, Callable[[bytes], Any]] = {
+    16: lambda value: value == b"t",  # bool
+    20: int,
+    21: int,
+    23: int,
+    1700: int,  # numeric: sums of bigint
+}
+
+# Every statement of the ledger finds rows by a key. A plan that is made while a table is small, and kept, must not
+# become a scan of millions of rows later: so this session never plans one.
 POSTGRES_OPTIONS = (
     "-c timezone=UTC -c synchronous_commit=off -c lock_timeout=2s -c statement_timeout=10s"
     " -c idle_in_transaction_session_timeout=30s"
+    " -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off -c jit=off"
 )
 
 
@@ -42,203 +58,34 @@ class Store(Protocol):
     def close(self) -> None:
         """Give the connection back."""
 
-    sql: "Sql"
-
-
-def rows_json(rows: Sequence[dict[str, Any]]) -> str:
-    """Rows as the JSON document that the statements unpack."""
-    return orjson.dumps(rows).decode()
-
-
-def ids_json(ids: Sequence[int | str]) -> str:
-    """A list of ids, likewise."""
-    return orjson.dumps(ids).decode()
-
-
-HOLD = {
-    "request_id": "text",
-    "wallet_id": "bigint",
-    "amount_nano": "bigint",
-    "state": "text",
-    "price_ids": "jsonb",
-    "process_id": "text",
-    "lifetime_s": "int",
-}
-ENTRY = {
-    "reference": "text",
-    "kind": "text",
-    "ordinal": "int",
-    "wallet_id": "bigint",
-    "amount_nano": "bigint",
-    "memo": "text",
-}
-POSTING = {
-    "entry_id": "bigint",
-    "wallet_id": "bigint",
-    "source": "text",
-    "target": "text",
-    "amount_nano": "bigint",
-}
-HOLD_CHANGE = {
-    "request_id": "text",
-    "state": "text",
-    "added": "bigint",
-    "reopened": "int",
-    "lifetime_s": "int",
-}
-WALLET_CHANGE = {
-    "id": "bigint",
-    "available": "bigint",
-    "held": "bigint",
-    "paid": "bigint",
-    "promo": "bigint",
-    "debt": "bigint",
-}
-LOT = {"wallet_id": "bigint", "reference": "text", "granted_nano": "bigint", "expires_at": "text"}
-LOT_CHANGE = {"id": "bigint", "spent": "bigint"}
-USAGE = {
-    "created_at": "timestamptz",
-    "request_id": "text",
-    "client_request_id": "text",
-    "organization_id": "bigint",
-    "key_id": "bigint",
-    "member_id": "bigint",
-    "end_user": "text",
-    "tags": "jsonb",
-    "app_url": "text",
-    "app_title": "text",
-    "endpoint": "text",
-    "requested_model": "text",
-    "model": "text",
-    "provider": "text",
-    "streamed": "boolean",
-    "outcome": "text",
-    "usage_source": "text",
-    "usage": "jsonb",
-    "price_id": "bigint",
-    "cost_nano": "bigint",
-    "fee_nano": "bigint",
-    "charge_nano": "bigint",
-    "savings_nano": "bigint",
-    "first_content_ms": "int",
-    "duration_ms": "int",
-    "detail": "jsonb",
-}
-
-
-class Sql:
-    """The statements, in one of the two dialects; every parameter is one JSON document unless said otherwise."""
-
-    def __init__(self, *, postgres: bool) -> None:
-        self.postgres = postgres
-        now = "now()" if postgres else "strftime('%Y-%m-%d %H:%M:%f000', 'now')"
-        later = (
-            "now() + make_interval(secs => r.lifetime_s)"
-            if postgres
-            else "strftime('%Y-%m-%d %H:%M:%f000', 'now', '+' || r.lifetime_s || ' seconds')"
-        )
-        ids = self._ids("bigint")
-        names = self._ids("text")
-        no_key_update = " FOR NO KEY UPDATE" if postgres else ""
-
-        select_wallets = (
-            "SELECT organization_id, available_nano, held_nano, paid_nano, promo_nano, debt_nano"
-            f" FROM billing_wallet WHERE organization_id IN ({ids}) ORDER BY organization_id{no_key_update}"
-        )
-        self.lock_wallets_waiting = select_wallets
-        self.lock_wallets = select_wallets + (" SKIP LOCKED" if postgres else "")
-        self.authorizations = (
-            "SELECT k.id, k.auth_epoch, o.auth_epoch,"
-            f" k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > {now})"
-            " FROM accounts_apikey k JOIN accounts_organization o ON o.id = k.organization_id"
-            f" WHERE k.id IN ({ids})"
-        )
-        self.organization_epochs = f"SELECT id, auth_epoch FROM accounts_organization WHERE id IN ({ids})"
-        self.holds = (
-            f"SELECT request_id, amount_nano, state, expires_at <= {now}, generation"
-            f" FROM billing_hold WHERE request_id IN ({names})"
-        )
-        self.lots = (
-            "SELECT wallet_id, id, remaining_nano FROM billing_promolot"
-            f" WHERE remaining_nano > 0 AND wallet_id IN ({ids})"
-            " ORDER BY wallet_id, expires_at IS NULL, expires_at, id"
-        )
-        self.insert_holds = (
-            "INSERT INTO billing_hold"
-            " (request_id, wallet_id, amount_nano, state, price_ids, process_id, generation, expires_at, created_at)"
-            " SELECT r.request_id, r.wallet_id, r.amount_nano, r.state, r.price_ids, r.process_id, 0,"
-            f" {later}, {now} FROM {self._rows(HOLD)} WHERE true"
-            " ON CONFLICT DO NOTHING RETURNING request_id"
-        )
-        self.insert_entries = (
-            "INSERT INTO billing_ledgerentry"
-            " (reference, kind, ordinal, wallet_id, amount_nano, memo, created_at)"
-            f" SELECT r.reference, r.kind, r.ordinal, r.wallet_id, r.amount_nano, r.memo, {now}"
-            f" FROM {self._rows(ENTRY)} WHERE true"
-            " ON CONFLICT DO NOTHING RETURNING reference, kind, ordinal, id"
-        )
-        self.insert_postings = self._insert("billing_posting", POSTING)
-        self.insert_usage = self._insert("billing_usagerow", USAGE)
-        expires = "r.expires_at::timestamptz" if postgres else "r.expires_at"
-        self.insert_lots = (
-            "INSERT INTO billing_promolot"
-            " (wallet_id, reference, granted_nano, remaining_nano, expires_at, created_at)"
-            f" SELECT r.wallet_id, r.reference, r.granted_nano, r.granted_nano, {expires}, {now}"
-            f" FROM {self._rows(LOT)} WHERE true"
-        )
-        self.update_holds = (
-            "UPDATE billing_hold SET state = r.state, amount_nano = amount_nano + r.added,"
-            f" generation = generation + r.reopened,"
-            f" expires_at = CASE WHEN r.reopened > 0 THEN {later} ELSE expires_at END"
-            f" FROM {self._rows(HOLD_CHANGE)} WHERE billing_hold.request_id = r.request_id"
-        )
-        changes = ", ".join(f"{name}_nano = {name}_nano + r.{name}" for name in list(WALLET_CHANGE)[1:])
-        self.update_wallets = (
-            f"UPDATE billing_wallet SET {changes} FROM {self._rows(WALLET_CHANGE)} WHERE organization_id = r.id"
-        )
-        self.update_lots = (
-            "UPDATE billing_promolot SET remaining_nano = remaining_nano - r.spent"
-            f" FROM {self._rows(LOT_CHANGE)} WHERE billing_promolot.id = r.id"
-        )
-
-    def _rows(self, columns: dict[str, str]) -> str:
-        """The JSON parameter as a table `r`."""
-        if self.postgres:
-            typed = ", ".join(f"{name} {kind}" for name, kind in columns.items())
-            return f"jsonb_to_recordset(%s::jsonb) AS r({typed})"
-        fields = ", ".join(f"value ->> '$.{name}' AS {name}" for name in columns)
-        return f"(SELECT {fields} FROM json_each(?)) AS r"
-
-    def _ids(self, kind: str) -> str:
-        if self.postgres:
-            return f"SELECT value::{kind} FROM jsonb_array_elements_text(%s::jsonb)"
-        return "SELECT value FROM json_each(?)"
-
-    def _insert(self, table: str, columns: dict[str, str]) -> str:
-        names = ", ".join(columns)
-        values = ", ".join(f"r.{name}" for name in columns)
-        return (
-            f"INSERT INTO {table} ({names}) SELECT {values} FROM {self._rows(columns)} WHERE true"
-            " ON CONFLICT DO NOTHING"
-        )
+    sql: Sql
 
 
 class PostgresStore:
-    """A psycopg connection in pipeline mode: the statements of one step share one round trip."""
+    """A connection driven through libpq's pipeline mode: the statements of one step share one round trip.
+
+    psycopg's own pipeline costs 100 us of CPU for the same step, this 13 (docs/decisions/0003). Waiting is done in
+    `poll`, because libpq's blocking calls would keep the interpreter's lock.
+    """
 
     def __init__(self, conninfo: str) -> None:
         self.sql = Sql(postgres=True)
         try:
-            self._connection: psycopg.Connection[TupleRow] = psycopg.connect(
+            self._connection = psycopg.connect(
                 conninfo,
                 autocommit=True,
-                prepare_threshold=2,
                 options=POSTGRES_OPTIONS,
                 connect_timeout=3,
                 tcp_user_timeout=5_000,
             )
         except psycopg.Error as error:
             raise StoreUnavailable(str(error)) from error
+        self._libpq = self._connection.pgconn
+        self._libpq.nonblocking = 1
+        self._libpq.enter_pipeline_mode()
+        self._poller = select.poll()
+        self._poller.register(self._libpq.socket, select.POLLIN)
+        self._prepared: dict[str, bytes] = {}
         self._opening: list[Statement] = []
 
     def begin(self, *, durable: bool) -> None:
@@ -248,19 +95,13 @@ class PostgresStore:
             self._opening.append(("SET LOCAL synchronous_commit = on", ()))
 
     def run(self, statements: Sequence[Statement]) -> list[Rows]:
-        """See `Store.run`. Raises `StoreUnavailable`, `StoreBusy`, or psycopg's error for a bad item."""
-        opening, self._opening = self._opening, []
+        """See `Store.run`. Raises `StoreUnavailable`, `StoreBusy`, or `StoreRefused` for a bad item."""
+        skipped = len(self._opening)
+        statements = [*self._opening, *statements]
+        self._opening = []
         try:
-            with self._connection.pipeline():
-                for query, _ in opening:
-                    self._connection.execute(query)
-                cursors = [self._connection.execute(query, params) for query, params in statements]
-            return [cursor.fetchall() if cursor.description else [] for cursor in cursors]
-        except psycopg.errors.LockNotAvailable as error:
-            raise StoreBusy(str(error)) from error
-        except psycopg.errors.QueryCanceled as error:
-            raise StoreBusy(str(error)) from error
-        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+            return self._exchange(statements)[skipped:]
+        except psycopg.Error as error:  # what libpq's wrapper raises is always about the connection
             raise StoreUnavailable(str(error)) from error
 
     def commit_with(self, statements: Sequence[Statement]) -> None:
@@ -269,15 +110,83 @@ class PostgresStore:
 
     def rollback(self) -> None:
         """See `Store.rollback`."""
-        self._opening = []
+        if self._opening:  # nothing was sent yet
+            self._opening = []
+            return
         try:
-            self._connection.rollback()
-        except psycopg.Error:
+            self._exchange([("ROLLBACK", ())])
+        except (psycopg.Error, StoreUnavailable, StoreRefused):
             self.close()
 
     def close(self) -> None:
         """See `Store.close`."""
         self._connection.close()
+
+    def _exchange(self, statements: Sequence[Statement]) -> list[Rows]:
+        """Send all, then read all; one that fails takes those behind it along, up to the sync."""
+        names = [self._prepared.get(query) or self._prepare(query) for query, _ in statements]
+        for name, (_, params) in zip(names, statements, strict=True):
+            self._libpq.send_query_prepared(name, [param.encode() for param in params])
+        results = self._read_until_sync(len(statements))
+        return [_rows(result) for result in results]
+
+    def _prepare(self, query: str) -> bytes:
+        name = b"komilion_%d" % len(self._prepared)
+        self._libpq.send_prepare(name, query.encode())
+        self._read_until_sync(1)
+        self._prepared[query] = name
+        return name
+
+    def _read_until_sync(self, count: int) -> list[PGresult]:
+        """`count` results; raises what the first failed one means, once the connection is in step again."""
+        self._libpq.pipeline_sync()
+        deadline_s = monotonic_s() + POSTGRES_PATIENCE_S
+        while self._libpq.flush():
+            self._wait(select.POLLIN | select.POLLOUT, deadline_s)
+            self._libpq.consume_input()
+        results = []
+        for _ in range(count):
+            results.append(self._next_result(deadline_s))
+            self._next_result(deadline_s)  # libpq closes each statement's results with a null
+        self._next_result(deadline_s)  # the sync itself
+        for result in results:
+            if result is not None and result.status in FAILED:
+                raise _error_of(result)
+        return [result for result in results if result is not None]
+
+    def _next_result(self, deadline_s: float) -> PGresult | None:
+        while self._libpq.is_busy():
+            self._wait(select.POLLIN, deadline_s)
+            self._libpq.consume_input()
+        return self._libpq.get_result()
+
+    def _wait(self, events: int, deadline_s: float) -> None:
+        self._poller.modify(self._libpq.socket, events)
+        if not self._poller.poll(max(0.0, deadline_s - monotonic_s()) * 1000):
+            raise StoreUnavailable("PostgreSQL did not answer in time")
+
+
+def _rows(result: PGresult) -> Rows:
+    """The rows, with integers and truth values as such; nothing else but text is ever read here."""
+    readers = [READERS.get(result.ftype(column), bytes.decode) for column in range(result.nfields)]
+    return [
+        tuple(
+            None if (value := result.get_value(row, column)) is None else read(value)
+            for column, read in enumerate(readers)
+        )
+        for row in range(result.ntuples)
+    ]
+
+
+def _error_of(result: PGresult) -> Exception:
+    """By SQLSTATE: what passes, what is about the server, and what is the item's own fault."""
+    state = (result.error_field(pq.DiagnosticField.SQLSTATE) or b"").decode()
+    message = (result.error_field(pq.DiagnosticField.MESSAGE_PRIMARY) or b"").decode("utf-8", "replace")
+    if state in BUSY_STATES:
+        return StoreBusy(f"{state} {message}")
+    if state.startswith(AWAY_CLASSES):
+        return StoreUnavailable(f"{state} {message}")
+    return StoreRefused(f"{state} {message}")
 
 
 class SqliteStore:
@@ -287,10 +196,14 @@ class SqliteStore:
         self.sql = Sql(postgres=False)
         try:
             self._connection = sqlite3.connect(path, timeout=20, isolation_level=None, check_same_thread=False)
+        except sqlite3.Error as error:
+            raise StoreUnavailable(str(error)) from error
+        try:
             self._connection.execute("PRAGMA journal_mode=WAL")
             self._connection.execute("PRAGMA synchronous=FULL")
             self._connection.execute("PRAGMA foreign_keys=ON")
-        except sqlite3.OperationalError as error:
+        except sqlite3.Error as error:
+            self._connection.close()
             raise StoreUnavailable(str(error)) from error
         self._opening = False
 
@@ -305,7 +218,9 @@ class SqliteStore:
                 self._connection.execute("BEGIN IMMEDIATE")
                 self._opening = False
             return [self._connection.execute(query, params).fetchall() for query, params in statements]
-        except sqlite3.OperationalError as error:
+        except (sqlite3.IntegrityError, sqlite3.DataError) as error:
+            raise StoreRefused(str(error)) from error
+        except sqlite3.Error as error:
             if "locked" in str(error) or "busy" in str(error):
                 raise StoreBusy(str(error)) from error
             raise StoreUnavailable(str(error)) from error

@@ -33,6 +33,28 @@ UNBALANCED_SETTLEMENTS = """
      WHERE e.kind = 'settle' GROUP BY e.id, e.reference, e.amount_nano
     HAVING e.amount_nano <> COALESCE(SUM(p.amount_nano), 0)
 """
+COST_POSTED_ELSEWHERE = """
+    SELECT u.request_id, u.cost_nano, COALESCE(SUM(p.amount_nano), 0)
+      FROM billing_usagerow u JOIN billing_ledgerentry e ON e.reference = u.request_id AND e.kind = 'settle'
+      LEFT JOIN billing_posting p
+        ON p.entry_id = e.id AND p.target = 'provider_cost' AND p.source IN ('paid', 'promo', 'debt')
+     GROUP BY u.request_id, u.cost_nano
+    HAVING u.cost_nano <> COALESCE(SUM(p.amount_nano), 0)
+"""
+UNBALANCED_MOVEMENTS = """
+    SELECT e.kind, e.reference, e.amount_nano, COALESCE(SUM(p.amount_nano), 0)
+      FROM billing_ledgerentry e LEFT JOIN billing_posting p ON p.entry_id = e.id AND p.target <> 'debt'
+     WHERE e.kind NOT IN ('settle', 'void', 'expire', 'extend') GROUP BY e.id, e.kind, e.reference, e.amount_nano
+    HAVING e.amount_nano <> COALESCE(SUM(p.amount_nano), 0)
+"""
+UNBALANCED_MOVEMENTS = """
+    SELECT e.kind, e.reference, e.amount_nano, COALESCE(SUM(p.amount_nano), 0)
+      FROM billing_ledgerentry e LEFT JOIN billing_posting p
+        ON p.entry_id = e.id AND NOT (p.source = 'paid' AND p.target = 'debt')
+     WHERE e.kind IN ('topup', 'grant', 'recredit', 'refund', 'adjust')
+     GROUP BY e.id, e.kind, e.reference, e.amount_nano
+    HAVING e.amount_nano <> COALESCE(SUM(p.amount_nano), 0)
+"""
 STATE_WITHOUT_ENTRY = """
     SELECT h.request_id, h.state FROM billing_hold h
      WHERE h.state <> 'open' AND NOT EXISTS (
@@ -60,7 +82,13 @@ def differences() -> Iterator[str]:
     with read_snapshot():
         yield from _balances()
         for request_id, posted, charged in _rows(UNBALANCED_SETTLEMENTS):
-            yield f"request {request_id}: entry {format_usd(posted)}, postings {format_usd(charged)}"
+            yield f"request {request_id}: entry {format_usd(posted)}, postings {format_usd(int(charged))}"
+        for request_id, cost, posted in _rows(COST_POSTED_ELSEWHERE):
+            yield f"request {request_id}: cost {format_usd(cost)}, postings to the provider {format_usd(int(posted))}"
+        for kind, reference, entered, posted in _rows(UNBALANCED_MOVEMENTS):
+            yield f"{kind} {reference}: entry {format_usd(entered)}, postings {format_usd(int(posted))}"
+        for kind, reference, posted, moved in _rows(UNBALANCED_MOVEMENTS):
+            yield f"{kind} {reference}: entry {format_usd(posted)}, postings {format_usd(int(moved))}"
         for request_id, state in _rows(STATE_WITHOUT_ENTRY):
             yield f"request {request_id}: hold is {state} but the ledger has no such entry"
         for request_id, state in _rows(SETTLED_WITHOUT_STATE):

@@ -3,9 +3,10 @@
 Nothing here accepts a float: a binary fraction has no place between a price list and a bill.
 """
 
-from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
+from decimal import Decimal
 
-NANO_PER_USD = 10**9
+NANO_DIGITS = 9
+NANO_PER_USD = 10**NANO_DIGITS
 MAX_NANO = 2**63 - 1
 
 
@@ -18,23 +19,22 @@ def parse_usd(text: str | Decimal) -> int:
     raw = str(text).strip()
     if not raw or not raw.isascii() or raw.strip("0123456789.") or raw.count(".") > 1 or raw == ".":
         raise InvalidAmount(f"{raw[:40]!r} is not an amount in US dollars such as 10.00")
-    try:
-        nano = Decimal(raw) * NANO_PER_USD
-    except InvalidOperation as error:
-        raise InvalidAmount(f"{raw[:40]!r} is not an amount in US dollars such as 10.00") from error
-    if nano != nano.to_integral_value(ROUND_HALF_EVEN):
+    whole, _, fraction = raw.partition(".")
+    whole, fraction = whole.lstrip("0"), fraction.rstrip("0")
+    if len(fraction) > NANO_DIGITS:
         raise InvalidAmount(f"{raw[:40]!r} is finer than a nano-dollar")
-    if nano > MAX_NANO:
+    if len(whole) > NANO_DIGITS + 1 or (nano := int(f"{whole}{fraction:0<{NANO_DIGITS}}")) > MAX_NANO:
         raise InvalidAmount(f"{raw[:40]!r} is more than the ledger can hold")
-    return int(nano)
+    return nano
 
 
 def format_usd(nano: int) -> str:
     """10_000_000_000 -> `"10.00"`; exact, at least two decimals, never an exponent."""
-    sign = "-" if nano < 0 else ""
-    whole, fraction = divmod(abs(nano), NANO_PER_USD)
+    if nano < 0:
+        return "-" + format_usd(-nano)
+    whole, fraction = divmod(nano, NANO_PER_USD)
     digits = f"{fraction:09d}".rstrip("0")
-    return f"{sign}{whole}.{digits:0<2}"
+    return f"{whole}.{digits:0<2}"
 
 
 def ceil_div(numerator: int, denominator: int) -> int:

@@ -4,16 +4,16 @@ A provider reports `prompt_tokens` with the cached ones inside; here every token
 cost is a plain sum of units x price. `None` is never 0: a call whose usage is unknown has source `absent`.
 """
 
-from dataclasses import asdict, dataclass
 from typing import Literal
+
+import msgspec
 
 type UsageSource = Literal["provider", "estimated", "absent"]
 
 MAX_UNITS = 2**31
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(msgspec.Struct, frozen=True):
     """Units of one call; tokens unless the name says otherwise. `reasoning` is a part of `output`, for display only."""
 
     input: int = 0
@@ -38,7 +38,7 @@ class Usage:
 
     def buckets(self) -> dict[str, int]:
         """The buckets that are not 0, by name; what a usage row stores."""
-        return {name: units for name, units in asdict(self).items() if units}
+        return {name: units for name in ALL_BUCKETS if (units := getattr(self, name))}
 
 
 PRICED_BUCKETS = (
@@ -51,3 +51,4 @@ PRICED_BUCKETS = (
     "output_audio",
     "web_searches",
 )
+ALL_BUCKETS = (*PRICED_BUCKETS, "reasoning")

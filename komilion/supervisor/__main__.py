@@ -10,7 +10,7 @@ def main() -> int:
     """The exit code. Settings are read on import, so what is wrong with them shows here, as one line."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "komilion.settings")
     try:
-        from komilion.supervisor import run
+        from komilion.supervisor import run  # noqa: PLC0415
     except ImproperlyConfigured as error:
         sys.stderr.write(f"komilion: {error}\n")
         return 1

@@ -18,7 +18,7 @@ BACK_OFF_S = (
     2.0,
     5.0,
 )  # before the first, second, ... start after a crash; the last one repeats
-STEADY_AFTER_S = 10  # a child that lived this long begins at the first of them again
+STEADY_AFTER_S = 4  # a child that lived this long, more than a failed start takes, begins at the first of them again
 LOG_LIMIT_BYTES = 20 * 2**20
 PR_SET_PDEATHSIG = 1
 LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
@@ -62,7 +62,7 @@ class Child:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C is for us alone: we stop the children in order
-                preexec_fn=lambda: _die_with(us),
+                preexec_fn=lambda: _die_with(us),  # noqa: PLW1509 - this process has one thread
             )
 
     def exit_code(self) -> int | None:

@@ -11,12 +11,13 @@ from django.db.models import F
 from billing.actions.prices import do_record_price
 from komilion.common import news
 from komilion.common.clock import utc_now
+from komilion.common.redis import publish_catalog_version
 from routing.catalog.credentials import encrypt
 from routing.catalog.models import CatalogVersion, Model, Offer, OfferPrice, Provider
-from routing.catalog.version import publish_catalog_version
 from routing.providers.registry import DIALECTS
 
-CAPABILITIES = ("tools", "vision", "json_schema", "reasoning", "audio", "max_completion_tokens")
+# Audio and files join with their prices: what has no price is refused before the call.
+CAPABILITIES = ("tools", "vision", "json_schema", "reasoning", "max_completion_tokens")
 DEFAULT_CAPABILITIES = ("tools", "vision", "json_schema")
 TOKENS_PER_PRICE = 10**6
 

@@ -2,10 +2,10 @@
 
 import aiohttp
 import orjson
-from django.conf import settings
 
 from komilion.common.errors import KomilionError, ProviderError
 from komilion.common.failpoints import failpoint
+from komilion.common.numbers import numbers
 from routing.gateway.call import UpstreamResponse
 from routing.gateway.exchange import Exchange
 from routing.gateway.meter import Meter
@@ -47,13 +47,13 @@ async def answer(exchange: Exchange, upstream: UpstreamResponse, settlement: Set
 async def _read(response: aiohttp.ClientResponse) -> bytes:
     """The body, of bounded size."""
     length = response.content_length
-    if length is not None and length <= settings.UPSTREAM_BODY_LIMIT_BYTES:
+    if length is not None and length <= numbers.UPSTREAM_BODY_LIMIT_BYTES:
         return await response.read()
     pieces = []
     size = 0
     async for piece in response.content.iter_chunked(CHUNK):
         size += len(piece)
-        if size > settings.UPSTREAM_BODY_LIMIT_BYTES:
+        if size > numbers.UPSTREAM_BODY_LIMIT_BYTES:
             raise ProviderError("The provider's answer is too large.")
         pieces.append(piece)
     return b"".join(pieces)

@@ -9,13 +9,13 @@ import logging
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 
-from django.conf import settings
 from django.db import DatabaseError, connection
 
 from accounts.access import Caller, access_api_key
 from komilion.common.clock import monotonic_s, unix_s
 from komilion.common.errors import LedgerUnavailable, Suspended, Unauthenticated
 from komilion.common.ids import hash_api_key, is_well_formed_api_key
+from komilion.common.numbers import numbers
 from routing.gateway.exchange import Exchange
 from routing.gateway.types import Session
 from routing.limits.admission import Scope
@@ -43,7 +43,7 @@ class Authenticator:
         key = credential_of(exchange)
         if not is_well_formed_api_key(key):
             raise Unauthenticated
-        key_hash = hash_api_key(key, settings.KEY_PEPPER)
+        key_hash = hash_api_key(key, numbers.KEY_PEPPER)
         cached = self._cache.get(key_hash)
         if cached is not None and cached[1] > monotonic_s():
             session = cached[0]
@@ -51,6 +51,7 @@ class Authenticator:
             session = await self._look_up_once(key_hash)
         if session is None:
             raise Unauthenticated
+        exchange.session = session
         caller = session.caller
         if caller.expires_at_unix_s is not None and caller.expires_at_unix_s <= unix_s():
             raise Unauthenticated

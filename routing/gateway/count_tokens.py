@@ -13,9 +13,21 @@ import orjson
 MARGIN_PERCENT = 15
 TOKENS_PER_MEDIUM = 3_000  # the dearest detail setting of the common vision models stays below this
 TOKENS_PER_MESSAGE = 8
+READ_BY_THE_MODEL = ("tools", "functions", "response_format", "prediction")
+MEDIA_NEEDS = frozenset({"vision", "audio", "files"})
 MEDIA_KEYS = ("image_url", "input_audio", "file")
 
 _tokenizer = bpe_openai.get_encoding("o200k_base")
+
+
+def count_media(messages: Iterable[dict[str, Any]]) -> int:
+    """How many images, recordings and files the messages hold."""
+    return sum(
+        part.get("type") in MEDIA_KEYS
+        for message in messages
+        if isinstance(message.get("content"), list)
+        for part in message["content"]
+    )
 
 
 def bound_tokens(messages: Iterable[dict[str, Any]], parameters: dict[str, Any]) -> int:
@@ -25,15 +37,16 @@ def bound_tokens(messages: Iterable[dict[str, Any]], parameters: dict[str, Any])
     for message in messages:
         content = message.get("content")
         if isinstance(content, list):
-            media += sum(part.get("type") in MEDIA_KEYS for part in content)
-            texts += [part["text"] for part in content if part.get("type") == "text"]
+            readable = [part for part in content if part.get("type") not in MEDIA_KEYS]
+            media += len(content) - len(readable)
+            texts += [part.get("text") or orjson.dumps(part).decode() for part in readable]
         elif isinstance(content, str):
             texts.append(content)
         rest = {key: value for key, value in message.items() if key not in {"content", "role"}}
         if rest:
             texts.append(orjson.dumps(rest).decode())
-    schemas = {key: parameters[key] for key in ("tools", "functions", "response_format") if key in parameters}
-    if schemas:
-        texts.append(orjson.dumps(schemas).decode())
+    written = {name: parameters[name] for name in READ_BY_THE_MODEL if name in parameters}
+    if written:
+        texts.append(orjson.dumps(written).decode())
     tokens = sum(len(_tokenizer.encode_ordinary(text)) for text in texts) + TOKENS_PER_MESSAGE * len(texts)
     return tokens * (100 + MARGIN_PERCENT) // 100 + 1 + media * TOKENS_PER_MEDIUM

@@ -9,6 +9,7 @@ import orjson
 from komilion.common.clock import unix_s
 from komilion.common.errors import KomilionError, error_body
 from komilion.common.ids import new_request_id
+from routing.gateway.types import Session
 from routing.limits.admission import Admission
 
 type Scope = MutableMapping[str, Any]
@@ -17,6 +18,8 @@ type Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 type Headers = list[tuple[bytes, bytes]]
 
 JSON_TYPE = (b"content-type", b"application/json")
+CORS: Headers = [(b"access-control-allow-origin", b"*"), (b"access-control-expose-headers", b"*")]
+WHOLE_RESPONSE = "komilion.whole_response"  # ASGI extension of our own server process, see `komilion.uvicorn_worker`
 CLIENT_ID_LIMIT = 128
 
 
@@ -28,6 +31,7 @@ class Exchange:
     """A request's headers and the one response to it. `request_id` is ours and serves as id of everything."""
 
     __slots__ = (
+        "_respond_whole",
         "admission",
         "headers",
         "is_gone",
@@ -37,6 +41,7 @@ class Exchange:
         "receive",
         "request_id",
         "send",
+        "session",
         "started",
     )
 
@@ -49,6 +54,9 @@ class Exchange:
         self.send = send
         self.request_id: str = scope.get("komilion.request_id") or new_request_id()
         self.admission: Admission | None = None
+        self.session: Session | None = None  # once the key is known
+        extensions = scope.get("extensions")
+        self._respond_whole = extensions.get(WHOLE_RESPONSE) if extensions else None
         self.started = False
         self.is_gone = False
 
@@ -63,11 +71,14 @@ class Exchange:
     async def start(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Send status and headers; afterwards an error can only be an event in the body."""
         self.started = True
+        await self.send({"type": "http.response.start", "status": status, "headers": self._head(headers)})
+
+    def _head(self, headers: Iterable[tuple[bytes, bytes]]) -> Headers:
         identity = self.request_id.encode()
-        lines: Headers = [*headers, (b"x-request-id", identity), (b"x-generation-id", identity)]
+        lines: Headers = [*headers, (b"x-request-id", identity), (b"x-generation-id", identity), *CORS]
         if self.admission is not None:
             lines += rate_headers(self.admission)
-        await self.send({"type": "http.response.start", "status": status, "headers": lines})
+        return lines
 
     async def write(self, data: bytes, *, last: bool = False) -> None:
         """Send a part of the body."""
@@ -75,8 +86,12 @@ class Exchange:
 
     async def respond(self, status: int, body: bytes, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
         """Send a whole JSON response."""
-        length = (b"content-length", str(len(body)).encode())
-        await self.start(status, [JSON_TYPE, length, *headers])
+        lines = [JSON_TYPE, (b"content-length", b"%d" % len(body)), *headers]
+        if self._respond_whole is not None:
+            self.started = True
+            self._respond_whole(status, self._head(lines), body)
+            return
+        await self.start(status, lines)
         await self.send({"type": "http.response.body", "body": body})
 
     async def respond_json(self, payload: Any, status: int = 200) -> None:

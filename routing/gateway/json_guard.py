@@ -8,13 +8,14 @@ gives numbers, depth and the count of keys. A duplicate key shows as more keys i
 
 import json
 import re
+from collections import Counter
 from itertools import accumulate
 from typing import Any, NoReturn
 
 import orjson
-from django.conf import settings
 
 from komilion.common.errors import BadRequest
+from komilion.common.numbers import numbers
 
 NUMBER_DIGITS_LIMIT = 29
 LEAST_INTEGER = -(2**63)
@@ -57,7 +58,7 @@ def _structure(body: bytes) -> bytes:
     """
     bare = body.replace(b"\\\\", b"").replace(b'\\"', b"") if b"\\" in body else body
     strings = bare.count(b'"') >> 1
-    limit = settings.JSON_TOKENS_LIMIT
+    limit = numbers.JSON_TOKENS_LIMIT
     if strings <= limit:
         structure = b"".join(bare.split(b'"')[::2])
         if len(structure) <= limit - strings:  # nearly always, and then there is nothing to count
@@ -69,7 +70,7 @@ def _structure(body: bytes) -> bytes:
 
 
 def _check_depth(structure: bytes) -> None:
-    limit = settings.JSON_DEPTH_LIMIT
+    limit = numbers.JSON_DEPTH_LIMIT
     if structure.count(b"[") + structure.count(b"{") > limit:
         brackets = structure.translate(None, BYTES_BUT_BRACKETS)
         if max(accumulate(map(STEP.__getitem__, brackets))) > limit:
@@ -116,14 +117,12 @@ def _refuse_malformed(body: bytes, structure: bytes, error: orjson.JSONDecodeErr
 
 def _refuse_duplicate(body: bytes) -> NoReturn:
     """Find the name by a second, slower parse; the request is refused anyway."""
+    twice: list[str] = []
 
-    def unique(pairs: list[tuple[str, Any]]) -> None:
-        seen = set()
-        for name, _ in pairs:
-            if name in seen:
-                shown = name[:KEY_SHOWN_CHARACTERS]
-                raise BadRequest(f"The request body has the key {json.dumps(shown)} twice in one object.")
-            seen.add(name)
+    def note(pairs: list[tuple[str, Any]]) -> None:
+        names = Counter(name for name, _ in pairs)
+        twice.extend(name for name, times in names.items() if times > 1)
 
-    json.loads(body, object_pairs_hook=unique)
-    raise BadRequest("The request body has a key twice in one object.")
+    json.loads(body, object_pairs_hook=note)
+    shown = json.dumps(twice[0][:KEY_SHOWN_CHARACTERS])
+    raise BadRequest(f"The request body has the key {shown} twice in one object.")

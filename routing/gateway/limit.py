@@ -1,8 +1,6 @@
 """limit: may it come in. Takes a request, its tokens and a parallel slot, and gives back what was not used."""
 
 import math
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 from komilion.common.errors import KomilionError, RateLimited, TooManyParallel
 from routing.gateway.exchange import Exchange
@@ -18,24 +16,47 @@ WORDS = {
 }
 
 
-@asynccontextmanager
-async def limit(
-    exchange: Exchange, session: Session, inbound: Inbound | KomilionError, limiter: Limiter
-) -> AsyncIterator[Admitted]:
-    """Admit the request or raise 429. One that could not be parsed counts too, and then raises its own error."""
-    tokens = inbound.estimated_tokens if isinstance(inbound, Inbound) else 0
-    admission = await limiter.admit(session.scopes, tokens)
+class Limit:
+    """`async with Limit(...) as admitted:` admits the request or raises 429; the slot is free again behind the block.
+
+    A request that could not be parsed counts too, and then raises its own error.
+    """
+
+    __slots__ = ("_admitted", "_exchange", "_inbound", "_limiter", "_session", "_tokens")
+
+    def __init__(
+        self, exchange: Exchange, session: Session, inbound: Inbound | KomilionError, limiter: Limiter
+    ) -> None:
+        self._exchange = exchange
+        self._session = session
+        self._inbound = inbound
+        self._limiter = limiter
+        self._tokens = inbound.estimated_tokens if isinstance(inbound, Inbound) else 0
+        self._admitted: Admitted | None = None
+
+    async def __aenter__(self) -> Admitted:
+        admission = await self._limiter.admit(self._session.scopes, self._tokens)
+        self._exchange.admission = admission
+        if not admission.allowed:
+            raise _refusal(admission)
+        if isinstance(self._inbound, KomilionError):
+            self._limiter.release(self._session.scopes, admission, 0, 0)
+            raise self._inbound
+        self._admitted = Admitted(self._session, self._inbound, admission)
+        return self._admitted
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._admitted is not None
+        self._limiter.release(self._session.scopes, self._admitted.admission, self._tokens, self._admitted.used_tokens)
+
+
+async def count(exchange: Exchange, session: Session, limiter: Limiter) -> None:
+    """Count a request that is answered at once and uses no tokens. Raises 429 like `Limit`."""
+    admission = await limiter.admit(session.scopes, 0)
     exchange.admission = admission
+    limiter.release(session.scopes, admission, 0, 0)
     if not admission.allowed:
         raise _refusal(admission)
-    admitted: Admitted | None = None
-    try:
-        if isinstance(inbound, KomilionError):
-            raise inbound
-        admitted = Admitted(session, inbound, admission)
-        yield admitted
-    finally:
-        limiter.release(session.scopes, admission, tokens, 0 if admitted is None else admitted.used_tokens)
 
 
 def _refusal(admission: Admission) -> RateLimited:

@@ -1,11 +1,11 @@
 """The lists: models, one model, providers, the caller's wallet. No money moves here."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote
 
-from asgiref.sync import sync_to_async
-from django.db import DatabaseError
+from django.db import DatabaseError, connection
 
 from accounts.access import Caller
 from billing.prices import BASIS_POINTS, PriceVersion
@@ -14,6 +14,7 @@ from komilion.common.errors import LedgerUnavailable, ModelNotFound
 from routing.catalog.snapshot import Catalog, ModelEntry
 from routing.gateway.authenticate import has_credential
 from routing.gateway.exchange import Exchange
+from routing.gateway.limit import count
 from routing.gateway.parameters import TABLE
 from routing.gateway.services import Services
 
@@ -62,22 +63,27 @@ async def serve_providers(exchange: Exchange, services: Services) -> None:
 async def serve_wallet(exchange: Exchange, services: Services) -> None:
     """`GET /api/wallet`: what `manage.py wallet show --json` says, for the caller's organization."""
     session = await services.authenticator.authenticate(exchange)
+    await count(exchange, session, services.limiter)
     try:
-        summary = await sync_to_async(wallet_summary)(session.caller.organization_id)
+        summary = await asyncio.to_thread(_wallet, session.caller.organization_id)
     except DatabaseError as error:
         raise LedgerUnavailable from error
     await exchange.respond_json(summary)
+
+
+def _wallet(organization_id: int) -> dict[str, str]:
+    """In a thread of the loop's pool: its connection is closed at once, as nothing would ever close it later."""
+    try:
+        return wallet_summary(organization_id)
+    finally:
+        connection.close()
 
 
 def model_row(model: ModelEntry) -> dict[str, Any]:
     """One model as OpenAI and OpenRouter clients expect it; prices per token in US dollars."""
     offer = model.offers[0]
     capabilities = offer.target.capabilities
-    inputs = [
-        "text",
-        *(["image"] if "vision" in capabilities else []),
-        *(["audio"] if "audio" in capabilities else []),
-    ]
+    inputs = ["text", "image"] if "vision" in capabilities else ["text"]
     return {
         "id": model.id,
         "object": "model",
@@ -137,5 +143,7 @@ async def _caller_and_catalog(exchange: Exchange, services: Services) -> tuple[C
     """A key that is sent must be good; none is fine."""
     caller = None
     if has_credential(exchange):
-        caller = (await services.authenticator.authenticate(exchange)).caller
+        session = await services.authenticator.authenticate(exchange)
+        await count(exchange, session, services.limiter)
+        caller = session.caller
     return caller, await services.fresh_catalog()

@@ -4,6 +4,7 @@ import logging
 
 from komilion.common.money import ceil_div
 from komilion.common.usage import Usage, UsageSource
+from routing.gateway.count_tokens import MEDIA_NEEDS
 from routing.gateway.types import Attempt
 from routing.providers.base import UsageReport
 
@@ -11,7 +12,6 @@ log = logging.getLogger(__name__)
 
 BYTES_PER_TOKEN = 4
 TEMPLATE_TOKENS = 2_000  # what a provider's chat template and tool preamble may add to the bytes we sent
-MEDIA_NEEDS = frozenset({"vision", "audio"})
 
 
 class Meter:

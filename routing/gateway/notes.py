@@ -6,13 +6,13 @@ Amounts are written as exact decimal literals with an integer of nano-USD beside
 from typing import Any
 
 import orjson
-from django.conf import settings
 
 from komilion.common.money import format_usd
+from komilion.common.numbers import numbers
 from routing.gateway.exchange import Headers
 from routing.gateway.types import Reserved, Settled
 
-EMPTY_NOTE: dict[str, Any] = {}
+NO_SAVINGS = orjson.Fragment(b"0.00")
 
 
 def usd(nano: int) -> orjson.Fragment:
@@ -25,13 +25,14 @@ def annotate(
 ) -> dict[str, Any]:
     """Add `x_komilion`, and the charge to `usage`, in place."""
     offer = reserved.attempt.offer
+    cost = usd(settled.charge)
     note: dict[str, Any] = {
         "provider": offer.provider,
         "model": offer.model_id,
         "requested_model": reserved.plan.requested_model,
-        "cost_usd": usd(settled.charge),
+        "cost_usd": cost,
         "cost_nano_usd": settled.charge,
-        "savings_usd": usd(0),
+        "savings_usd": NO_SAVINGS,
         "savings_nano_usd": 0,
         "routed_from": None,
         "adjusted": list(reserved.adjusted),
@@ -40,17 +41,17 @@ def annotate(
     if stopped is not None:
         note["stopped"] = stopped
     payload["x_komilion"] = note
-    if is_v1 and settings.COMPAT_NAMES:
+    if is_v1 and numbers.COMPAT_NAMES:
         payload["x_kairosroute"] = {
             "provider": offer.provider,
             "model": offer.model_id,
-            "cost_usd": note["cost_usd"],
-            "savings_usd": note["savings_usd"],
+            "cost_usd": cost,
+            "savings_usd": NO_SAVINGS,
         }
     usage = payload.get("usage")
     if not isinstance(usage, dict):
         usage = payload["usage"] = usage_object(settled)
-    usage["cost"] = note["cost_usd"]
+    usage["cost"] = cost
     usage["cost_nano_usd"] = settled.charge
     return payload
 
@@ -73,7 +74,7 @@ def origin_headers(reserved: Reserved, *, is_v1: bool) -> Headers:
     offer = reserved.attempt.offer
     provider = offer.provider.encode()
     headers = [(b"x-komilion-model", offer.model_id.encode()), (b"x-komilion-provider", provider)]
-    if is_v1 and settings.COMPAT_NAMES:
+    if is_v1 and numbers.COMPAT_NAMES:
         headers.append((b"x-kairosroute-provider", provider))
     return headers
 
@@ -82,6 +83,6 @@ def cost_headers(settled: Settled, *, is_v1: bool) -> Headers:
     """What it cost; only where the head of the response waits for the bill."""
     cost = format_usd(settled.charge).encode()
     headers = [(b"x-komilion-cost", cost), (b"x-komilion-savings", b"0.00")]
-    if is_v1 and settings.COMPAT_NAMES:
+    if is_v1 and numbers.COMPAT_NAMES:
         headers += [(b"x-kairosroute-cost", cost), (b"x-kairosroute-savings", b"0.00")]
     return headers

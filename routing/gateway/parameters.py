@@ -12,8 +12,10 @@ send them. Protocol: OpenAI's API reference, POST /chat/completions; OpenRouter'
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
+
+from msgspec.structs import replace
 
 from komilion.common.errors import BadRequest
 from routing.gateway.checks import (
@@ -353,7 +355,7 @@ def _collect(tags: dict[str, None], given: str | list[Any], name: str) -> None:
 
 def _shown(name: str) -> str:
     """A parameter's name fit for an answer and a log."""
-    return name if len(name) <= NAME_CHARACTERS and name.isprintable() else ascii(name)[1 : NAME_CHARACTERS + 1]
+    return name if len(name) <= NAME_CHARACTERS and name.isprintable() else ascii(name)[1:-1][:NAME_CHARACTERS]
 
 
 def _named(names: Iterable[str]) -> tuple[dict[str, Any], ...]:

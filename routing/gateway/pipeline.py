@@ -6,10 +6,10 @@ authenticate -> limit -> route -> reserve -> call -> answer or stream (which met
 from komilion.common.clock import monotonic_s, utc_now
 from komilion.common.errors import KomilionError, Unauthenticated
 from routing.gateway.answer import answer
-from routing.gateway.call import call
+from routing.gateway.call import Call
 from routing.gateway.exchange import Exchange
 from routing.gateway.inbound import parse_inbound
-from routing.gateway.limit import limit
+from routing.gateway.limit import Limit
 from routing.gateway.reserve import CallerChanged, reserve
 from routing.gateway.route import route
 from routing.gateway.services import Services
@@ -18,19 +18,19 @@ from routing.gateway.stream import Stream
 from routing.gateway.types import Admitted, Inbound, Progress, Reserved, Session
 from routing.gateway.watch import watch_over
 
-TIMESTAMP = "%Y-%m-%d %H:%M:%S.%f"
+TIMESTAMP_LENGTH = len("2026-01-31 12:00:00.000000")  # without the zone, which is UTC
 
 
 async def serve_chat(exchange: Exchange, services: Services) -> None:
     """From the first header to the last, settled byte. Raises what the caller must be told before the first byte."""
-    progress = Progress(monotonic_s(), utc_now().strftime(TIMESTAMP))
+    progress = Progress(monotonic_s(), utc_now().isoformat(" ", "microseconds")[:TIMESTAMP_LENGTH])
     session = await services.authenticator.authenticate(exchange)
     inbound: Inbound | KomilionError
     try:
         inbound = parse_inbound(exchange, await services.bodies.read(exchange))
     except KomilionError as error:
         inbound = error  # it counts as a request, and its answer carries the state of the limits
-    async with limit(exchange, session, inbound, services.limiter) as admitted:
+    async with Limit(exchange, session, inbound, services.limiter) as admitted:
         reserved = await _plan_and_reserve(exchange, admitted, services)
         settlement = Settlement(
             exchange.request_id, admitted, reserved, progress, services.committer, services.process_id
@@ -38,7 +38,7 @@ async def serve_chat(exchange: Exchange, services: Services) -> None:
         async with (
             settlement,
             watch_over(exchange, reserved) as watch,
-            call(reserved, services.session, progress, exchange.path) as upstream,
+            Call(reserved, services.session, progress, exchange.path) as upstream,
         ):
             if admitted.inbound.chat.stream:
                 await Stream(exchange, upstream, settlement, watch, services.committer).relay()
@@ -50,6 +50,8 @@ async def _plan_and_reserve(exchange: Exchange, admitted: Admitted, services: Se
     """Once more with a fresh look at the caller where its rights changed since they were cached."""
     session: Session = admitted.session
     catalog = await services.current_catalog(admitted.admission.catalog_version)
+    if admitted.inbound.chat.model not in catalog.models:
+        catalog = await services.fresh_catalog()  # news of a new model may be on their way, or Redis be gone
     for _ in range(2):
         plan = route(admitted.inbound, session.caller, catalog)
         try:

@@ -6,9 +6,9 @@ output limit is lowered to what it covers, and the answer says so.
 """
 
 import asyncio
-from dataclasses import replace
+from typing import Literal
 
-from django.conf import settings
+from msgspec.structs import replace
 
 from accounts.access import Caller
 from billing.ledger.committer import Committer
@@ -20,12 +20,14 @@ from billing.ledger.items import (
     Outcome,
     Place,
     Refused,
-    Void,
 )
-from komilion.common.errors import InsufficientBalance, InternalError
+from komilion.common.errors import InsufficientBalance, InternalError, LedgerUnavailable
 from komilion.common.money import format_usd
+from komilion.common.numbers import numbers
 from routing.gateway.count_tokens import bound_tokens
 from routing.gateway.types import Attempt, Plan, Reserved
+
+type Extension = Literal["granted", "refused", "unavailable"]
 
 
 class CallerChanged(Exception):
@@ -55,7 +57,7 @@ async def reserve(plan: Plan, caller: Caller, request_id: str, committer: Commit
 def held_output(attempt: Attempt) -> int:
     """Output tokens that the first hold pays for."""
     if is_metered(attempt):
-        return min(attempt.output_ceiling, settings.STREAM_HOLD_OUTPUT_TOKENS * attempt.chat.choices)
+        return min(attempt.output_ceiling, numbers.STREAM_HOLD_OUTPUT_TOKENS * attempt.chat.choices)
     return attempt.output_ceiling
 
 
@@ -74,7 +76,7 @@ async def _place(
     is_byte_bound: bool = True,
 ) -> Outcome:
     price = attempt.offer.price
-    least_output = min(attempt.output_ceiling, settings.START_OUTPUT_TOKENS * attempt.chat.choices)
+    least_output = min(attempt.output_ceiling, numbers.START_OUTPUT_TOKENS * attempt.chat.choices)
     return await committer.submit(
         Place(
             request_id=request_id,
@@ -87,7 +89,7 @@ async def _place(
             is_byte_bound=is_byte_bound,
             price_ids=[price.id],
             process_id=process_id,
-            lifetime_s=settings.HOLD_LIFETIME_S,
+            lifetime_s=numbers.HOLD_LIFETIME_S,
         )
     )
 
@@ -95,6 +97,8 @@ async def _place(
 def _lower_to_grant(plan: Plan, attempt: Attempt, caller: Caller, granted: Granted) -> Reserved:
     """Bound the upstream's output by what is paid for; a metered call may still draw on what is available."""
     price = attempt.offer.price
+    if granted.amount >= price.ceiling(attempt.input_bound, attempt.output_ceiling):
+        return Reserved(plan, attempt, caller, granted.amount, attempt.output_ceiling, attempt.chat.adjusted)
     held_tokens = min(held_output(attempt), price.output_tokens_for(granted.amount, attempt.input_bound))
     spendable = granted.amount + (granted.available if is_metered(attempt) else 0)
     affordable = price.output_tokens_for(spendable, attempt.input_bound)
@@ -122,25 +126,25 @@ def _lower_to_grant(plan: Plan, attempt: Attempt, caller: Caller, granted: Grant
     )
 
 
-async def extend(reserved: Reserved, request_id: str, committer: Committer) -> bool:
-    """Reserve the next part of a stream's output; False when nothing more is available."""
+async def extend(reserved: Reserved, request_id: str, committer: Committer) -> Extension:
+    """Reserve the next part of a stream's output."""
     attempt = reserved.attempt
     price = attempt.offer.price
-    step = settings.STREAM_HOLD_OUTPUT_TOKENS * attempt.chat.choices
+    step = numbers.STREAM_HOLD_OUTPUT_TOKENS * attempt.chat.choices
     wanted = min(attempt.output_ceiling, reserved.held_output + step)
     amount = price.ceiling(attempt.input_bound, wanted) - reserved.held
     if amount <= 0:
         reserved.held_output = wanted
-        return True
+        return "granted"
     reserved.extensions += 1
-    outcome = await committer.submit(Extend(request_id, reserved.caller.organization_id, reserved.extensions, amount))
+    try:
+        outcome = await committer.submit(
+            Extend(request_id, reserved.caller.organization_id, reserved.extensions, amount)
+        )
+    except LedgerUnavailable:
+        return "unavailable"
     if not isinstance(outcome, Granted):
-        return False
+        return "refused"
     reserved.held += outcome.amount
     reserved.held_output = min(wanted, price.output_tokens_for(reserved.held, attempt.input_bound))
-    return True
-
-
-def void(reserved: Reserved, request_id: str, committer: Committer) -> None:
-    """Give the hold back: nothing was sent to a provider."""
-    committer.post(Void(request_id, reserved.caller.organization_id))
+    return "granted"

@@ -9,6 +9,7 @@ from komilion.common.errors import (
     UnknownModel,
 )
 from routing.catalog.snapshot import Catalog, ModelEntry, OfferEntry
+from routing.gateway.count_tokens import MEDIA_NEEDS, TOKENS_PER_MEDIUM, count_media
 from routing.gateway.parameters import adapt
 from routing.gateway.types import Attempt, Inbound, Plan
 from routing.providers.base import ChatRequest
@@ -19,6 +20,7 @@ CAPABILITY_WORDS = {
     "vision": "images",
     "json_schema": "JSON schema output",
     "audio": "audio input",
+    "files": "files",
     "reasoning": "reasoning",
 }
 
@@ -70,6 +72,8 @@ def _attempt(offer: OfferEntry, chat: ChatRequest) -> Attempt:
     wanted = min(chat.max_output_tokens or offer.max_output, offer.max_output)
     upstream = offer.dialect.chat_request(chat, offer.target, None if chat.max_output_tokens is None else wanted)
     input_bound = len(upstream.body)
+    if chat.needs & MEDIA_NEEDS:  # a link is short, what it links to is not
+        input_bound = min(input_bound + count_media(chat.messages) * TOKENS_PER_MEDIUM, offer.context_length)
     if input_bound > offer.context_length * BYTES_PER_TOKEN_AT_MOST:
         raise ContextLengthExceeded(
             f"The request has at least {input_bound // BYTES_PER_TOKEN_AT_MOST} tokens;"

@@ -1,12 +1,12 @@
 """What one process keeps for all its requests: built when the server starts, closed when it stops."""
 
 import asyncio
+import gc
 import logging
 from dataclasses import dataclass, field
 
 import aiohttp
-from django.conf import settings
-from django.db import connection
+from django.db import DatabaseError, connection
 
 from billing.errors import StoreBusy, StoreUnavailable
 from billing.ledger.committer import Committer
@@ -14,7 +14,10 @@ from billing.ledger.journal import Journal
 from billing.ledger.open_store import open_store
 from billing.ledger.process import Heartbeat
 from billing.ledger.reap import journal_folder, reap
+from billing.partitions import ensure_partitions
 from komilion.common import news
+from komilion.common.clock import utc_now
+from komilion.common.numbers import numbers
 from komilion.common.tasks import all_done, spawn
 from routing.catalog.models import CatalogVersion
 from routing.catalog.snapshot import EMPTY, Catalog, load_catalog
@@ -29,6 +32,8 @@ SQLITE_PAUSE_S = 0.002
 CATALOG_POLL_S = 30.0
 CATALOG_POLL_DEGRADED_S = 1.0
 LAST_CALLS_S = 10.0
+GC_ALLOCATIONS = 20_000
+GC_GENERATION_RATIO = 20
 
 
 @dataclass(slots=True)
@@ -61,16 +66,17 @@ class Services:
         self._listener = news.Listener(self._hear, self._reconnected)
         self._listener.start()
         self._poller = spawn(self._poll_catalog(), name="catalog-poll")
+        _spare_the_collector()
 
     async def stop(self) -> None:
         """Let what runs come to its settled end, then close everything; the ledger last."""
         deadline = asyncio.get_running_loop().time() + LAST_CALLS_S
         while self.active and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110 - once, at the end
             await asyncio.sleep(0.05)
-        if self._poller is not None:
-            self._poller.cancel()
-        if self._listener is not None:
-            await self._listener.close()
+        assert self._poller is not None, "stopped without a start"
+        assert self._listener is not None
+        self._poller.cancel()
+        await self._listener.close()
         await self.session.close()
         await all_done(timeout_s=1.0)
         await self.limiter.close()
@@ -82,11 +88,17 @@ class Services:
         """The catalogue, at least at `version` (which a limit call brought back)."""
         if version > self.catalog.version:
             await self.reload_catalog()
+            if version > self.catalog.version:  # that reading had begun before this version was there
+                await self.reload_catalog()
         return self.catalog
 
     async def fresh_catalog(self) -> Catalog:
-        """The catalogue for a request that makes no limit call: compared with the database first."""
-        return await self.current_catalog(await asyncio.to_thread(_version))
+        """The catalogue compared with the database first; as it is where the database is away."""
+        try:
+            return await self.current_catalog(await asyncio.to_thread(_version))
+        except DatabaseError as error:
+            log.warning("catalogue not compared", extra={"error": str(error)})
+            return self.catalog
 
     async def reload_catalog(self) -> None:
         """Read the catalogue again; many callers at once cause one reading."""
@@ -129,15 +141,26 @@ def build_services() -> Services:
     return Services(
         heartbeat=heartbeat,
         committer=Committer(open_store, journal, pause_s=pause_s),
-        limiter=Limiter(settings.REDIS_URL, heartbeat.process_id, settings.WORKERS),
+        limiter=Limiter(numbers.REDIS_URL, heartbeat.process_id, numbers.WORKERS),
         authenticator=Authenticator(),
         session=new_session(),
     )
 
 
+def _spare_the_collector() -> None:
+    """Take what was loaded at start out of the garbage collector's sight, and let it run less often.
+
+    A full collection walks everything Django ever loaded, and every call of the process waits for it.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GC_ALLOCATIONS, GC_GENERATION_RATIO, GC_GENERATION_RATIO)
+
+
 def _register(heartbeat: Heartbeat) -> None:
     heartbeat.start()
     try:
+        ensure_partitions(utc_now().date())
         reap()
     except (StoreBusy, StoreUnavailable):
         log.warning("nothing reaped at start", exc_info=True)

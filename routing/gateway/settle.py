@@ -4,13 +4,12 @@ import asyncio
 import logging
 from typing import Any
 
-from django.conf import settings
-
 from billing.ledger.committer import Committer
 from billing.ledger.items import Done, Settle, Void
 from billing.ledger.items import Outcome as LedgerOutcome
 from billing.prices import Charge, UnpricedUsage
 from komilion.common.clock import monotonic_s
+from komilion.common.numbers import numbers
 from komilion.common.usage import Usage, UsageSource
 from routing.gateway.call import NotSent
 from routing.gateway.types import Admitted, Outcome, Progress, Reserved, Settled
@@ -59,7 +58,7 @@ class Settlement:
         else:
             self._begin("provider_failed", NOTHING, "absent")
         assert self._future is not None
-        await asyncio.wait({self._future}, timeout=settings.SETTLEMENT_WAIT_S)
+        await asyncio.wait({self._future}, timeout=numbers.SETTLEMENT_WAIT_S)
 
     async def settle(self, outcome: Outcome, usage: Usage, source: UsageSource) -> Settled:
         """Charge for `usage`; waits until that is durable, at most `SETTLEMENT_WAIT_S`.
@@ -69,8 +68,7 @@ class Settlement:
         if self._future is None:
             self._begin(outcome, usage, source)
         assert self._future is not None
-        done, _ = await asyncio.wait({self._future}, timeout=settings.SETTLEMENT_WAIT_S)
-        is_durable = bool(done) and isinstance(self._future.result(), Done)
+        is_durable = isinstance(await self._future, Done)
         return Settled(self._settled.charge, not is_durable, self._settled.usage)
 
     def _begin(self, outcome: Outcome, usage: Usage, source: UsageSource) -> None:

@@ -13,7 +13,7 @@ import orjson
 
 from billing.ledger.committer import Committer
 from komilion.common.clock import monotonic_s, unix_s
-from komilion.common.errors import KomilionError, ProviderError, Unavailable, error_body
+from komilion.common.errors import KomilionError, LedgerUnavailable, ProviderError, Unavailable, error_body
 from komilion.common.failpoints import failpoint
 from komilion.common.tasks import spawn
 from komilion.common.usage import Usage, UsageSource
@@ -21,7 +21,7 @@ from routing.gateway.call import UpstreamResponse, time_is_up
 from routing.gateway.exchange import Exchange
 from routing.gateway.meter import Meter
 from routing.gateway.notes import annotate, origin_headers
-from routing.gateway.reserve import extend, is_metered
+from routing.gateway.reserve import Extension, extend, is_metered
 from routing.gateway.settle import Settlement
 from routing.gateway.types import Outcome, Settled
 from routing.gateway.watch import Reason, Watch
@@ -66,7 +66,8 @@ class Stream:
         )
         self._closing: list[dict[str, Any]] = []  # finish frames, held back
         self._finished = False
-        self._extension: asyncio.Task[bool] | None = None
+        self._is_complete = False  # finished, and the usage came with the end or after it
+        self._extension: asyncio.Task[Extension] | None = None
         self._may_extend = is_metered(upstream.attempt)
 
     async def relay(self) -> None:
@@ -105,27 +106,39 @@ class Stream:
                 if isinstance(event, Ended):
                     return
                 await self._take(event)
-            if self._finished and self.meter.report is not None:
+            if self._is_complete:
                 return  # everything is known; nobody has to wait for `[DONE]`
 
     async def _take(self, event: StreamEvent) -> None:
         if isinstance(event, Frames):
             if event.count:
                 self._content(event.count, event.output_bytes)
+            elif self._finished and self.attempt.chat.choices == 1:
+                return  # nothing but, say, `"usage": null`: the finish frame is still the last
             await self._flush_closing()
             await self._send(event.data)
-            if self._may_extend:
-                await self._extend_in_time()
+            await self._extend_in_time()
         elif isinstance(event, Closing):
-            self._content(event.count, event.output_bytes)
-            if event.report is not None:
-                self.meter.report = event.report
-            self._finished = self._finished or event.finished
-            if event.chunk.get("choices"):
-                await self._flush_closing()
-                self._closing.append(event.chunk)
+            await self._take_closing(event)
         elif isinstance(event, Failed):
             raise event.error
+
+    async def _take_closing(self, event: Closing) -> None:
+        if event.count:
+            self._content(event.count, event.output_bytes)
+        if event.report is not None:
+            self.meter.report = event.report
+        self._finished = self._finished or event.finished
+        choices = event.chunk.get("choices")
+        if event.report is not None and self._finished:
+            # Of several choices others may still run, unless usage has a frame of its own.
+            self._is_complete = not choices or self.attempt.chat.choices == 1
+        if choices:
+            await self._flush_closing()
+            self._closing.append(event.chunk)
+            if not self._finished:  # a content frame that reports usage so far
+                await self._flush_closing()
+                await self._extend_in_time()
 
     def _content(self, frames: int, output_bytes: int) -> None:
         if self.settlement.progress.first_content_s is None:
@@ -159,25 +172,30 @@ class Stream:
         """Ask for the next part of the hold when half of this one is used; stop when it is used up in vain."""
         used = self.meter.counted_output
         reserved = self.reserved
-        if self._extension is None:
-            if used * 2 < reserved.held_output or reserved.held_output >= self.attempt.output_ceiling:
+        if not self._may_extend:
+            return
+        while used * 2 >= reserved.held_output and reserved.held_output < self.attempt.output_ceiling:
+            if self._extension is None:
+                self._extension = spawn(extend(reserved, self.exchange.request_id, self._committer), name="extend")
+            if used < reserved.held_output and not self._extension.done():
                 return
-            self._extension = spawn(extend(reserved, self.exchange.request_id, self._committer), name="extend")
-        if used >= reserved.held_output or self._extension.done():
-            granted = await self._extension
+            extension = await self._extension
             self._extension = None
-            if not granted and used >= reserved.held_output:
-                raise Stopped
+            if extension != "granted":
+                if used >= reserved.held_output:
+                    raise Stopped if extension == "refused" else LedgerUnavailable
+                return
 
     # the end
 
     async def _end(self, outcome: Outcome, usage: Usage, source: UsageSource) -> None:
         """Settle, then send the last frames."""
+        self._watch.wind_up()
         settled = await self._settle(outcome, usage, source)
         if self.exchange.is_gone:
             return
         stopped = "insufficient_balance" if outcome == "insufficient_balance" else None
-        last = self._closing.pop() if self._closing else self._bare_chunk("length" if stopped else "stop")
+        last = self._closing.pop() if self._closing else self._bare_chunk("length" if stopped else None)
         await self._flush_closing()
         last.pop("usage", None)
         if self.attempt.chat.include_usage:
@@ -187,24 +205,27 @@ class Stream:
             last["usage"] = self.meter.report.raw
         annotate(last, self.reserved, settled, is_v1=self._is_v1, stopped=stopped)
         await self._send(_frame(last) + DONE)
-        await self.exchange.write(b"", last=True)
+        await self._watch.write(b"", last=True)
         failpoint("last-byte")
 
-    async def fail(self, error: KomilionError, cause: BaseException | None) -> None:
+    async def fail(self, error: KomilionError, cause: BaseException | None, *, is_stop: bool = False) -> None:
         """The answer broke off. Nothing sent: the error becomes a status. Else an error event, and a settled bill."""
+        self._watch.wind_up()
+        usage = Usage()
+        source: UsageSource = "absent"
+        outcome: Outcome = "provider_failed"
+        if self.meter.frames:
+            usage, source, outcome = self.meter.estimated(), "estimated", "provider_cut"
+        settled = await self._settle("server_stopped" if is_stop else outcome, usage, source)
         if not self.meter.frames and not self.exchange.started:
-            await self._settle("provider_failed", Usage(), "absent")
             raise error from cause
-        outcome: Outcome = "provider_cut" if self.meter.frames else "provider_failed"
-        usage = self.meter.estimated() if self.meter.frames else Usage()
-        settled = await self._settle(outcome, usage, "estimated" if self.meter.frames else "absent")
         if self.exchange.is_gone:
             return
         chunk = self._bare_chunk("error")
         chunk |= error_body(error, self.exchange.path)
         annotate(chunk, self.reserved, settled, is_v1=self._is_v1)
         await self._send(_frame(chunk) + DONE)
-        await self.exchange.write(b"", last=True)
+        await self._watch.write(b"", last=True)
 
     async def _interrupted(self, reason: Reason | None) -> None:
         """A time limit, a caller who left a provider that can be cancelled, or this server stopping (no reason)."""
@@ -212,7 +233,7 @@ class Stream:
         if reason == "client_left":
             await self._settle("client_left", self.meter.estimated(), "estimated")
         elif reason is None:
-            await self.fail(Unavailable("This server is stopping; send the request again."), None)
+            await self.fail(Unavailable("This server is stopping; send the request again."), None, is_stop=True)
             raise asyncio.CancelledError
         else:
             await self.fail(time_is_up(self.exchange.path), None)

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import msgspec
+
 from accounts.access import Caller
 from routing.catalog.snapshot import OfferEntry
 from routing.limits.admission import Admission, Scope
@@ -30,8 +32,7 @@ class Session:
     scopes: tuple[Scope, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Inbound:
+class Inbound(msgspec.Struct, frozen=True):
     """A parsed request and the facts about it that its usage row keeps."""
 
     chat: ChatRequest
@@ -56,8 +57,7 @@ class Admitted:
     used_tokens: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(msgspec.Struct, frozen=True):
     """One try at one offer, ready to be sent; bounds in tokens, over all choices."""
 
     offer: OfferEntry
@@ -67,8 +67,7 @@ class Attempt:
     output_ceiling: int
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True):
     """The attempts in the order in which they are made."""
 
     requested_model: str
@@ -98,8 +97,7 @@ class Progress:
     attempts: list[dict[str, Any]] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
+class Settled(msgspec.Struct, frozen=True):
     """A finished call: the charge in nano-USD, and whether it is durable already."""
 
     charge: int

@@ -7,8 +7,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Literal
 
-from django.conf import settings
-
+from komilion.common.numbers import numbers
 from komilion.common.tasks import spawn
 from routing.gateway.exchange import Exchange
 from routing.gateway.types import Reserved
@@ -44,6 +43,7 @@ class Watch:
         self._started = self._quiet_since = self._last_sent = self._loop.time()
         self._writing_since: float | None = None
         self._reason: Reason | None = None
+        self._is_ending = False  # only the bill and the last frames are left, within the limit of a write
 
     async def __aenter__(self) -> "Watch":
         if self._is_armed:
@@ -78,21 +78,26 @@ class Watch:
         self._quiet_since = self._loop.time()
         self._patience_s = self._gap_s
 
+    def wind_up(self) -> None:
+        """The answer is over, well or not: nothing may interrupt its settlement and its last frames any more."""
+        self._is_ending = True
+
     def send_comments(self, start_stream: Callable[[], Awaitable[None]]) -> None:
         """Say something every so often while nothing else is sent; `start_stream` sends the head if need be."""
         self._start_stream = start_stream
 
-    async def write(self, data: bytes) -> None:
+    async def write(self, data: bytes, *, last: bool = False) -> None:
         """Send a part of the stream; a client that does not take it in time counts as gone."""
-        self._writing_since = self._last_sent = self._loop.time()
+        self._writing_since = self._last_sent = since = self._loop.time()
         try:
-            await self._exchange.write(data)
+            await self._exchange.write(data, last=last)
         except asyncio.CancelledError:
             if self._reason != "write_stall":
                 raise
             self.absorb()
             self._client_left()
         self._writing_since = None
+        self._quiet_since += self._loop.time() - since  # nobody read meanwhile, so it was not the provider's silence
 
     def watch_client(self, *, ends_call: bool) -> None:
         """Notice when the caller leaves; `ends_call` interrupts the call then, else it goes on unseen."""
@@ -106,39 +111,46 @@ class Watch:
 
     def _client_left(self) -> None:
         self._exchange.is_gone = True
-        if self._ends_with_client:
+        if self._ends_with_client and not self._is_ending:
             self._interrupt("client_left")
 
     def _interrupt(self, reason: Reason) -> None:
         if self._reason is None and self._task is not None:
             self._reason = reason
+            self._is_ending = reason != "write_stall"
             self._task.cancel()
 
     def _look(self) -> None:
         """Check every limit, then sleep until the nearest one."""
         now = self._loop.time()
-        limits: list[tuple[float, Reason]] = [(self._started + settings.TOTAL_TIMEOUT_S, "total")]
+        limits: list[tuple[float, Reason]] = []
         if self._writing_since is not None:
-            limits.append((self._writing_since + settings.WRITE_STALL_S, "write_stall"))
-        else:
+            limits.append((self._writing_since + numbers.WRITE_STALL_S, "write_stall"))
+        elif not self._is_ending:
             limits.append((self._quiet_since + self._patience_s, "silence"))
-        deadline, reason = min(limits)
-        if deadline <= now:
-            self._interrupt(reason)
-        if self._start_stream is not None and not self._exchange.is_gone and self._writing_since is None:
-            due = self._last_sent + settings.COMMENT_FRAME_EVERY_S
+        if not self._is_ending:
+            limits.append((self._started + numbers.TOTAL_TIMEOUT_S, "total"))
+        deadline = now + numbers.WRITE_STALL_S
+        if limits:
+            deadline, reason = min(limits)
+            if deadline <= now:
+                self._interrupt(reason)
+        is_quiet = self._writing_since is None and not self._is_ending and not self._exchange.is_gone
+        if self._start_stream is not None and is_quiet:
+            due = self._last_sent + numbers.COMMENT_FRAME_EVERY_S
             if due <= now:
                 self._last_sent = now
                 _ = spawn(self._comment(self._start_stream), name="comment")
-                due = now + settings.COMMENT_FRAME_EVERY_S
+                due = now + numbers.COMMENT_FRAME_EVERY_S
             deadline = min(deadline, due)
-        # A write that begins after this look must be found stalled in time too.
-        wake = min(max(deadline, now), now + settings.WRITE_STALL_S)
+        # What begins after this look must be found due in time too: a write that stalls, a stream to be kept alive.
+        wake = min(max(deadline, now), now + numbers.WRITE_STALL_S, now + numbers.COMMENT_FRAME_EVERY_S)
         self._timer = self._loop.call_at(wake + TIMER_SLACK_S, self._look)
 
     async def _comment(self, start_stream: Callable[[], Awaitable[None]]) -> None:
-        await start_stream()
-        await self._exchange.write(COMMENT_FRAME)
+        if self._timer is not None:  # else the answer ended while this task waited for its turn
+            await start_stream()
+            await self._exchange.write(COMMENT_FRAME)
 
 
 def watch_over(exchange: Exchange, reserved: Reserved) -> Watch:
@@ -148,18 +160,18 @@ def watch_over(exchange: Exchange, reserved: Reserved) -> Watch:
     if not attempt.chat.stream:
         watch = Watch(
             exchange,
-            first_content_s=settings.TOTAL_TIMEOUT_S,
-            gap_s=settings.TOTAL_TIMEOUT_S,
+            first_content_s=numbers.TOTAL_TIMEOUT_S,
+            gap_s=numbers.TOTAL_TIMEOUT_S,
             is_armed=ends_with_client,
         )
         if ends_with_client:
             watch.watch_client(ends_call=True)
         return watch
-    floor = settings.REASONING_TIMEOUT_S if attempt.offer.is_reasoning else 0
+    floor = numbers.REASONING_TIMEOUT_S if attempt.offer.is_reasoning else 0
     watch = Watch(
         exchange,
-        first_content_s=max(settings.FIRST_CONTENT_TIMEOUT_S, floor),
-        gap_s=max(settings.FRAME_GAP_TIMEOUT_S, floor),
+        first_content_s=max(numbers.FIRST_CONTENT_TIMEOUT_S, floor),
+        gap_s=max(numbers.FRAME_GAP_TIMEOUT_S, floor),
     )
     watch.watch_client(ends_call=ends_with_client)
     return watch

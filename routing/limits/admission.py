@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
+
 from routing.limits.tiers import Limits
 
 type Refusal = Literal["requests", "tokens", "parallel", "burst"]
@@ -25,8 +27,7 @@ class Scope:
     limits: Limits
 
 
-@dataclass(frozen=True, slots=True)
-class Admission:
+class Admission(msgspec.Struct, frozen=True):
     """The answer to one request. Limits, remaining and resets are those of the scope with least left.
 
     `remaining_*` is what is left after this request. `reset_*_s` is OpenAI's meaning: seconds until the limit

@@ -1,6 +1,6 @@
 """One connection to Redis that carries one command at a time, without the layers of a client library.
 
-A call through redis-py costs this process about five times the CPU of the same bytes sent here, and the
+A call through redis-py costs this process about twice the CPU of the same bytes sent here, and the
 limiter makes one for nearly every request. What is left out is what the limiter does not need: pools,
 retries, clusters.
 """

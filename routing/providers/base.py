@@ -6,15 +6,16 @@ Adding one: a module in this folder, a line in `registry.py`, a scripted test.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
+
+import msgspec
 
 from komilion.common.errors import KomilionError
 from komilion.common.usage import Usage
 
 
-@dataclass(frozen=True, slots=True)
-class ChatRequest:
+class ChatRequest(msgspec.Struct, frozen=True):
     """A validated chat request. `parameters` go upstream as they are; what is ours was taken out of them before."""
 
     model: str
@@ -24,8 +25,10 @@ class ChatRequest:
     include_usage: bool = False
     choices: int = 1
     max_output_tokens: int | None = None
-    needs: frozenset[str] = frozenset()  # capabilities: tools, vision, json_schema, audio, reasoning
-    unknown: dict[str, Any] = field(default_factory=dict)  # dropped, unless the provider passes unknown parameters
+    needs: frozenset[str] = frozenset()  # capabilities: tools, vision, json_schema, audio, files
+    unknown: dict[str, Any] = msgspec.field(
+        default_factory=dict
+    )  # dropped, unless the provider passes unknown parameters
     adjusted: tuple[dict[str, Any], ...] = ()  # what was changed or dropped, for `x_komilion.adjusted`
     end_user: str = ""
     tags: tuple[str, ...] = ()
@@ -42,8 +45,7 @@ class Target:
     pass_unknown: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class UpstreamRequest:
+class UpstreamRequest(msgspec.Struct, frozen=True):
     """The POST to make."""
 
     url: str
@@ -51,24 +53,21 @@ class UpstreamRequest:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(msgspec.Struct, frozen=True):
     """What the client must see instead of the provider's id and model."""
 
     request_id: str
     model: str
 
 
-@dataclass(frozen=True, slots=True)
-class UsageReport:
+class UsageReport(msgspec.Struct, frozen=True):
     """Usage as the provider sent it; `usage` is None where it is not integers in 0..2^31 (never to be read as 0)."""
 
     usage: Usage | None
     raw: Any
 
 
-@dataclass(frozen=True, slots=True)
-class ChatAnswer:
+class ChatAnswer(msgspec.Struct, frozen=True):
     """A whole answer, id and model already the client's. `report` is None where the provider sent no usage."""
 
     payload: dict[str, Any]
@@ -76,8 +75,7 @@ class ChatAnswer:
     output_bytes: int  # UTF-8 bytes of everything the model wrote: text, reasoning, refusals, tool arguments
 
 
-@dataclass(frozen=True, slots=True)
-class Frames:
+class Frames(msgspec.Struct, frozen=True):
     """One or more whole content frames, as bytes for the client; nothing in them needs to be looked at."""
 
     data: bytes
@@ -85,8 +83,7 @@ class Frames:
     output_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class Closing:
+class Closing(msgspec.Struct, frozen=True):
     """One parsed frame that ends a choice (`finish_reason`), reports usage, or both."""
 
     chunk: dict[str, Any]

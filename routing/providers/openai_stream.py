@@ -220,7 +220,7 @@ class ChatStream:
             self._head_lessons += 1
             head = block[: max(0, block.find(b'"choices"'))]
             new_head = self._renamed(head)
-            if new_head is not None and MARKER.search(head) is None and WRITTEN.search(head) is None:
+            if new_head is not None and WRITTEN.search(head) is None:
                 self._head, self._new_head = head, new_head
 
     def _untidy(self, block: bytes, cut: bool = False) -> list[StreamEvent]:

@@ -171,9 +171,7 @@ class TestStream:
 
 class TestTools:
     def test_call(self, gateway: Gateway, client: OpenAI):
-        completion = client.chat.completions.create(
-            model=gateway.add_model("tool"), messages=ASK, tools=TOOLS
-        )
+        completion = client.chat.completions.create(model=gateway.add_model("tool"), messages=ASK, tools=TOOLS)
         (call,) = completion.choices[0].message.tool_calls
         assert (call.function.name, call.function.arguments) == ("weather", '{"location": "Lund"}')
         assert completion.choices[0].finish_reason == "tool_calls"

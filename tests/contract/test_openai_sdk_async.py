@@ -54,9 +54,7 @@ def test_stream_helper_and_parse(gateway: Gateway, alice: Tenant):
     model = gateway.add_model("json")
 
     async def use(client: AsyncOpenAI) -> list[Person | None]:
-        async with client.chat.completions.stream(
-            model=model, messages=ASK, response_format=Person
-        ) as stream:
+        async with client.chat.completions.stream(model=model, messages=ASK, response_format=Person) as stream:
             streamed = await stream.get_final_completion()
         parsed = await client.chat.completions.parse(model=model, messages=ASK, response_format=Person)
         return [answer.choices[0].message.parsed for answer in (streamed, parsed)]

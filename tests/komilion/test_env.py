@@ -98,8 +98,7 @@ def test_processes_that_start_together_agree_on_one_instance(tmp_path: Path) -> 
     command = [sys.executable, "-c", RACER, str(tmp_path / "data")]
     environment = {**os.environ, "PYTHONPATH": str(Path(env.__file__).parents[1])}
     racers = [
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
-        for _ in range(RACERS)
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) for _ in range(RACERS)
     ]
     for racer in racers:  # they wait for this byte, so that none is done before the last has started
         assert racer.stdin is not None

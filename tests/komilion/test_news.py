@@ -111,7 +111,7 @@ def test_a_listener_that_hears_nothing_asks_and_stays(valkey_server: ValkeyServe
 
     async def scenario() -> None:
         with valkey_server.client as client:
-            async with listening(valkey_server.url, idle_s=0.02) as ear:
+            async with listening(valkey_server.url, idle_s=0.25) as ear:
                 await ear.hears("connected")
                 before = pings(client)
                 await eventually(lambda: pings(client) > before + 2)

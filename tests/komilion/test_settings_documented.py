@@ -13,9 +13,7 @@ ROW = re.compile(r"^\| `(?P<name>[A-Z0-9_]+)` \| (?P<value>[^|]+) \|", re.MULTIL
 DOCUMENTED = {row["name"]: row["value"].strip() for row in ROW.finditer(PAGE)}
 SETTINGS = {name: value for name, value in vars(settings).items() if name.isupper()}
 VARIABLES = set(re.findall(r'env\.\w+\("([A-Z_]+)"', Path(settings.__file__).read_text()))
-NUMBERS = sorted(
-    name for name, value in SETTINGS.items() if isinstance(value, int) and not isinstance(value, bool)
-)
+NUMBERS = sorted(name for name, value in SETTINGS.items() if isinstance(value, int) and not isinstance(value, bool))
 
 
 def test_every_setting_is_documented_and_nothing_else() -> None:

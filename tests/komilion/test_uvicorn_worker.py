@@ -97,9 +97,7 @@ def test_a_large_body_does_not_count_as_head(server: Server) -> None:
     size = 10 * LIMIT
     with server.connect() as connection:
         for _ in range(2):
-            connection.sendall(
-                b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % size + b"a" * size
-            )
+            connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % size + b"a" * size)
             assert connection.recv(1_000).endswith(str(size).encode())
 
 

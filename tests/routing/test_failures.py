@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from komilion.common import clock
@@ -241,6 +241,7 @@ def test_an_error_inside_an_answer_means_what_its_status_would(payload: Any, exp
     assert (found.status, found.reason) == expected
 
 
+@settings(deadline=None)
 @given(st.integers(100, 599), st.binary(max_size=200), st.text(max_size=20))
 def test_no_answer_makes_reading_it_fail(status: int, body: bytes, header: str) -> None:
     found = OpenAICompatible().failure(status, {"retry-after": header}, body)
@@ -265,6 +266,7 @@ json_values = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.integers(400, 599), json_values)
 def test_no_json_makes_reading_it_fail(status: int, payload: Any) -> None:
     assert 400 <= fail(status, payload).status <= 503

@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -171,11 +172,11 @@ def test_a_server_that_answers_with_an_error_is_as_good_as_gone(
     in_loop(scenario())
 
 
-@pytest.mark.parametrize("url", [free_url(), "no address"])
-def test_no_redis_at_the_start(url: str, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("address", [free_url, lambda: "no address"], ids=["nobody there", "no address"])
+def test_no_redis_at_the_start(address: Callable[[], str], caplog: pytest.LogCaptureFixture) -> None:
     async def scenario() -> None:
         caller = scope(parallel=4, burst_per_s=8, tokens_per_minute=40)
-        async with limiter(url, workers=4) as limits:
+        async with limiter(address(), workers=4) as limits:
             assert limits.degraded
             assert "Redis is not there" in caplog.text
             first, second = await admit_all(limits, caller, times=2)

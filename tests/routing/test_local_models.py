@@ -55,9 +55,7 @@ def test_characters_cut_by_tokens_arrive_whole(size: int) -> None:
         ("ends with a beginning: END", ["END OF"], "ends with a beginning: END"),
     ],
 )
-def test_a_stop_sequence_is_found_however_it_is_cut(
-    text: str, stops: list[str], expected: str, size: int
-) -> None:
+def test_a_stop_sequence_is_found_however_it_is_cut(text: str, stops: list[str], expected: str, size: int) -> None:
     shown, stopped = stream_in_pieces(text, size, stops)
     assert "".join(shown) == expected
     assert stopped is (expected != text)
@@ -227,9 +225,7 @@ def test_a_client_that_leaves_frees_the_model(server: Client) -> None:
     assert response.readline().startswith(b"data: ")
     response.close()
     connection.close()
-    status, _ = server.chat(
-        "Hi", max_tokens=1
-    )  # waits in line behind the story, had it gone on: 60 s and more
+    status, _ = server.chat("Hi", max_tokens=1)  # waits in line behind the story, had it gone on: 60 s and more
     assert status == 200
 
 

@@ -305,8 +305,10 @@ def test_content_frames_keep_every_byte_but_id_and_model() -> None:
 
     out = stream(frame(odd), frame(odd))
 
-    line = b'data: {"id":"gen-0123456789", "x":1.50, "model":"openai/gpt-4o" ,"choices":[{"delta":{"content":"\\u0041\\/"}}]}\n\n'
-    assert out.data == line * 2
+    line = odd.replace(b'"id" : "chatcmpl-up"', b'"id":"gen-0123456789"').replace(
+        b'"model": "ok"', b'"model":"openai/gpt-4o"'
+    )
+    assert out.data == frame(line) * 2
     assert out.output_bytes == 4
 
 
@@ -380,6 +382,7 @@ def reference(documents_in: list[dict[str, Any]]) -> tuple[list[Any], int, int]:
 def test_any_stream_equals_a_naive_decoder_however_it_is_cut(
     parts: list[Any], line_end: bytes, cuts: list[int]
 ) -> None:
+    parts = parts * 2  # so that what was learnt from the first half is used
     data = b"".join(note + frame(c, style, ascii_only=escaped) for c, note, style, escaped in parts)
     data = data.replace(b"\n", line_end)
     pieces, at = [], 0
@@ -404,6 +407,35 @@ def test_a_provider_with_ever_new_ids_comes_out_right() -> None:
 
     assert documents(out.data) == [renamed(f) for f in frames * 2]
     assert out.count == 80
+
+
+def test_a_provider_whose_frames_differ_in_their_heads_comes_out_right() -> None:
+    frames = [{**chunk({"content": "x"}), "created": i} for i in range(20)]
+
+    out = stream(*map(frame, frames), b"".join(map(frame, frames)))
+
+    assert documents(out.data) == [renamed(f) for f in frames * 2]
+    assert (out.count, out.output_bytes) == (40, 40)
+
+
+def test_blocks_of_any_size_come_out_right_once_the_head_is_known() -> None:
+    warm = [frame(USUAL[1])] * 3
+    other = frame({**USUAL[1], "created": 5})
+
+    for block, expected in (
+        (frame(USUAL[2]), [USUAL[2]]),
+        (frame(USUAL[2]) + frame(USUAL[3]), [USUAL[2], USUAL[3]]),
+        (frame(USUAL[2]) + frame(USUAL[7]), [USUAL[2], USUAL[7]]),
+        (frame(USUAL[2]) + other, [USUAL[2], {**USUAL[1], "created": 5}]),
+    ):
+        out = stream(*warm, block)
+        assert documents(out.data) == [renamed(USUAL[1])] * 3 + [renamed(c) for c in expected]
+
+
+def test_keys_spelled_with_escapes_are_renamed() -> None:
+    data = frame(USUAL[1]).replace(b'"id"', b'"\\u0069d"').replace(b'"model"', b'"mode\\u006c"')
+
+    assert documents(stream(data, data * 2).data) == [renamed(USUAL[1])] * 3
 
 
 def test_an_empty_first_id_does_not_spoil_the_rest() -> None:
@@ -532,9 +564,25 @@ def test_a_broken_first_frame_is_skipped() -> None:
 def test_junk_on_lines_of_its_own_does_not_reach_the_client() -> None:
     good = frame(USUAL[1])
 
-    out = stream(good, good + b"}\n\n" + good, b"data: {x\n}\n\n", good[:-2] + b"junk\n\n", good)
+    noted = good[:-2] + b"\n: a note }\n\n"
+    out = stream(good, good, good + b"}\n\n" + good, b"data: {x\n}\n\n", good[:-2] + b"junk\n\n", noted, good)
 
-    assert documents(out.data) == [renamed(USUAL[1])] * 4
+    assert documents(out.data) == [renamed(USUAL[1])] * 6
+
+
+def test_a_finish_reason_that_is_empty_is_none() -> None:
+    frames = [frame(chunk({"content": "x"}, ""))] * 5
+    decoder = ChatStream(IDENTITY)
+    decoder.feed(frames[0])
+
+    assert [type(e) for e in decoder.feed(b"".join(frames))] == [Frames]
+    assert [type(e) for e in decoder.feed(b"".join(frames))] == [Frames]
+
+
+def test_counting_does_not_depend_on_what_stands_before_the_choices() -> None:
+    data = frame({**BASE, "name": "a word in front", "choices": [{"delta": {"content": "x"}}]})
+
+    assert stream(data * 4) == stream(data, data, data, data) == stream(data, data * 3)
 
 
 def test_names_of_choices_counted_once_a_frame() -> None:

@@ -1,7 +1,7 @@
 """Cutting a byte stream into events, wherever an upstream cuts it and however it ends its lines."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from komilion.common.errors import ProviderError
@@ -32,6 +32,7 @@ def test_events_are_the_same_byte_by_byte(line_end: bytes) -> None:
     assert read([stream[i : i + 1] for i in range(len(stream))]) == EXPECTED
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=20)))
 def test_any_bytes_give_the_same_events_however_they_are_cut(pieces: list[bytes]) -> None:
     assert read(pieces) == read([b"".join(pieces)])

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from komilion.common.usage import Usage
@@ -146,6 +146,7 @@ details = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(
     st.fixed_dictionaries(
         {"prompt_tokens": units, "completion_tokens": units},

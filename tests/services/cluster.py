@@ -2,9 +2,7 @@
 
 PostgreSQL refuses to run as root, so root hands the folder to an unprivileged user and starts the server
 as that user; every parent of the folder must then be open to it, which a folder of pytest's (0700) is
-not. fsync stays on, since tests that crash things rely on what a commit promises. The server is looked
-after by a keeper, a small process that notices the death of its owner, however it dies, stops the server
-and removes the folder.
+not. fsync stays on, since tests that crash things rely on what a commit promises.
 """
 
 import contextlib
@@ -14,7 +12,6 @@ import shutil
 import signal
 import stat
 import subprocess
-import sys
 import tempfile
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,6 +20,7 @@ from typing import Any
 import psutil
 
 from komilion.env import free_port
+from tests.services.kept_folder import KeptFolder
 
 SYSTEM_BINARIES = Path("/usr/lib/postgresql")
 UNPRIVILEGED_USERS = ("postgres", "nobody")
@@ -82,12 +80,8 @@ class Cluster:
 
     def __init__(self, binaries: Path | None = None) -> None:
         self._user = _server_user()
-        self.folder = Path(tempfile.mkdtemp(prefix="komilion-postgres-", dir=_open_folder()))
-        self._keeper = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("keeper.py")), str(self.folder)],
-            stdin=subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C is for the tests; the keeper acts when they are gone
-        )
+        self._kept = KeptFolder("komilion-postgres-", _open_folder())
+        self.folder = self._kept.path
         self._data = self.folder / "data"
         self._log = self.folder / "postgres.log"
         self.port = 0
@@ -123,9 +117,7 @@ class Cluster:
 
     def delete(self) -> None:
         """Stop the server, running or not, and remove all that it left."""
-        if self._keeper.stdin is not None:
-            self._keeper.stdin.close()
-        self._keeper.wait(COMMAND_TIMEOUT_S)
+        self._kept.release()
 
     def _make(self) -> None:
         options = ["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"]

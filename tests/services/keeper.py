@@ -1,8 +1,8 @@
-"""Looks after one temporary PostgreSQL server: `python keeper.py FOLDER`, with a pipe as standard input.
+"""Looks after one temporary folder, and the PostgreSQL server in it if there is one: `python keeper.py FOLDER`.
 
-The pipe ends when the owner closes it or dies, be it by kill -9. Then the server is stopped and its
-folder removed. Runs alone and imports nothing of ours, so that it is small and outlives whatever happens
-to the tests.
+Standard input is a pipe that ends when the owner closes it or dies, be it by kill -9. Then the server is
+stopped and the folder removed. Runs alone and imports nothing of ours, so that it is small and outlives
+whatever happens to the tests.
 """
 
 import contextlib

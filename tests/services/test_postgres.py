@@ -22,8 +22,8 @@ sys.stdin.read()
 """
 
 
-def ask(url: str, question: str) -> object:
-    with psycopg.connect(url, connect_timeout=2) as connection:
+def ask(url: str, question: str, patience_s: int = 30) -> object:
+    with psycopg.connect(url, connect_timeout=patience_s) as connection:
         row = connection.execute(question).fetchone()
         return row and row[0]
 
@@ -54,7 +54,7 @@ def test_a_server_that_goes_away_and_comes_back(private_postgres: Cluster):
 def test_a_server_that_hangs(private_postgres: Cluster):
     private_postgres.pause()
     with pytest.raises(psycopg.OperationalError):
-        ask(private_postgres.url(), "SELECT 1")
+        ask(private_postgres.url(), "SELECT 1", patience_s=2)
     private_postgres.resume()
     assert ask(private_postgres.url(), "SELECT 1") == 1
 

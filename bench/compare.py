@@ -1,0 +1,65 @@
+"""Komilion against a bare relay, in one run: what governing a request costs.
+
+Rounds alternate, so that a slow moment of the machine hits both. BENCH_S is the length of a round in seconds,
+BENCH_ROUNDS their number.
+"""
+
+import os
+from statistics import median
+
+from bench.load import Measured, Target, put_load
+from bench.stand import INPUT_TOKENS, OUTPUT_TOKENS, Stand, stand
+from tests.e2e.ledger_rows import LedgerRows
+from tests.e2e.oracle import price_nano
+from tests.e2e.server import CommandFailed, Installation
+
+MANY = 64
+MOST_CPU, LEAST_RATE, MOST_ADDED_MS = 2.0, 0.4, 3.0
+
+
+def main() -> bool:
+    """Whether every mark was met and the money is right."""
+    seconds, rounds = int(os.environ.get("BENCH_S", "6")), int(os.environ.get("BENCH_ROUNDS", "3"))
+    with stand() as running:
+        pairs = [_pair(running, MANY, seconds) for _ in range(rounds)]
+        single = [_pair(running, 1, seconds) for _ in range(2)]
+        is_fast = _report(pairs, single)
+        return _money_is_right(running.installation) and is_fast
+
+
+def _pair(running: Stand, connections: int, seconds: int) -> tuple[Measured, Measured]:
+    relay = _measure(running.relay, connections, seconds, running)
+    return relay, _measure(running.komilion, connections, seconds, running)
+
+
+def _measure(target: Target, connections: int, seconds: int, running: Stand) -> Measured:
+    measured = put_load(target, connections, seconds, running.folder)
+    print(f"{target.name:12} {connections:3} connections {measured}", flush=True)
+    return measured
+
+
+def _report(pairs: list[tuple[Measured, Measured]], single: list[tuple[Measured, Measured]]) -> bool:
+    cpu = median(ours.cpu_us / relay.cpu_us for relay, ours in pairs)
+    rate = median(ours.rate / relay.rate for relay, ours in pairs)
+    added_ms = min(ours.p50_ms - relay.p50_ms for relay, ours in single)
+    bad = sum(measured.bad for pair in (*pairs, *single) for measured in pair)
+    print(f"CPU a request      {cpu:5.2f} x the relay's (mark: at most {MOST_CPU})")
+    print(f"requests/s         {rate:5.2f} of the relay's (mark: at least {LEAST_RATE})")
+    print(f"added p50          {added_ms:5.2f} ms at one connection (mark: at most {MOST_ADDED_MS})")
+    print(f"bad answers        {bad:5}")
+    return cpu <= MOST_CPU and rate >= LEAST_RATE and added_ms <= MOST_ADDED_MS and not bad
+
+
+def _money_is_right(installation: Installation) -> bool:
+    """The ledger agrees with itself, and what was charged is what was used, by price."""
+    try:
+        print("ledger             " + installation.manage("ledger", "verify"))
+    except CommandFailed as error:
+        print(f"ledger             {error}")
+        return False
+    rows = LedgerRows.read(installation.database_url)
+    charged = sum(row.charge for row in rows.usage)
+    used = len(rows.usage) * price_nano(INPUT_TOKENS, OUTPUT_TOKENS)
+    left = sum(wallet.available for wallet in rows.wallets.values())
+    print(f"charged            {charged} nano-USD for {len(rows.usage)} calls; usage x price is {used}")
+    return charged == used == rows.paid_in - left

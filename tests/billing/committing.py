@@ -1,0 +1,90 @@
+"""A committer in an event loop, and stores between it and the database that a test can stop, break and count."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from billing.errors import StoreUnavailable
+from billing.ledger.committer import Committer
+from billing.ledger.items import Item
+from billing.ledger.journal import Journal
+from billing.ledger.store import Rows, Statement, Store
+from tests.async_waiting import eventually
+
+GATE_DEADLINE_S = 10
+
+
+class Database:
+    """Hands out stores; while `is_away` none can be opened and those that are open break."""
+
+    def __init__(self, open_store: Callable[[], Store]) -> None:
+        self._open_store = open_store
+        self.is_away = False
+        self.refused = 0  # so many connections could not be opened
+        self.breaks_after_commit = 0  # so many commits happen, but nobody is told
+        self.breaks_before_batch: int | None = None  # the batch of this number finds the connection broken
+        self.batches: list[bool] = []  # whether each was durable
+        self.gate = threading.Event()  # batches wait here while it is not set
+        self.gate.set()
+        self.is_waiting = threading.Event()
+
+    def open_store(self) -> "Wrapped":
+        """A new connection, as `billing.ledger.open_store` would."""
+        if self.is_away:
+            self.refused += 1
+            raise StoreUnavailable("away")
+        return Wrapped(self._open_store(), self)
+
+
+class Wrapped:
+    """A store of `Database`."""
+
+    def __init__(self, store: Store, database: Database) -> None:
+        self._store = store
+        self._database = database
+        self.sql, self.rollback, self.close = store.sql, store.rollback, store.close
+
+    def begin(self, *, durable: bool) -> None:
+        database = self._database
+        database.batches.append(durable)
+        database.is_waiting.set()
+        assert database.gate.wait(GATE_DEADLINE_S)
+        self._store.begin(durable=durable)
+
+    def run(self, statements: Sequence[Statement]) -> list[Rows]:
+        database = self._database
+        if database.is_away or len(database.batches) == database.breaks_before_batch:
+            raise StoreUnavailable("away")
+        return self._store.run(statements)
+
+    def commit_with(self, statements: Sequence[Statement]) -> None:
+        self._store.commit_with(statements)
+        if self._database.breaks_after_commit:
+            self._database.breaks_after_commit -= 1
+            raise StoreUnavailable("nobody knows whether this was committed")
+
+
+@asynccontextmanager
+async def running(
+    open_store: Callable[[], Store], folder: Path, name: str = "p-test", pause_s: float = 0.0
+) -> AsyncIterator[Committer]:
+    """A started committer, stopped at the end."""
+    committer = Committer(open_store, Journal(folder, name), pause_s=pause_s)
+    committer.start()
+    try:
+        yield committer
+    finally:
+        await committer.stop()
+
+
+async def in_one_batch(committer: Committer, database: Database, items: Sequence[Item]) -> list:
+    """Submit the items so that they meet in one batch; returns their outcomes or exceptions."""
+    database.gate.clear()
+    database.is_waiting.clear()
+    committer.post(items[0])  # an item of its own that keeps the committer busy
+    await eventually(database.is_waiting.is_set)
+    futures = [committer.submit(item) for item in items[1:]]
+    database.gate.set()
+    return await asyncio.gather(*futures, return_exceptions=True)

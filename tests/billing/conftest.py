@@ -1,0 +1,61 @@
+"""Every test that asks for `ledger` runs twice: on SQLite and on PostgreSQL, each with migrated tables of its own."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from django.conf import settings
+from pytest_django import DjangoDbBlocker
+
+from tests.billing.ledger_database import LedgerDatabase, django_uses, migrate
+
+
+@pytest.fixture(scope="session")
+def sqlite_ledger_url(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> str:
+    """A SQLite file with the tables in it, made once per worker."""
+    with django_db_blocker.unblock():
+        return migrate(f"sqlite:///{settings.DATA_DIR / 'ledger.sqlite3'}")
+
+
+@pytest.fixture(scope="session")
+def postgres_ledger_url(
+    new_postgres_database: Callable[[], str], django_db_setup: None, django_db_blocker: DjangoDbBlocker
+) -> str:
+    """A PostgreSQL database with the tables in it, made once per worker."""
+    with django_db_blocker.unblock():
+        return migrate(new_postgres_database())
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def ledger_vendor(request: pytest.FixtureRequest) -> str:
+    """Which database the test runs on."""
+    return request.param
+
+
+@pytest.fixture
+def ledger(
+    request: pytest.FixtureRequest, ledger_vendor: str, django_db_blocker: DjangoDbBlocker
+) -> Iterator[LedgerDatabase]:
+    """An empty ledger that Django uses as its database for as long as the test runs."""
+    url = request.getfixturevalue(f"{ledger_vendor}_ledger_url")
+    with django_db_blocker.unblock(), django_uses(url):
+        database = LedgerDatabase(ledger_vendor)
+        yield database
+        database.clean()
+
+
+@pytest.fixture
+def postgres_ledger(postgres_ledger_url: str, django_db_blocker: DjangoDbBlocker) -> Iterator[LedgerDatabase]:
+    """As `ledger`, for what only PostgreSQL can do."""
+    with django_db_blocker.unblock(), django_uses(postgres_ledger_url):
+        database = LedgerDatabase("postgres")
+        yield database
+        database.clean()
+
+
+@pytest.fixture
+def sqlite_ledger(sqlite_ledger_url: str, django_db_blocker: DjangoDbBlocker) -> Iterator[LedgerDatabase]:
+    """As `ledger`, for what only SQLite must prove."""
+    with django_db_blocker.unblock(), django_uses(sqlite_ledger_url):
+        database = LedgerDatabase("sqlite")
+        yield database
+        database.clean()

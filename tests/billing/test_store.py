@@ -1,0 +1,128 @@
+"""The ledger's connections: what each trouble of the database means, and that the connection survives it."""
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from billing.errors import StoreBusy, StoreRefused, StoreUnavailable
+from billing.ledger import store as store_module
+from billing.ledger.items import Done
+from billing.ledger.store import SqliteStore
+from billing.models import GatewayProcess, Hold, LedgerEntry, Posting, Price, PromoLot, UsageRow, Wallet
+from tests.billing.ledger_database import LedgerDatabase, settle
+
+MEANINGS = {
+    StoreBusy: ["55P03", "57014", "40P01", "40001"],
+    StoreUnavailable: ["53100", "53300", "57P01", "57P03", "58030", "08006", "25P03", "25006"],
+    StoreRefused: ["23505", "23514", "22003", "22P05", "42P01", "XX000"],
+}
+
+
+@pytest.mark.parametrize(
+    ("state", "meaning"), [(state, meaning) for meaning, states in MEANINGS.items() for state in states]
+)
+def test_postgresql_says_by_its_error_code_what_is_wrong(postgres_ledger: LedgerDatabase, state, meaning):
+    store = postgres_ledger.open_store()
+    raising = f"DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '{state}'; END $$"
+    store.begin(durable=True)
+    with pytest.raises(meaning, match=state):
+        store.run([("SELECT 1", ()), (raising, ()), ("SELECT 2", ())])
+    with pytest.raises(StoreRefused, match="25P02"):
+        store.run([("SELECT 3", ())])
+    store.rollback()
+    assert store.run([("SELECT 4", ())]) == [[(4,)]]
+
+
+def test_nothing_of_a_batch_that_failed_at_its_end_is_committed(ledger: LedgerDatabase):
+    alice = ledger.open_wallet(paid=5)
+    store = ledger.open_store()
+    change = f"UPDATE billing_wallet SET debt_nano = 7 WHERE organization_id = {alice.wallet_id}"
+    wrong = f"UPDATE billing_wallet SET debt_nano = -1 WHERE organization_id = {alice.wallet_id}"
+    store.begin(durable=True)
+    store.run([("SELECT 1", ())])
+    with pytest.raises(StoreRefused):
+        store.commit_with([(change, ()), (wrong, ())])
+    store.rollback()
+    assert ledger.wallet(alice.wallet_id)["debt"] == 0
+
+
+def test_a_transaction_that_never_began_is_undone_for_nothing(ledger: LedgerDatabase):
+    store = ledger.open_store()
+    store.begin(durable=False)
+    store.rollback()
+    assert store.run([("SELECT 1", ())]) == [[(1,)]]
+
+
+def test_a_closed_connection_is_unavailable(ledger: LedgerDatabase):
+    store = ledger.open_store()
+    store.close()
+    store.begin(durable=False)
+    with pytest.raises(StoreUnavailable):
+        store.run([("SELECT 1", ())])
+
+
+def test_more_than_the_socket_takes_at_once_is_sent_all_the_same(ledger: LedgerDatabase):
+    alice = ledger.open_wallet(paid=100)
+    detail = {"attempts": ["x" * 1_000] * 10_000}
+    assert ledger.commit(settle(alice, "gen-1", ledger.price(), 4, detail=detail)) == [Done(True, 95)]
+    assert UsageRow.objects.get().detail == detail
+
+
+def test_a_server_that_does_not_answer_is_given_up(postgres_ledger: LedgerDatabase, monkeypatch):
+    store = postgres_ledger.open_store()
+    monkeypatch.setattr(store_module, "POSTGRES_PATIENCE_S", 0.05)
+    store.begin(durable=False)
+    with pytest.raises(StoreUnavailable, match="did not answer"):
+        store.run([("SELECT pg_sleep(5)", ())])
+    store.rollback()
+    with pytest.raises(StoreUnavailable):
+        store.run([("SELECT 1", ())])
+
+
+def test_sqlite_that_somebody_else_writes_to_is_busy(sqlite_ledger: LedgerDatabase):
+    store = sqlite_ledger.open_store()
+    store.run([("PRAGMA busy_timeout = 10", ())])
+    other = sqlite_ledger.open_store()
+    other.begin(durable=True)
+    other.run([("SELECT 1", ())])
+    store.begin(durable=True)
+    with pytest.raises(StoreBusy):
+        store.run([("SELECT 1", ())])
+    store.rollback()
+    other.rollback()
+    store.begin(durable=True)
+    assert store.run([("SELECT 1", ())]) == [[(1,)]]
+    store.rollback()
+
+
+def test_sqlite_without_its_tables_is_unavailable(tmp_path: Path):
+    store = SqliteStore(str(tmp_path / "empty.sqlite3"))
+    with pytest.raises(StoreUnavailable, match="no such table"):
+        store.run([("SELECT 1 FROM billing_wallet", ())])
+    store.close()
+
+
+def test_sqlite_that_cannot_be_opened_is_unavailable(tmp_path: Path):
+    with pytest.raises(StoreUnavailable):
+        SqliteStore(str(tmp_path / "no folder" / "ledger.sqlite3"))
+    (tmp_path / "text").write_text("not a database" * 100)
+    with pytest.raises(StoreUnavailable):
+        SqliteStore(str(tmp_path / "text"))
+
+
+def test_sqlite_syncs_every_commit(sqlite_ledger: LedgerDatabase):
+    store = sqlite_ledger.open_store()
+    assert store.run([("PRAGMA synchronous", ()), ("PRAGMA journal_mode", ())]) == [[(2,)], [("wal",)]]
+    assert sqlite3.threadsafety > 0
+
+
+def test_rows_say_what_they_are():
+    assert str(Hold(pk="gen-1", state="open")) == "hold of gen-1 (open)"
+    assert str(LedgerEntry(kind="settle", reference="gen-1")) == "settle gen-1"
+    assert str(Posting(amount_nano=5, source="paid", target="promo")) == "5 from paid to promo"
+    assert str(Price(pk=7)) == "price 7"
+    assert str(GatewayProcess(pk="p-1", pid=3)) == "process p-1 (pid 3)"
+    assert str(UsageRow(request_id="gen-1")) == "usage of gen-1"
+    assert str(Wallet(pk=9)) == "wallet of organization 9"
+    assert str(PromoLot(reference="gift")) == "promo lot gift"
