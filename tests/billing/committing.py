@@ -2,16 +2,18 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from billing.errors import StoreUnavailable
 from billing.ledger.committer import Committer
-from billing.ledger.items import Item
+from billing.ledger.items import Item, Movement
 from billing.ledger.journal import Journal
 from billing.ledger.store import Rows, Statement, Store
 from tests.async_waiting import eventually
+from tests.billing.ledger_database import Tenant, new_name
 
 GATE_DEADLINE_S = 10
 
@@ -88,3 +90,18 @@ async def in_one_batch(committer: Committer, database: Database, items: Sequence
     futures = [committer.submit(item) for item in items[1:]]
     database.gate.set()
     return await asyncio.gather(*futures, return_exceptions=True)
+
+
+def play(scenario: Callable[[Committer], Coroutine[Any, Any, None]], database: Database, folder: Path) -> None:
+    """Run the scenario with a committer on this database."""
+
+    async def main() -> None:
+        async with running(database.open_store, folder) as committer:
+            await scenario(committer)
+
+    asyncio.run(main())
+
+
+def topup(tenant: Tenant, amount: int = 1) -> Movement:
+    """A top-up that did not happen before."""
+    return Movement(new_name("topup"), "topup", tenant.wallet_id, amount)

@@ -1,11 +1,16 @@
 """Every test that asks for `ledger` runs twice: on SQLite and on PostgreSQL, each with migrated tables of its own."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from django.conf import settings
 from pytest_django import DjangoDbBlocker
 
+from billing.ledger import committer as committer_module
+from billing.ledger.open_store import open_store
+from billing.prices import PriceVersion
+from tests.billing.committing import Database
 from tests.billing.ledger_database import LedgerDatabase, django_uses, migrate
 
 
@@ -59,3 +64,22 @@ def sqlite_ledger(sqlite_ledger_url: str, django_db_blocker: DjangoDbBlocker) ->
         database = LedgerDatabase("sqlite")
         yield database
         database.clean()
+
+
+@pytest.fixture
+def database(ledger: LedgerDatabase) -> Database:
+    """What hands out the committer's connections."""
+    return Database(open_store)
+
+
+@pytest.fixture
+def price(ledger: LedgerDatabase) -> PriceVersion:
+    """One nano-dollar a token, and a quarter of that for us."""
+    return ledger.price()
+
+
+@pytest.fixture
+def patient_committer(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever waits for a settlement waits until it is durable, and the journal is replayed soon."""
+    settings.SETTLEMENT_WAIT_S = 60
+    monkeypatch.setattr(committer_module, "REPLAY_EVERY_S", 0.05)

