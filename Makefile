@@ -1,5 +1,5 @@
 # One verb each. `make run` needs Python 3.12 or newer and nothing else.
-.PHONY: run test test-slow lint types arch bench e2e fmt lock
+.PHONY: run test coverage test-slow lint types arch bench e2e fmt lock
 .DEFAULT_GOAL := run
 
 BIN := .venv/bin
@@ -11,6 +11,11 @@ run: .venv/.installed
 
 test: lint types arch
 	$(BIN)/python -m pytest -n 2 -m "not slow and not perf"
+
+# The fast tests once more: every line and branch of the money and of the path must be run by one of them.
+coverage: .venv/.installed-dev
+	$(BIN)/python -m pytest -q -n 2 -m "not slow and not perf" --cov=billing --cov=routing/gateway --cov-branch \
+		--cov-report=term-missing:skip-covered --cov-fail-under=100
 
 test-slow: .venv/.installed-dev
 	$(BIN)/python -m pytest -m slow

@@ -13,5 +13,9 @@ class StoreRefused(Exception):
     """The database refused a statement because of what is in it; the batch was rolled back."""
 
 
+class StoreConflict(StoreRefused):
+    """A row that may exist once was there already; what the batch wanted has happened before, at least in part."""
+
+
 class MovementRefused(Exception):
     """The ledger did not accept the movement; the message says why."""

@@ -5,20 +5,38 @@ of the embedded Valkey) is made once in `DATA_DIR/instance.json` and read by eve
 running instance.
 """
 
+import contextlib
 import json
 import os
 import re
 import secrets
 import socket
+import stat
 import tempfile
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Iterator
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit
 
 from cryptography.fernet import Fernet
 from django.core.exceptions import ImproperlyConfigured
 
+from komilion.common.clock import unix_s
+
 INSTANCE_FILE = "instance.json"
+SQLITE_FILE = "komilion.sqlite3"
+DEFAULT_DATA_DIR = "./var"
+SECRET_LEAST_CHARACTERS = 32
+REDIS_SCHEMES = ("redis", "rediss", "unix")
+
+
+@contextlib.contextmanager
+def ending_in_one_line() -> Iterator[None]:
+    """For the main module of a process: settings that make no sense end it with one line on stderr and exit code 1."""
+    try:
+        yield
+    except ImproperlyConfigured as error:
+        raise SystemExit(f"komilion: {error}") from None
 
 
 def text(name: str, default: str) -> str:
@@ -44,12 +62,88 @@ def switch(name: str, *, default: bool) -> bool:
     raise ImproperlyConfigured(f"{name} must be 1 or 0, not {raw!r}")
 
 
+def choice(name: str, default: str, choices: Collection[str]) -> str:
+    """One of `choices`, which are upper case; the variable may be written in any."""
+    raw = text(name, default)
+    if raw.upper() not in choices:
+        raise ImproperlyConfigured(f"{name} must be one of {', '.join(choices)}, not {raw!r}")
+    return raw.upper()
+
+
+def folder(name: str, default: str) -> Path:
+    """An absolute path; nothing is made there."""
+    return Path(text(name, default)).resolve()
+
+
+def secret(name: str, default: str) -> str:
+    """A text that nobody can guess, of at least 32 characters. It is never quoted."""
+    value = text(name, default)
+    if len(value) < SECRET_LEAST_CHARACTERS:
+        least = f"at least {SECRET_LEAST_CHARACTERS} characters, such as the output of `openssl rand -hex 32`"
+        raise ImproperlyConfigured(f"{name} must have {least}; it has {len(value)}")
+    return value
+
+
+def fernet_keys(name: str, default: str) -> list[str]:
+    """Fernet keys separated by commas, in their order. They are never quoted."""
+    keys = [key.strip() for key in text(name, default).split(",")]
+    for number, key in enumerate(keys, start=1):
+        if not _is_fernet_key(key):
+            what = "Fernet keys (32 bytes in URL-safe base64) separated by commas"
+            raise ImproperlyConfigured(f"{name} must be {what}; number {number} of {len(keys)} is none")
+    return keys
+
+
+def _is_fernet_key(key: str) -> bool:
+    try:
+        Fernet(key)
+    except ValueError:
+        return False
+    return True
+
+
+def redis_url(name: str, default: str) -> str:
+    """An address of a Redis: `redis://`, `rediss://` or `unix://`. It is never quoted, it may hold a password."""
+    url = text(name, default)
+    parts = _split(name, url)
+    if parts.scheme not in REDIS_SCHEMES:
+        raise ImproperlyConfigured(f"{name} must start with redis://, rediss:// or unix://")
+    if parts.scheme == "unix":
+        if not parts.path.strip("/"):
+            raise ImproperlyConfigured(f"{name} must name the socket, as in unix:///run/valkey.sock")
+    elif not parts.hostname or not re.fullmatch(r"/?[0-9]{0,5}", parts.path):
+        raise ImproperlyConfigured(f"{name} must look like {parts.scheme}://:password@host:port/0")
+    return url
+
+
+def broker_url(url: str) -> str:
+    """`REDIS_URL` as Celery writes it: the same, but for a socket, whose scheme and database have other names there."""
+    parts = urlsplit(url)
+    if parts.scheme != "unix":
+        return url
+    options = dict(parse_qsl(parts.query))
+    user = parts.username or options.get("username", "")
+    password = quote(unquote(parts.password or "") or options.get("password", ""), safe="")
+    login = f"{user}:{password}@" if user or password else ""
+    return f"redis+socket://{login}{parts.path}?{urlencode({'virtual_host': options.get('db', '0')})}"
+
+
+def _split(name: str, url: str) -> SplitResult:
+    """The parts of an address whose port, if there is one, is a port."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        raise ImproperlyConfigured(f"{name} is no address: its host or port cannot be read") from None
+    return parts
+
+
 def database(url: str, data_dir: Path) -> dict[str, object]:
     """`DATABASE_URL` as Django's DATABASES["default"]; empty means SQLite in the data folder."""
     if not url:
-        url = f"sqlite:///{data_dir / 'komilion.sqlite3'}"
-    parts = urlsplit(url)
-    if parts.scheme == "sqlite":
+        url = f"sqlite:///{data_dir / SQLITE_FILE}"
+    parts = _split("DATABASE_URL", url)
+    if parts.scheme == "sqlite" and url.removeprefix("sqlite:///") not in {"", url}:
         return {
             "ENGINE": "django.db.backends.sqlite3",
             "NAME": url.removeprefix("sqlite:///"),
@@ -59,7 +153,8 @@ def database(url: str, data_dir: Path) -> dict[str, object]:
                 "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;",
             },
         }
-    if parts.scheme in {"postgres", "postgresql"}:
+    options = dict(parse_qsl(parts.query))
+    if parts.scheme in {"postgres", "postgresql"} and (parts.path.strip("/") or "service" in options):
         return {
             "ENGINE": "django.db.backends.postgresql",
             "NAME": unquote(parts.path.lstrip("/")),
@@ -68,8 +163,10 @@ def database(url: str, data_dir: Path) -> dict[str, object]:
             "HOST": unquote(parts.hostname or ""),
             "PORT": str(parts.port or ""),
             "CONN_MAX_AGE": 0,
-            "OPTIONS": dict(parse_qsl(parts.query)),
+            "OPTIONS": options,
         }
+    if parts.scheme in {"postgres", "postgresql", "sqlite"}:
+        raise ImproperlyConfigured("DATABASE_URL must name a database: postgres://host/name or sqlite:///path")
     raise ImproperlyConfigured(f"DATABASE_URL must start with postgres:// or sqlite:///, not {parts.scheme!r}")
 
 
@@ -91,6 +188,7 @@ class Instance:
     valkey_port: int
     valkey_password: str
     local_models_port: int
+    made_at_unix_s: int = 0  # 0: made by a version that did not note it
 
     @property
     def valkey_url(self) -> str:
@@ -106,6 +204,7 @@ def _new_instance() -> Instance:
         valkey_port=free_port(),
         valkey_password=secrets.token_urlsafe(24),
         local_models_port=free_port(),
+        made_at_unix_s=unix_s(),
     )
 
 
@@ -120,21 +219,69 @@ def _write_private(path: Path, content: str) -> Path:
 
 
 def load_instance(data_dir: Path) -> Instance:
-    """Read `instance.json`, making it (and the 0700 folder) first where missing; safe with many processes at once."""
-    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Read `instance.json`, making it (and the folder) first where missing; safe with many processes at once.
+
+    The folder is 0700 afterwards. Raises `ImproperlyConfigured` where it cannot be, and for a damaged file.
+    """
     path = data_dir / INSTANCE_FILE
-    if not path.exists():
-        draft = _write_private(path, json.dumps(asdict(_new_instance()), indent=2))
-        try:
-            os.link(draft, path)  # atomic: of several starting processes exactly one wins, the others read its file
-        except FileExistsError:
-            pass  # another process was first; its file is read below
-        finally:
-            draft.unlink()
     try:
-        return Instance(**json.loads(path.read_text()))
+        _make_private(data_dir)
+        if not path.exists():
+            _make_instance(path)
+        content = path.read_bytes()
+    except OSError as error:
+        raise ImproperlyConfigured(f"DATA_DIR cannot be used: {error.filename}: {error.strerror}") from error
+    try:
+        instance = Instance(**json.loads(content))
+        _check(instance)
     except (ValueError, TypeError) as error:
         raise ImproperlyConfigured(f"{path} is damaged: {error}. Restore it from a backup.") from error
+    return instance
+
+
+def _make_private(data_dir: Path) -> None:
+    """The folder, readable by us alone. Raises `ImproperlyConfigured` where that cannot be had, and `OSError`.
+
+    A folder of ours is closed to others only when nothing else lies in it: DATA_DIR may be a home or /tmp by mistake.
+    """
+    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    status = data_dir.stat()
+    if status.st_mode & 0o077 and status.st_uid == os.geteuid() and _holds_nothing_else(data_dir):
+        with contextlib.suppress(OSError):  # a file system that keeps no modes; what counts is what it says below
+            data_dir.chmod(0o700)
+    if stat.S_IMODE(data_dir.stat().st_mode) & 0o077:
+        raise ImproperlyConfigured(
+            f"DATA_DIR {data_dir} is open to other users; make it the property of the user who runs Komilion, "
+            "with mode 0700, or name a new folder inside it"
+        )
+
+
+def _holds_nothing_else(data_dir: Path) -> bool:
+    """Whether the folder is empty or an installation's."""
+    names = {path.name for path in data_dir.iterdir()}
+    return not names or not names.isdisjoint({INSTANCE_FILE, SQLITE_FILE})
+
+
+def _make_instance(path: Path) -> None:
+    draft = _write_private(path, json.dumps(asdict(_new_instance()), indent=2))
+    try:
+        os.link(draft, path)  # atomic: of several starting processes exactly one wins, the others read its file
+    except FileExistsError:
+        pass  # another process was first; its file is read afterwards
+    finally:
+        draft.unlink()
+
+
+def _check(instance: Instance) -> None:
+    """Raises `ValueError` for a value that nothing here would have written."""
+    for field in fields(instance):
+        if type(getattr(instance, field.name)) is not field.type:
+            raise ValueError(f"{field.name} has a wrong type")
+    for name in ("secret_key", "key_pepper"):
+        if len(getattr(instance, name)) < SECRET_LEAST_CHARACTERS:
+            raise ValueError(f"{name} is too short")
+    if not _is_fernet_key(instance.credential_key):
+        raise ValueError("credential_key is no Fernet key")
 
 
 def move_ports(data_dir: Path, **ports: int) -> Instance:

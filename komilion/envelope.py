@@ -28,7 +28,7 @@ PREFLIGHT = [
     (b"access-control-max-age", b"86400"),
     (b"content-length", b"0"),
 ]
-API_PREFIXES = ("/v1/", "/api/", "/health")
+API_PREFIXES = ("/v1/", "/api/", "/health")  # the first two also without their slash
 BY_STATUS: dict[int, type[KomilionError]] = {
     400: BadRequest,
     403: Forbidden,
@@ -75,7 +75,7 @@ class Envelope:
         if endpoint is not None and scope["method"] != "OPTIONS":
             await self._gateway.serve(exchange, endpoint)
             return
-        is_api = path.startswith(API_PREFIXES)
+        is_api = f"{path}/".startswith(API_PREFIXES)
         if scope["method"] == "OPTIONS" and is_api:
             await send({"type": "http.response.start", "status": 204, "headers": PREFLIGHT})
             await send({"type": "http.response.body", "body": b""})

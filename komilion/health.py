@@ -9,10 +9,10 @@ import os
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 from django.conf import settings
 from django.db import DatabaseError, connection
 
+from komilion.common.http_client import HttpClient, HttpError
 from routing.gateway.services import Services
 
 CHECK_TIMEOUT_S = 2.0
@@ -24,7 +24,7 @@ async def readiness(services: Services) -> tuple[int, dict[str, Any]]:
         "database": await asyncio.to_thread(_database),
         "ledger": "ok" if services.committer.is_accepting else "settlements wait in the journal",
         "redis": "degraded" if services.limiter.degraded else "ok",
-        "local_models": await _local_models(services.session),
+        "local_models": await _local_models(services.client),
         "startup": _startup(),
     }
     failed = [name for name, state in checks.items() if state not in {"ok", "degraded"}]
@@ -45,16 +45,17 @@ def _database() -> str:
     return "ok"
 
 
-async def _local_models(session: aiohttp.ClientSession) -> str:
+async def _local_models(client: HttpClient) -> str:
     """The local model server is part of an installation that a supervisor runs, and only there."""
     if not os.environ.get("KOMILION_READY_FILE"):
         return "ok"
     url = settings.LOCAL_MODELS_URL.removesuffix("/v1") + "/health"
     try:
-        async with session.get(url, timeout=aiohttp.ClientTimeout(total=CHECK_TIMEOUT_S)) as response:
-            return "ok" if response.status == 200 else "loading"
-    except (aiohttp.ClientError, TimeoutError):
+        response = await client.request("GET", url, {}, timeout_s=CHECK_TIMEOUT_S)
+    except (HttpError, TimeoutError):
         return "cannot be reached"
+    response.release()
+    return "ok" if response.status == 200 else "loading"
 
 
 def _startup() -> str:

@@ -13,17 +13,17 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 HOST = env.text("HOST", "127.0.0.1")
 PORT = env.whole_number("PORT", 8000, least=1, most=65535)
 WORKERS = env.whole_number("WORKERS", 1, least=1, most=256)
-DATA_DIR = Path(env.text("DATA_DIR", "./var")).resolve()
+LOG_LEVEL = env.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR"))
+DATA_DIR = env.folder("DATA_DIR", env.DEFAULT_DATA_DIR)
 INSTANCE = env.load_instance(DATA_DIR)
-REDIS_URL = env.text("REDIS_URL", INSTANCE.valkey_url)
+REDIS_URL = env.redis_url("REDIS_URL", INSTANCE.valkey_url)
 EMBEDDED_VALKEY = not env.text("REDIS_URL", "")
 LOCAL_MODELS_URL = f"http://127.0.0.1:{INSTANCE.local_models_port}/v1"
-LOG_LEVEL = env.text("LOG_LEVEL", "INFO").upper()
 
 # Secrets. SECRET_KEY and KEY_PEPPER are made once in the data folder unless the environment names them.
-SECRET_KEY = env.text("SECRET_KEY", INSTANCE.secret_key)
-KEY_PEPPER = env.text("KEY_PEPPER", INSTANCE.key_pepper).encode()
-CREDENTIAL_KEYS = env.text("CREDENTIAL_KEYS", INSTANCE.credential_key).split(",")  # newest first; Fernet keys
+SECRET_KEY = env.secret("SECRET_KEY", INSTANCE.secret_key)
+KEY_PEPPER = env.secret("KEY_PEPPER", INSTANCE.key_pepper).encode()
+CREDENTIAL_KEYS = env.fernet_keys("CREDENTIAL_KEYS", INSTANCE.credential_key)  # newest first
 
 # Django.
 DEBUG = False
@@ -47,7 +47,7 @@ TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en"
 
 # Celery; the beat schedule lives in Redis (celery-redbeat), so it survives restarts and runs once.
-CELERY_BROKER_URL = REDIS_URL
+CELERY_BROKER_URL = env.broker_url(REDIS_URL)
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
 CELERY_BEAT_SCHEDULER = "redbeat.RedBeatScheduler"

@@ -12,10 +12,13 @@ from collections.abc import Iterable
 from typing import Any, override
 
 import uvicorn
-from uvicorn._types import ASGI3Application
+from uvicorn._types import ASGI3Application, ASGIApplication
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from komilion import settings
+from komilion import env
+
+with env.ending_in_one_line():
+    from komilion import settings
 
 WHOLE_RESPONSE = "komilion.whole_response"  # as routing.gateway.exchange, which needs Django set up, names it
 
@@ -194,15 +197,10 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def main() -> int:
-    """Serve until SIGTERM. The exit code."""
-    try:
-        listener = listen(settings.HOST, settings.PORT)
-    except OSError as error:
-        sys.stderr.write(f"cannot listen on {settings.HOST}:{settings.PORT}: {error.strerror}\n")
-        return 1
-    config = uvicorn.Config(
-        "komilion.asgi:application",
+def server_config(application: ASGIApplication | str = "komilion.asgi:application") -> uvicorn.Config:
+    """How a web process serves the application; a string is imported in the process that serves it."""
+    return uvicorn.Config(
+        application,
         loop="uvloop" if sys.platform != "win32" else "asyncio",
         http=LimitedHttpProtocol,
         lifespan="on",
@@ -213,7 +211,16 @@ def main() -> int:
         backlog=BACKLOG_CONNECTIONS,
         timeout_keep_alive=KEEP_ALIVE_S,
     )
-    server = PatientServer(config)
+
+
+def main() -> int:
+    """Serve until SIGTERM. The exit code."""
+    try:
+        listener = listen(settings.HOST, settings.PORT)
+    except OSError as error:
+        sys.stderr.write(f"cannot listen on {settings.HOST}:{settings.PORT}: {error.strerror}\n")
+        return 1
+    server = PatientServer(server_config())
     server.run(sockets=[listener])
     return 0 if server.started else 1
 

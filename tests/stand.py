@@ -127,13 +127,10 @@ def upstream() -> Iterator[Upstream]:
 def gateway_url(django_db_setup: None, django_db_blocker: DjangoDbBlocker, valkey_url: str) -> Iterator[str]:
     """The address of a gateway that runs on a thread of this process."""
     from komilion.asgi import application
-    from komilion.uvicorn_worker import LimitedHttpProtocol
+    from komilion.uvicorn_worker import server_config
 
     listener = socket.create_server(("127.0.0.1", 0), backlog=1_024)
-    config = uvicorn.Config(
-        application, loop="uvloop", http=LimitedHttpProtocol, lifespan="on", log_config=None, access_log=False
-    )
-    server = uvicorn.Server(config)
+    server = uvicorn.Server(server_config(application))
     thread = threading.Thread(target=server.run, args=([listener],), name="gateway", daemon=True)
     with django_db_blocker.unblock():
         thread.start()

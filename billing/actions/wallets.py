@@ -1,7 +1,7 @@
 """Opening a wallet and putting money into it."""
 
 from billing.errors import MovementRefused
-from billing.ledger.committer import commit_now
+from billing.ledger.commit_now import commit_now
 from billing.ledger.items import Done, Movement
 from billing.ledger.open_store import open_store
 from billing.models import Wallet

@@ -1,26 +1,26 @@
-"""The committer: one thread per process with a database connection of its own, through which all money goes.
+"""The committer: one task per process with a database connection of its own, through which all money goes.
 
 What arrives while a transaction runs goes into the next one, so the price of a commit is shared by everybody who
 waits. Settlements survive anything: when the database is away they go to the journal, from where they are replayed
-before new holds are admitted.
+before new holds are admitted. Whatever blocks (SQLite, connecting, the journal's disk) is done in a thread that does
+nothing else.
 """
 
 import asyncio
 import contextlib
 import logging
-import queue
-import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
 
+import msgspec
 from django.conf import settings
 
-from billing.errors import StoreBusy, StoreUnavailable
+from billing.errors import StoreBusy, StoreConflict, StoreUnavailable
 from billing.ledger.batch import Batch, Deferred
 from billing.ledger.items import Failure, Granted, Item, Movement, Outcome, Pending, Place, Settle, Void
 from billing.ledger.journal import UNWRITABLE, Journal, encode
-from billing.ledger.store import Store
+from billing.ledger.store import Store, run_blocking
 from komilion.common.clock import monotonic_s
 from komilion.common.errors import LedgerUnavailable
 from komilion.common.failpoints import any_armed, failpoint
@@ -34,8 +34,7 @@ REPLAY_EVERY_S = 1.0
 SWEEP_EVERY_S = 0.25
 
 
-@dataclass(slots=True, eq=False)
-class Ticket:
+class Ticket(msgspec.Struct, eq=False):
     """An item, who waits for it, and since when."""
 
     item: Item
@@ -54,28 +53,30 @@ class Committer:
         self._journal = journal
         self._pause_s = pause_s
         self._store: Store | None = None
-        self._queue: queue.SimpleQueue[Ticket | None] = queue.SimpleQueue()
+        self._queue: deque[Ticket] = deque()
+        self._taken: list[Ticket] = []  # the batch at hand
         self._deferred: list[Ticket] = []
         self._journaled: dict[tuple[str, str], Ticket] = {}
         self._is_down = False
-        self._stopping = False
-        self._waiter = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="committer", daemon=True)
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._is_stopping = False
+        self._call: asyncio.Future[None] | None = None  # what the task waits for while it has nothing to do
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
+        self._task: asyncio.Task[None] | None = None
         self._unsettled: deque[Ticket] = deque()
 
-    # called on the event loop
-
     def start(self) -> None:
-        """Start the thread; outcomes are delivered to the running loop."""
+        """Start the task in the running loop."""
         self._loop = asyncio.get_running_loop()
-        self._thread.start()
+        self._task = self._loop.create_task(self._run(), name="committer")
         self._sweep()
 
     async def stop(self) -> None:
-        """Commit (or journal) what is queued, then end the thread."""
-        self._queue.put(None)
-        await asyncio.to_thread(self._thread.join)
+        """Commit (or journal) what is queued, then end."""
+        assert self._task is not None, "stopped without a start"
+        self._is_stopping = True
+        self._wake()
+        await self._task
+        self._thread.shutdown(wait=False)
 
     @property
     def is_accepting(self) -> bool:
@@ -88,7 +89,6 @@ class Committer:
         A placing fails at once with `LedgerUnavailable` while nothing can be admitted. A settlement that takes longer
         than `SETTLEMENT_WAIT_S` is `Pending`: nobody has to wait for it any more, and it is not lost.
         """
-        assert self._loop is not None
         future: asyncio.Future[Outcome] = self._loop.create_future()
         if isinstance(item, Place) and not self.is_accepting:
             future.set_exception(LedgerUnavailable())
@@ -96,16 +96,21 @@ class Committer:
         ticket = Ticket(item, future, monotonic_s())
         if isinstance(item, Settle):
             self._unsettled.append(ticket)
-        self._queue.put(ticket)
+        self._queue.append(ticket)
+        self._wake()
         return future
 
     def post(self, item: Item) -> None:
         """Queue an item whose outcome nobody waits for."""
-        self._queue.put(Ticket(item, None, monotonic_s()))
+        self._queue.append(Ticket(item, None, monotonic_s()))
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._call is not None and not self._call.done():
+            self._call.set_result(None)
 
     def _sweep(self) -> None:
         """Let go of those who wait too long for their settlement; one timer for all is cheaper than one each."""
-        assert self._loop is not None
         late = monotonic_s() - settings.SETTLEMENT_WAIT_S
         while self._unsettled:
             future = self._unsettled[0].future
@@ -117,60 +122,57 @@ class Committer:
             self._unsettled.popleft()
         self._loop.call_later(SWEEP_EVERY_S, self._sweep)
 
-    def _deliver(self, results: list[tuple[Ticket, Outcome | Exception]]) -> None:
-        """On the loop: hand out outcomes. A hold whose waiter is gone is given back in the next batch."""
-        for ticket, outcome in results:
-            future = ticket.future
-            if future is None:
-                continue
-            if not future.done():
-                if isinstance(outcome, Exception):
-                    future.set_exception(outcome)
-                else:
-                    future.set_result(outcome)
-            elif isinstance(ticket.item, Place) and isinstance(outcome, Granted):
-                self.post(Void(ticket.item.request_id, ticket.item.wallet_id))
+    # the task
 
-    # the thread
+    async def _run(self) -> None:
+        try:
+            while not (self._is_stopping and not self._queue and not self._deferred):
+                await self._collect()
+                await self._step(self._taken)
+        except asyncio.CancelledError:  # the loop ends without `stop`
+            for ticket in self._taken:
+                ticket.may_have_happened = True
+            left = dict.fromkeys([*self._taken, *self._deferred, *self._queue])
+            self._deferred = []
+            self._write_down(self._begin_outage([*left]))
+            raise
+        finally:
+            self._drop_store()
+            self._journal.close()
 
-    def _run(self) -> None:
-        while not (self._stopping and self._queue.empty() and not self._deferred):
-            tickets = self._collect()
-            try:
-                if self._journal.waiting:
-                    self._replay()
-                elif self._is_down:
-                    self._probe()
-                if self._is_down:
-                    self._away(tickets)
-                else:
-                    self._commit(tickets)
-            except Exception:  # the thread must outlive anything; what it held is refused or written down
-                log.exception("the committer failed on a batch; its items are refused or journaled")
-                for ticket in tickets:
-                    ticket.may_have_happened = True
-                self._away(tickets)
-        if self._store is not None:
-            self._store.close()
-        self._journal.close()
+    async def _step(self, tickets: list[Ticket]) -> None:
+        """Commit what was collected, or write it down."""
+        try:
+            if self._journal.waiting:
+                await self._replay()
+            elif self._is_down:
+                await self._probe()
+            if self._is_down:
+                await self._away(tickets)
+            else:
+                await self._commit(tickets)
+        except Exception:  # the task must outlive anything; what it held is refused or written down
+            log.exception("the committer failed on a batch; its items are refused or journaled")
+            for ticket in tickets:
+                ticket.may_have_happened = True
+            await self._away(tickets)
 
-    def _collect(self) -> list[Ticket]:
-        """Everything that is there, oldest first; blocks until there is something or it is time to replay."""
-        tickets, self._deferred = self._deferred, []
-        block = not tickets
-        while len(tickets) < BATCH_ITEMS:
-            try:
-                ticket = self._queue.get(block=block, timeout=REPLAY_EVERY_S if block else None)
-            except queue.Empty:
-                break
-            block = False
-            if ticket is None:
-                self._stopping = True
-                break
-            tickets.append(ticket)
-        return tickets
+    async def _collect(self) -> None:
+        """Take everything that is there, oldest first; waits until there is something or it is time to replay."""
+        self._taken = []
+        if not self._queue and not self._deferred and not self._is_stopping:
+            self._call = self._loop.create_future()
+            timer = self._loop.call_later(REPLAY_EVERY_S, self._wake)
+            await self._call
+            timer.cancel()
+        self._taken, self._deferred = self._deferred, []
+        while self._queue and len(self._taken) < BATCH_ITEMS:
+            self._taken.append(self._queue.popleft())
 
-    def _commit(self, tickets: Sequence[Ticket]) -> None:
+    async def _in_thread[T](self, function: Callable[..., T], *arguments: object) -> T:
+        return await self._loop.run_in_executor(self._thread, function, *arguments)
+
+    async def _commit(self, tickets: Sequence[Ticket]) -> None:
         """Commit a batch. What was passed over often waits for its lock, by wallet, so that no stranger waits too."""
         fresh = [ticket for ticket in tickets if ticket.deferrals < MOST_DEFERRALS]
         passed_over: dict[int, list[Ticket]] = {}
@@ -179,15 +181,15 @@ class Committer:
                 passed_over.setdefault(ticket.item.wallet_id, []).append(ticket)
         if fresh:
             nothing_else_to_do = all(ticket.deferrals for ticket in fresh)
-            self._commit_surely(fresh, wait_for_locks=nothing_else_to_do)
+            await self._commit_surely(fresh, wait_for_locks=nothing_else_to_do)
         for group in passed_over.values():
-            self._commit_surely(group, wait_for_locks=True)
+            await self._commit_surely(group, wait_for_locks=True)
 
-    def _commit_surely(self, tickets: Sequence[Ticket], *, wait_for_locks: bool) -> None:
+    async def _commit_surely(self, tickets: Sequence[Ticket], *, wait_for_locks: bool) -> None:
         """Commit; on a broken connection once more on a new one what has no answer yet: its outcome is unknown."""
         for _ in range(2):
             try:
-                self._transact(self._open(tickets), wait_for_locks=wait_for_locks)
+                await self._transact(self._open(tickets), wait_for_locks=wait_for_locks)
             except StoreUnavailable as error:
                 log.warning("the database did not answer", extra={"error": str(error)})
                 self._drop_store()
@@ -195,58 +197,66 @@ class Committer:
                     ticket.may_have_happened = True
             else:
                 return
-        self._away(tickets)
+        await self._away(tickets)
 
     def _open(self, tickets: Sequence[Ticket]) -> list[Ticket]:
         """Those that were neither answered nor deferred when their batch broke off half-way."""
-        return [ticket for ticket in tickets if not ticket.is_answered and ticket not in self._deferred]
+        deferred = set(map(id, self._deferred))
+        return [ticket for ticket in tickets if not ticket.is_answered and id(ticket) not in deferred]
 
-    def _transact(self, tickets: Sequence[Ticket], *, wait_for_locks: bool) -> None:
+    async def _transact(self, tickets: Sequence[Ticket], *, wait_for_locks: bool) -> None:
         """One transaction; where an item breaks it, halves it until that item stands alone."""
-        store = self._connect()
+        store = await self._connect()
         is_retry = any(ticket.may_have_happened for ticket in tickets)
         _pass_failpoints("before", tickets)
         try:
-            items = [ticket.item for ticket in tickets]
-            outcomes = Batch(store, items, wait_for_locks=wait_for_locks, is_retry=is_retry).run()
+            batch = Batch(store, [ticket.item for ticket in tickets], wait_for_locks=wait_for_locks, is_retry=is_retry)
+            run = batch.run()
+            outcomes = await (self._in_thread(run_blocking, run) if store.is_blocking else run)
         except StoreUnavailable:
             raise
         except StoreBusy:
             for ticket in tickets:
                 ticket.deferrals = MOST_DEFERRALS  # from now on each wallet waits for its own lock
             self._defer(tickets)
-            return
         except Exception as error:  # noqa: BLE001 - whatever the database objects to must stand alone
-            if len(tickets) == 1:
+            if isinstance(error, StoreConflict) and not is_retry:
+                for ticket in tickets:
+                    ticket.may_have_happened = True
+                await self._transact(tickets, wait_for_locks=wait_for_locks)
+            elif len(tickets) == 1:
                 self._isolate(tickets[0], error)
-                return
-            half = len(tickets) // 2
-            self._transact(tickets[:half], wait_for_locks=wait_for_locks)
-            self._transact(tickets[half:], wait_for_locks=wait_for_locks)
-            return
-        _pass_failpoints("after", tickets)
-        results: list[tuple[Ticket, Outcome | Exception]] = []
+            else:
+                half = len(tickets) // 2
+                await self._transact(tickets[:half], wait_for_locks=wait_for_locks)
+                await self._transact(tickets[half:], wait_for_locks=wait_for_locks)
+        else:
+            _pass_failpoints("after", tickets)
+            self._hand_out(tickets, outcomes)
+            if self._pause_s:
+                await asyncio.sleep(self._pause_s)  # lets a second process have the write lock
+
+    def _hand_out(self, tickets: Sequence[Ticket], outcomes: Sequence[Outcome | Deferred]) -> None:
+        """Answer what was done; what was passed over comes again."""
         deferred = []
         for ticket, outcome in zip(tickets, outcomes, strict=True):
             if isinstance(outcome, Deferred):
                 deferred.append(ticket)
             else:
-                results.append((ticket, outcome))
-        self._answer(results)
+                self._answer(ticket, outcome)
         if deferred:
             self._defer(deferred)
-        if self._pause_s:
-            self._waiter.wait(self._pause_s)  # lets a second process have the write lock
 
-    def _connect(self) -> Store:
+    async def _connect(self) -> Store:
         if self._store is None:
-            self._store = self._open_store()
+            self._store = await self._in_thread(self._open_store)
+            self._store.attach(self._loop)
             self._is_down = False
         return self._store
 
-    def _probe(self) -> None:
+    async def _probe(self) -> None:
         try:
-            self._connect()
+            await self._connect()
         except StoreUnavailable:
             log.debug("the database is still away")
 
@@ -255,18 +265,26 @@ class Committer:
             self._store.close()
             self._store = None
 
-    def _answer(self, results: list[tuple[Ticket, Outcome | Exception]]) -> None:
-        for ticket, _ in results:
-            ticket.is_answered = True
-        assert self._loop is not None
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            self._loop.call_soon_threadsafe(self._deliver, results)
+    def _answer(self, ticket: Ticket, outcome: Outcome | Exception) -> None:
+        """Hand out an outcome. A hold whose waiter is gone is given back in the next batch."""
+        ticket.is_answered = True
+        future = ticket.future
+        if future is None:
+            return
+        if not future.done():
+            if isinstance(outcome, Exception):
+                future.set_exception(outcome)
+            else:
+                future.set_result(outcome)
+        elif isinstance(ticket.item, Place) and isinstance(outcome, Granted):
+            self.post(Void(ticket.item.request_id, ticket.item.wallet_id))
 
     def _defer(self, tickets: Sequence[Ticket]) -> None:
         """To the front of the next batch; holds that waited too long are refused, settlements never are."""
         late = monotonic_s() - WAIT_FOR_LOCK_AGE_S
         refused = [t for t in tickets if t.since_s < late and not isinstance(t.item, Settle | Void)]
-        self._answer([(ticket, LedgerUnavailable()) for ticket in refused])
+        for ticket in refused:
+            self._answer(ticket, LedgerUnavailable())
         for ticket in tickets:
             if ticket not in refused:
                 ticket.deferrals += 1
@@ -285,35 +303,44 @@ class Committer:
         if isinstance(ticket.item, Settle):
             with contextlib.suppress(OSError, *UNWRITABLE):
                 self._journal.set_aside(ticket.item)
-        self._answer([(ticket, Failure(str(error)))])
+        self._answer(ticket, Failure(str(error)))
 
     # the database is away
 
-    def _away(self, tickets: Sequence[Ticket]) -> None:
+    async def _away(self, tickets: Sequence[Ticket]) -> None:
         """Refuse what can be refused; write down what must not be lost, and what may have been reserved unseen."""
+        kept = self._begin_outage(tickets)
+        if not await self._in_thread(self._write_down, kept):
+            self._deferred += kept
+            await asyncio.sleep(REPLAY_EVERY_S)
+
+    def _begin_outage(self, tickets: Sequence[Ticket]) -> list[Ticket]:
+        """Refuse what nobody has paid for yet; returns what has to be written down."""
         self._is_down = True
         self._drop_store()
-        tickets = self._open(tickets)
-        kept = [ticket for ticket in tickets if isinstance(ticket.item, Settle | Void) and self._is_writable(ticket)]
-        items = [ticket.item for ticket in kept]
-        items += [
-            Void(ticket.item.request_id, ticket.item.wallet_id)
-            for ticket in tickets
-            if isinstance(ticket.item, Place) and ticket.may_have_happened
-        ]
+        kept = []
+        for ticket in self._open(tickets):
+            item = ticket.item
+            if isinstance(item, Settle | Void):
+                if self._is_writable(ticket):
+                    kept.append(ticket)
+                continue
+            if isinstance(item, Place) and ticket.may_have_happened:
+                kept.append(Ticket(Void(item.request_id, item.wallet_id), None, ticket.since_s))
+            self._answer(ticket, LedgerUnavailable())
+        return kept
+
+    def _write_down(self, tickets: Sequence[Ticket]) -> bool:
+        """To the journal; whether its disk took it."""
         try:
-            self._journal.append(items)  # type: ignore[arg-type]
+            self._journal.append([ticket.item for ticket in tickets])  # type: ignore[misc]
         except OSError:
             log.critical("the journal cannot be written; settlements wait in memory", exc_info=True)
-            self._deferred += kept
-            self._waiter.wait(REPLAY_EVERY_S)
-        else:
-            for ticket in kept:
-                ticket.may_have_happened = True
-                self._journaled[_journal_key(ticket.item)] = ticket
-        self._answer(
-            [(t, LedgerUnavailable()) for t in tickets if not isinstance(t.item, Settle | Void)],
-        )
+            return False
+        for ticket in tickets:
+            ticket.may_have_happened = True
+            self._journaled[_journal_key(ticket.item)] = ticket
+        return True
 
     def _is_writable(self, ticket: Ticket) -> bool:
         """Whether the journal can hold the item; one that it cannot must not keep the others out of it."""
@@ -324,14 +351,14 @@ class Committer:
             return False
         return True
 
-    def _replay(self) -> None:
+    async def _replay(self) -> None:
         """Commit what the journal holds, oldest first, then empty it; stays as it is while the database is away."""
-        items = self._journal.read()
+        items = await self._in_thread(self._journal.read)
         waiting = [self._journaled.get(_journal_key(item)) or _again(item) for item in items]
         try:
             while waiting:
                 part, waiting = waiting[:BATCH_ITEMS], waiting[BATCH_ITEMS:]
-                self._transact(part, wait_for_locks=True)
+                await self._transact(part, wait_for_locks=True)
                 later, self._deferred = self._deferred, []
                 if len(later) == len(part):
                     return  # a wallet is locked; the journal keeps everything, and replaying twice changes nothing
@@ -341,7 +368,7 @@ class Committer:
             self._deferred = []
             self._drop_store()
             return
-        self._journal.clear()
+        await self._in_thread(self._journal.clear)
         self._journaled.clear()
         log.warning("journal replayed", extra={"items": len(items)})
 
@@ -367,31 +394,3 @@ def _journal_key(item: Item) -> tuple[str, str]:
 
 def _again(item: Item) -> Ticket:
     return Ticket(item, None, monotonic_s(), may_have_happened=True)
-
-
-def commit_now(store: Store, items: Sequence[Item]) -> list[Outcome]:
-    """Run items on the caller's own connection, waiting for locks, in as few transactions as they allow.
-
-    For commands and jobs. Raises `StoreUnavailable` and `StoreBusy`; an item that the database refuses, or whose
-    wallet does not exist, is a `Failure` and takes no other item with it.
-    """
-    outcomes: dict[int, Outcome] = {}
-    parts = [list(range(len(items)))] if items else []
-    while parts:
-        part = parts.pop(0)
-        try:
-            answers = Batch(store, [items[index] for index in part], wait_for_locks=True, is_retry=True).run()
-        except (StoreUnavailable, StoreBusy):
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever the database objects to must stand alone
-            if len(part) == 1:
-                outcomes[part[0]] = Failure(str(error))
-            else:
-                half = len(part) // 2
-                parts = [part[:half], part[half:], *parts]
-            continue
-        answered = list(zip(part, answers, strict=True))
-        outcomes.update({index: answer for index, answer in answered if not isinstance(answer, Deferred)})
-        if later := [index for index, answer in answered if isinstance(answer, Deferred)]:
-            parts = [later, *parts]
-    return [outcomes[index] for index in range(len(items))]

@@ -26,6 +26,7 @@ from billing.ledger.items import (
     WalletState,
 )
 from billing.prices import BASIS_POINTS
+from komilion.common.money import MAX_NANO
 from komilion.common.numbers import numbers
 
 TENTH = 10  # a hold of more than 1/TENTH of paid + promo must rest on counted tokens
@@ -41,10 +42,12 @@ MOVES = {
 
 @dataclass(slots=True)
 class Changes:
-    """Rows that the batch writes at its end, shaped as `billing.ledger.store` unpacks them."""
+    """Rows that the batch writes at its end, shaped as `billing.ledger.sql` unpacks them."""
 
+    entries: list[dict[str, Any]] = field(default_factory=list)
     postings: list[dict[str, Any]] = field(default_factory=list)
     usage: list[dict[str, Any]] = field(default_factory=list)
+    holds_added: list[dict[str, Any]] = field(default_factory=list)
     holds: dict[str, dict[str, Any]] = field(default_factory=dict)
     lots_added: list[dict[str, Any]] = field(default_factory=list)
     lots_spent: dict[int, int] = field(default_factory=dict)
@@ -99,8 +102,9 @@ class Books:
         if item.is_byte_bound and (refused or amount * TENTH > wallet.paid + wallet.promo):
             return NeedsCount()
         if refused:
-            return Refused(wallet.available, item.minimum)
+            return Refused(wallet.available, item.minimum, wallet.debt)
         self.reserve(wallet, amount)
+        self.changes.holds_added.append(_hold_row(item, amount, "open", item.lifetime_s))
         return Granted(amount, wallet.available)
 
     def _is_authorized(self, item: Place) -> bool:
@@ -108,7 +112,7 @@ class Books:
             return self.organization_epoch.get(item.wallet_id) == item.organization_epoch
         return self.key_auth.get(item.key_id) == (item.key_epoch, item.organization_epoch, True)
 
-    def extend(self, item: Extend) -> Outcome:
+    def extend(self, item: Extend, entry_id: int) -> Outcome:
         """Grant what is available of the asked amount. After an expiry this re-opens the hold with that amount."""
         wallet = self.wallets[item.wallet_id]
         hold = self.holds.get(item.request_id)
@@ -118,17 +122,6 @@ class Books:
         if amount <= 0:
             return Refused(wallet.available, item.amount)
         self.reserve(wallet, amount)
-        return Granted(amount, wallet.available)
-
-    @staticmethod
-    def reserve(wallet: WalletState, amount: int) -> None:
-        """Move `amount` from available to held; a negative one moves it back."""
-        wallet.available -= amount
-        wallet.held += amount
-
-    def extended(self, item: Extend, amount: int, entry_id: int) -> None:
-        """Note an extension whose entry was really inserted."""
-        hold = self.holds[item.request_id]
         reopened = hold.state == "expired"
         if reopened:
             self._book_crash_loss(item.wallet_id, hold, entry_id, back=True)
@@ -139,6 +132,13 @@ class Books:
         change = self._hold_change(item.request_id, "open")
         change["added"] += added
         change["reopened"] += int(reopened)
+        return Granted(amount, wallet.available)
+
+    @staticmethod
+    def reserve(wallet: WalletState, amount: int) -> None:
+        """Move `amount` from available to held; a negative one moves it back."""
+        wallet.available -= amount
+        wallet.held += amount
 
     def release(self, item: Void | Expire, entry_id: int) -> Outcome:
         """Give the reserved credit back; an expiry also books what the provider may bill us for the lost call."""
@@ -160,6 +160,7 @@ class Books:
         hold = self.holds.get(item.request_id)
         if hold is None:
             self.holds[item.request_id] = HoldState(item.held, "settled", is_due=False, generation=0)
+            self.changes.holds_added.append(_hold_row(item, min(item.held, MAX_NANO), "settled", 0))
         else:
             if hold.state == "open":
                 self.reserve(wallet, -hold.amount)
@@ -268,3 +269,15 @@ class Books:
         )
         change["state"] = state
         return change
+
+
+def _hold_row(item: Place | Settle, amount: int, state: str, lifetime_s: int) -> dict[str, Any]:
+    return {
+        "request_id": item.request_id,
+        "wallet_id": item.wallet_id,
+        "amount_nano": amount,
+        "state": state,
+        "price_ids": item.price_ids,
+        "process_id": item.process_id,
+        "lifetime_s": lifetime_s,
+    }

@@ -100,10 +100,11 @@ class NeedsCount(msgspec.Struct, frozen=True):
 
 
 class Refused(msgspec.Struct, frozen=True):
-    """The wallet does not cover it."""
+    """The wallet does not cover it; `debt` must be paid before anything is available again."""
 
     available: int
     needed: int
+    debt: int = 0
 
 
 class AuthorizationChanged(msgspec.Struct, frozen=True):

@@ -3,7 +3,9 @@
 from django.db import connections
 from psycopg.conninfo import make_conninfo
 
-from billing.ledger.store import PostgresStore, SqliteStore, Store
+from billing.ledger.postgres import PostgresStore
+from billing.ledger.sqlite import SqliteStore
+from billing.ledger.store import Store
 
 
 def open_store() -> Store:

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from billing.ledger.committer import commit_now
+from billing.ledger.commit_now import commit_now
 from billing.ledger.items import Done, Expire, Failure
 from billing.ledger.journal import line_of, orphans, set_aside, waiting_request_ids
 from billing.ledger.open_store import open_store

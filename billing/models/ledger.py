@@ -45,7 +45,9 @@ class LedgerEntry(models.Model):
     reference = models.CharField(max_length=128)  # the request id of a hold, the id of a payment, ...
     kind = models.CharField(max_length=16, choices=Kind.choices)
     ordinal = models.PositiveIntegerField(default=0)
-    wallet = models.ForeignKey("billing.Wallet", on_delete=models.PROTECT, related_name="entries", db_index=False)
+    wallet = models.ForeignKey(
+        "billing.Wallet", on_delete=models.PROTECT, related_name="entries", db_index=False, db_constraint=False
+    )
     amount_nano = models.BigIntegerField()
     memo = models.CharField(max_length=200, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -66,8 +68,10 @@ class LedgerEntry(models.Model):
 class Posting(models.Model):
     """`amount_nano` moved from `source` to `target`; a tenant account's balance is what came in minus what went out."""
 
-    entry = models.ForeignKey(LedgerEntry, on_delete=models.PROTECT, related_name="postings")
-    wallet = models.ForeignKey("billing.Wallet", on_delete=models.PROTECT, related_name="postings", db_index=False)
+    entry = models.ForeignKey(LedgerEntry, on_delete=models.PROTECT, related_name="postings", db_constraint=False)
+    wallet = models.ForeignKey(
+        "billing.Wallet", on_delete=models.PROTECT, related_name="postings", db_index=False, db_constraint=False
+    )
     source = models.CharField(max_length=20, choices=Account.choices)
     target = models.CharField(max_length=20, choices=Account.choices)
     amount_nano = models.BigIntegerField()

@@ -14,6 +14,11 @@ def unix_s() -> int:
     return int(time.time())
 
 
+def unix_ms() -> int:
+    """Whole milliseconds since 1970-01-01 UTC."""
+    return time.time_ns() // 1_000_000
+
+
 def monotonic_s() -> float:
     """Seconds on a clock that never goes back; only differences mean anything."""
     return time.monotonic()

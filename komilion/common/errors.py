@@ -218,7 +218,7 @@ OPENAI_CODES = {
 
 def error_body(error: KomilionError, path: str) -> dict[str, Any]:
     """The error as a JSON object in the dialect of `path`: numeric `code` under `/api/`, OpenAI's shape elsewhere."""
-    if path.startswith("/api/"):
+    if f"{path}/".startswith("/api/"):
         inner: dict[str, Any] = {
             "message": error.message,
             "type": error.type,

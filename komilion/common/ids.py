@@ -8,26 +8,30 @@ import secrets
 import string
 import zlib
 
+from komilion.common.clock import unix_ms
+
 BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
 KEY_PREFIX = "ck_"
 KEY_SECRET_LENGTH = 32
 KEY_CHECKSUM_LENGTH = 6
 KEY_LENGTH = len(KEY_PREFIX) + KEY_SECRET_LENGTH + KEY_CHECKSUM_LENGTH
-REQUEST_ID_RANDOM_BYTES = 15
+REQUEST_ID_RANDOM_BYTES = 9
 REQUEST_IDS_AT_ONCE = 64
-_request_ids: list[str] = []
+_randoms: list[str] = []
 
 
 def new_request_id() -> str:
-    """`gen-` + 30 hexadecimal digits: 120 random bits, unique without asking anybody.
+    """`gen-` + 12 hexadecimal digits of Unix milliseconds + 18 random ones: unique without asking anybody.
 
-    The kernel is asked for many at once; a process that forks must not share what is left, so none of ours forks.
+    Ids that begin with the time lie side by side in every index (RFC 9562, section 6.11), so a large table costs no
+    more than a small one. The kernel is asked for many random parts at once; a process that forks must not share what
+    is left, so none of ours forks.
     """
-    if not _request_ids:
+    if not _randoms:
         raw = secrets.token_hex(REQUEST_ID_RANDOM_BYTES * REQUEST_IDS_AT_ONCE)
         step = 2 * REQUEST_ID_RANDOM_BYTES
-        _request_ids.extend("gen-" + raw[start : start + step] for start in range(0, len(raw), step))
-    return _request_ids.pop()
+        _randoms.extend(raw[start : start + step] for start in range(0, len(raw), step))
+    return f"gen-{unix_ms():012x}{_randoms.pop()}"
 
 
 def _base62(number: int, length: int) -> str:

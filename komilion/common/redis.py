@@ -5,6 +5,7 @@ Everything of ours in Redis begins with `komilion:`; Celery's and redbeat's own 
 
 import logging
 from functools import cache
+from urllib.parse import urlsplit
 
 import redis
 import redis.asyncio
@@ -18,6 +19,7 @@ logger = logging.getLogger(__name__)
 CATALOG_VERSION_KEY = "komilion:catalog_version"  # integer, raised by every change of the catalogue; never expires
 NEWS_CHANNEL = "komilion:news"
 
+DEFAULT_PORT = 6_379
 CONNECT_TIMEOUT_S = 1.0
 ANSWER_TIMEOUT_S = 2.0
 HEALTH_CHECK_EVERY_S = 30
@@ -46,6 +48,10 @@ def connect(url: str | None = None) -> redis.asyncio.Redis:
 @cache
 def shared_client(url: str) -> redis.Redis:
     """The blocking client of this process for `url`; safe to use from every thread and after a fork."""
+    return _new_client(url)
+
+
+def _new_client(url: str) -> redis.Redis:
     return redis.Redis.from_url(
         url,
         socket_connect_timeout=CONNECT_TIMEOUT_S,
@@ -53,6 +59,22 @@ def shared_client(url: str) -> redis.Redis:
         health_check_interval=HEALTH_CHECK_EVERY_S,
         retry=Retry(NoBackoff(), 1),
     )
+
+
+def trouble_of(url: str) -> str | None:
+    """Why the Redis at `url` cannot be used right now, in one line without its password; None where it can.
+
+    Never raises; blocks for up to three seconds when Redis is gone.
+    """
+    try:
+        with _new_client(url) as client:
+            client.ping()
+    except (redis.RedisError, OSError, ValueError) as error:
+        parts = urlsplit(url)
+        where = parts.path if parts.scheme == "unix" else f"{parts.hostname}:{parts.port or DEFAULT_PORT}"
+        reason = " ".join(str(error).split()).rstrip(".")
+        return f"Redis at {where} (REDIS_URL) does not answer: {reason}"
+    return None
 
 
 def publish_catalog_version(version: int, url: str | None = None) -> bool:

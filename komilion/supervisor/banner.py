@@ -34,10 +34,10 @@ def curl_of(url: str, key: str) -> str:
 
 
 def banner(url: str, key: str | None, key_file: str) -> str:
-    """All of it; `key` is None where the demo key was taken away."""
+    """All of it; `key` is None where the demo key was taken away or is good for nothing."""
     lines = ["", f"Komilion runs at {url}"]
     if key:
         lines += [f"Demo key, also in {key_file}: {key}", "", "Try it:", "", curl_of(url, key)]
     else:
-        lines += [f"There is no demo key ({key_file}); `manage.py tenant create EMAIL --print-key` makes one."]
+        lines += [f"No demo key works here ({key_file}); `manage.py tenant create EMAIL --print-key` makes one."]
     return "\n".join([*lines, "", "Ctrl-C stops it.", ""])

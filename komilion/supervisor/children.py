@@ -42,6 +42,7 @@ class Child:
         self.log = log_dir / f"{spec.name}.log"
         self.process: subprocess.Popen[bytes] | None = None
         self._folder = folder
+        self._log_start_bytes = 0  # what earlier processes of this name left in the log
         self._started_s = 0.0
         self._crashes = 0
         self._start_again_s: float | None = None
@@ -54,6 +55,7 @@ class Child:
         self._start_again_s = None
         self._started_s = monotonic_s()
         with self.log.open("ab") as log:
+            self._log_start_bytes = log.seek(0, os.SEEK_END)
             self.process = subprocess.Popen(
                 self.spec.command,
                 cwd=self._folder,
@@ -98,9 +100,9 @@ class Child:
         return self.process is None or self.process.poll() is not None
 
     def last_words(self, lines: int = 15) -> str:
-        """The end of its log, for a report."""
+        """The end of what this process, and none before it, has put into its log, for a report."""
         with self.log.open("rb") as log:
-            log.seek(max(0, log.seek(0, os.SEEK_END) - 8_192))
+            log.seek(max(self._log_start_bytes, log.seek(0, os.SEEK_END) - 8_192))
             text = log.read().decode(errors="replace")
         return "\n".join(text.splitlines()[-lines:])
 

@@ -1,14 +1,13 @@
 """`python -m komilion.supervisor.prepare`: bring the database up to date; safe to run at every start.
 
-Migrations, catalogue and demo tenant share one process because starting Django costs more than any of them.
+Migrations, catalogue and demo tenant share one process because starting Django costs more than any of them. What the
+operator should know of it goes to stderr and, by `prepared`, to the supervisor.
 """
 
 import contextlib
-import io
 import os
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import django
 from django.conf import settings
@@ -17,10 +16,10 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.db import Error, connection
 
+from komilion.env import INSTANCE_FILE
 from komilion.supervisor.banner import DEMO_KEY_FILE
+from komilion.supervisor.prepared import Prepared
 
-DEMO_EMAIL = "demo@komilion.local"
-DEMO_CREDIT_USD = "5.00"
 MIGRATION_LOCK = 0x6B6F6D69  # any number that nobody else in this database uses as an advisory lock
 
 
@@ -38,36 +37,63 @@ def one_at_a_time() -> Iterator[None]:
             cursor.execute("SELECT pg_advisory_unlock(%s)", [MIGRATION_LOCK])
 
 
-def ensure_demo_tenant(path: Path) -> None:
-    """On the first start, a tenant with test credit, its key in `path` (0600); afterwards nothing."""
-    if path.exists():
-        return
-    printed = io.StringIO()
-    try:
-        call_command("tenant", "create", DEMO_EMAIL, "--credit", DEMO_CREDIT_USD, "--print-key", stdout=printed)
-    except CommandError as error:  # it exists: its key was removed on purpose, or belongs to another server
-        sys.stdout.write(f"no demo tenant was created: {error}\n")
-        return
-    draft = path.with_suffix(".new")
-    draft.unlink(missing_ok=True)
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(printed.getvalue().split()[-1] + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
+def check_secrets() -> list[str]:
+    """Lines for the operator about what the secrets of this installation do not open.
+
+    Raises `CommandError` where that is a provider's credential: web processes do not start with it.
+    """
+    from komilion.web import stored_secrets  # noqa: PLC0415 - models can be imported once Django is set up
+
+    path = settings.DATA_DIR / INSTANCE_FILE
+    notes = []
+    if unusable := stored_secrets.unusable_api_keys(settings.INSTANCE):
+        notes = [
+            f"WARNING: {path} was made anew, but the database is older: the API keys made before ({unusable}) and the "
+            "provider credentials stored before are all unusable.",
+            f"WARNING: restore {INSTANCE_FILE} from a backup and start again.",
+        ]
+    stored_secrets.do_repair_local_provider()
+    if providers := stored_secrets.unreadable_providers():
+        tell(notes)
+        raise CommandError(
+            f"The stored credential of {', '.join(providers)} cannot be read: neither CREDENTIAL_KEYS nor {path} has "
+            "the key that it was stored with. Restore that, or store the credential anew: "
+            "manage.py provider add NAME --base-url URL --api-key KEY"
+        )
+    return notes
+
+
+def tell(notes: list[str]) -> None:
+    """Into the log."""
+    sys.stderr.writelines(f"{note}\n" for note in notes)
+
+
+def prepare() -> Prepared:
+    """All of it. Raises `CommandError`, `ImproperlyConfigured`, `OSError` or Django's `Error`."""
+    django.setup()
+    from komilion.web.demo import do_ensure_demo_key  # noqa: PLC0415 - as above
+
+    with one_at_a_time():
+        call_command("migrate", interactive=False)
+        call_command("catalog_seed")
+        notes = check_secrets()
+        demo = do_ensure_demo_key(settings.DATA_DIR / DEMO_KEY_FILE)
+    if demo.note:
+        notes.append(demo.note)
+    tell(notes)
+    return Prepared(demo.works, notes)
 
 
 def main() -> int:
     """The exit code; what went wrong is the last line on stderr."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "komilion.settings")
     try:
-        django.setup()
-        with one_at_a_time():
-            call_command("migrate", interactive=False)
-            call_command("catalog_seed")
-            ensure_demo_tenant(settings.DATA_DIR / DEMO_KEY_FILE)
+        prepare().save(settings.DATA_DIR / "run")
     except (CommandError, ImproperlyConfigured) as error:
         sys.stderr.write(f"{error}\n")
+        return 1
+    except OSError as error:
+        sys.stderr.write(f"{error.filename}: {error.strerror}\n")
         return 1
     except Error as error:
         sys.stderr.write(f"The database cannot be used: {error}\n")

@@ -13,10 +13,12 @@ from functools import partial
 
 from komilion import env, settings
 from komilion.common.clock import monotonic_s
+from komilion.common.redis import trouble_of
 from komilion.supervisor import valkey
 from komilion.supervisor.banner import DEMO_KEY_FILE, banner, url_of
 from komilion.supervisor.children import Child, Spec, how_it_ended
 from komilion.supervisor.guard import Refusal, answers_200, becomes_free, only_one
+from komilion.supervisor.prepared import Prepared
 from komilion.supervisor.signals import Signals, StopRequested
 
 LOOPBACK = "127.0.0.1"
@@ -47,12 +49,15 @@ class Supervisor:
         self._instance = settings.INSTANCE
         self._ready_file = settings.DATA_DIR / "run" / "ready"
         self._children: list[Child] = []
+        self._prepared = Prepared(demo_key_works=False)
 
     def start(self) -> None:
         """Start everything and print the banner. Raises `Refusal` or `StopRequested`."""
         self._ready_file.unlink(missing_ok=True)  # readiness says 503 until this file is there
         if settings.EMBEDDED_VALKEY:
             self._start_valkey()
+        elif trouble := trouble_of(settings.REDIS_URL):
+            report(f"{trouble}. Until it answers, limits are kept by each process alone and jobs wait.")
         if not becomes_free(LOOPBACK, self._instance.local_models_port, self._signals):
             self._instance = env.move_ports(settings.DATA_DIR, local_models_port=env.free_port())
         self._start(Spec("local-models", LOCAL_MODELS_COMMAND, stop_within_s=8))
@@ -111,6 +116,9 @@ class Supervisor:
         self._children.remove(child)
         if child.exit_code() != 0:
             raise Refusal(f"The database could not be prepared. Log: {child.log}\n{child.last_words()}")
+        self._prepared = Prepared.load(self._ready_file.parent)
+        for note in self._prepared.notes:
+            report(note)
 
     def _start_web(self) -> None:
         ready = {"KOMILION_READY_FILE": str(self._ready_file)}
@@ -138,7 +146,7 @@ class Supervisor:
 
     def _print_banner(self) -> None:
         path = settings.DATA_DIR / DEMO_KEY_FILE
-        key = path.read_text().strip() if path.exists() else None
+        key = path.read_text().strip() if self._prepared.demo_key_works else None
         sys.stdout.write(banner(url_of(settings.HOST, settings.PORT), key, str(path)))
         sys.stdout.flush()
 

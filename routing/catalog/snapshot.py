@@ -62,7 +62,8 @@ class Catalog:
 
     def nearest(self, model_id: str) -> list[str]:
         """Ids that look like a mistyped one; at most 3."""
-        return get_close_matches(model_id, self.models, n=3, cutoff=0.5)
+        names = {name.lower(): name for name in self.models}
+        return [names[name] for name in get_close_matches(model_id.lower(), names, n=3, cutoff=0.5)]
 
 
 EMPTY = Catalog(-1, {}, ())

@@ -1,9 +1,8 @@
 """A whole answer: read it, meter it, settle it, then send it with its bill."""
 
-import aiohttp
 import orjson
 
-from komilion.common.errors import KomilionError, ProviderError
+from komilion.common.errors import KomilionError
 from komilion.common.failpoints import failpoint
 from komilion.common.numbers import numbers
 from routing.gateway.call import UpstreamResponse
@@ -14,21 +13,19 @@ from routing.gateway.settle import NOTHING, Settlement
 from routing.providers.base import Identity
 from routing.providers.scrub import scrub
 
-CHUNK = 64 * 2**10
-
 
 async def answer(exchange: Exchange, upstream: UpstreamResponse, settlement: Settlement) -> None:
     """Raises what the body's error means, after settling for nothing."""
     attempt = upstream.attempt
     reserved = settlement.reserved
-    body = await _read(upstream.response)
+    body = await upstream.response.read(numbers.UPSTREAM_BODY_LIMIT_BYTES)
     try:
         identity = Identity(exchange.request_id, attempt.offer.model_id)
         whole = attempt.offer.dialect.chat_answer(body, identity)
     except KomilionError:
         await settlement.settle("provider_failed", NOTHING, "absent")
         raise
-    meter = Meter(attempt)
+    meter = Meter(attempt, reserved)
     meter.count(0, whole.output_bytes)
     meter.report = whole.report
     usage, source = meter.final(exchange.request_id)
@@ -42,18 +39,3 @@ async def answer(exchange: Exchange, upstream: UpstreamResponse, settlement: Set
     headers = [*origin_headers(reserved, is_v1=is_v1), *cost_headers(settled, is_v1=is_v1)]
     await exchange.respond(200, data, headers)
     failpoint("last-byte")
-
-
-async def _read(response: aiohttp.ClientResponse) -> bytes:
-    """The body, of bounded size."""
-    length = response.content_length
-    if length is not None and length <= numbers.UPSTREAM_BODY_LIMIT_BYTES:
-        return await response.read()
-    pieces = []
-    size = 0
-    async for piece in response.content.iter_chunked(CHUNK):
-        size += len(piece)
-        if size > numbers.UPSTREAM_BODY_LIMIT_BYTES:
-            raise ProviderError("The provider's answer is too large.")
-        pieces.append(piece)
-    return b"".join(pieces)

@@ -125,9 +125,9 @@ def credential_of(exchange: Exchange) -> str:
     """The one key that the request carries. Raises `Unauthenticated` for none, two that differ, or odd bytes."""
     headers = exchange.headers
     if len(headers) != len(exchange.raw_headers):  # a repeated header: the dictionary shows only the last
-        found = {_token(name, value) for name, value in exchange.raw_headers if name in CREDENTIAL_HEADERS}
+        found = {_token(value) for name, value in exchange.raw_headers if name in CREDENTIAL_HEADERS}
     else:
-        found = {_token(name, headers[name]) for name in CREDENTIAL_HEADERS if name in headers}
+        found = {_token(headers[name]) for name in CREDENTIAL_HEADERS if name in headers}
     found.discard(b"")
     if len(found) > 1:
         raise Unauthenticated("The request carries two different API keys.")
@@ -144,8 +144,6 @@ def has_credential(exchange: Exchange) -> bool:
     return any(exchange.headers.get(name) for name in CREDENTIAL_HEADERS)
 
 
-def _token(name: bytes, value: bytes) -> bytes:
+def _token(value: bytes) -> bytes:
     value = value.strip()
-    if name == b"authorization" and value[:7].lower() == b"bearer ":
-        return value[7:].strip()
-    return value
+    return value[7:].strip() if value[:7].lower() == b"bearer " else value

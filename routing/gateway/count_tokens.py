@@ -15,6 +15,7 @@ TOKENS_PER_MEDIUM = 3_000  # the dearest detail setting of the common vision mod
 TOKENS_PER_MESSAGE = 8
 READ_BY_THE_MODEL = ("tools", "functions", "response_format", "prediction")
 MEDIA_NEEDS = frozenset({"vision", "audio", "files"})
+TEXT_CHARACTERS = 40_000  # the tokenizer refuses more than 200,000 tokens at once; a character is 4 bytes at most
 MEDIA_KEYS = ("image_url", "input_audio", "file")
 
 _tokenizer = bpe_openai.get_encoding("o200k_base")
@@ -48,5 +49,11 @@ def bound_tokens(messages: Iterable[dict[str, Any]], parameters: dict[str, Any])
     written = {name: parameters[name] for name in READ_BY_THE_MODEL if name in parameters}
     if written:
         texts.append(orjson.dumps(written).decode())
-    tokens = sum(len(_tokenizer.encode_ordinary(text)) for text in texts) + TOKENS_PER_MESSAGE * len(texts)
+    tokens = sum(map(_count, texts)) + TOKENS_PER_MESSAGE * len(texts)
     return tokens * (100 + MARGIN_PERCENT) // 100 + 1 + media * TOKENS_PER_MEDIUM
+
+
+def _count(text: str) -> int:
+    """In pieces where it is long: a cut through a word makes a token more, never one less."""
+    pieces = (text[start : start + TEXT_CHARACTERS] for start in range(0, len(text), TEXT_CHARACTERS))
+    return sum(len(_tokenizer.encode_ordinary(piece)) for piece in pieces)

@@ -5,7 +5,7 @@ import logging
 from komilion.common.money import ceil_div
 from komilion.common.usage import Usage, UsageSource
 from routing.gateway.count_tokens import MEDIA_NEEDS
-from routing.gateway.types import Attempt
+from routing.gateway.types import Attempt, Reserved
 from routing.providers.base import UsageReport
 
 log = logging.getLogger(__name__)
@@ -17,10 +17,11 @@ TEMPLATE_TOKENS = 2_000  # what a provider's chat template and tool preamble may
 class Meter:
     """Counts one call's output as it comes and judges the provider's own figures at the end."""
 
-    __slots__ = ("_attempt", "frames", "output_bytes", "report")
+    __slots__ = ("_attempt", "_reserved", "frames", "output_bytes", "report")
 
-    def __init__(self, attempt: Attempt) -> None:
+    def __init__(self, attempt: Attempt, reserved: Reserved) -> None:
         self._attempt = attempt
+        self._reserved = reserved
         self.frames = 0
         self.output_bytes = 0
         self.report: UsageReport | None = None
@@ -55,10 +56,13 @@ class Meter:
         return usage
 
     def estimated(self) -> Usage:
-        """Input by the bytes we sent, output by what was counted."""
+        """Input by the bytes we sent, output by what was counted, but never more than the hold pays for.
+
+        Only a provider's own figures may make debt.
+        """
         body_bytes = len(self._attempt.upstream.body)
         sent = min(self._attempt.input_bound, ceil_div(body_bytes, BYTES_PER_TOKEN))
-        return Usage(input=sent, output=self.counted_output)
+        return Usage(input=sent, output=min(self.counted_output, self._reserved.held_output))
 
     def final(self, request_id: str) -> tuple[Usage, UsageSource]:
         """What is charged for an answer that was received whole."""

@@ -38,7 +38,7 @@ async def serve_chat(exchange: Exchange, services: Services) -> None:
         async with (
             settlement,
             watch_over(exchange, reserved) as watch,
-            Call(reserved, services.session, progress, exchange.path) as upstream,
+            Call(reserved, services.client, progress, exchange.path) as upstream,
         ):
             if admitted.inbound.chat.stream:
                 await Stream(exchange, upstream, settlement, watch, services.committer).relay()

@@ -45,9 +45,10 @@ async def reserve(plan: Plan, caller: Caller, request_id: str, committer: Commit
     if isinstance(outcome, AuthorizationChanged):
         raise CallerChanged
     if isinstance(outcome, Refused):
+        debt = f" and ${format_usd(outcome.debt)} of debt to pay first" if outcome.debt else ""
         raise InsufficientBalance(
             f"This request needs at least ${format_usd(outcome.needed)} and the wallet has"
-            f" ${format_usd(outcome.available)} available. Top it up and try again."
+            f" ${format_usd(outcome.available)} available{debt}. Top it up and try again."
         )
     if not isinstance(outcome, Granted):
         raise InternalError
@@ -126,23 +127,22 @@ def _lower_to_grant(plan: Plan, attempt: Attempt, caller: Caller, granted: Grant
     )
 
 
-async def extend(reserved: Reserved, request_id: str, committer: Committer) -> Extension:
-    """Reserve the next part of a stream's output."""
+async def extend(reserved: Reserved, used: int, request_id: str, committer: Committer) -> Extension:
+    """Reserve the next part of a stream's output, of which `used` tokens have come."""
     attempt = reserved.attempt
     price = attempt.offer.price
     step = numbers.STREAM_HOLD_OUTPUT_TOKENS * attempt.chat.choices
-    wanted = min(attempt.output_ceiling, reserved.held_output + step)
+    wanted = min(attempt.output_ceiling, max(reserved.held_output, 2 * used) + step)
     amount = price.ceiling(attempt.input_bound, wanted) - reserved.held
     if amount <= 0:
         reserved.held_output = wanted
         return "granted"
-    reserved.extensions += 1
+    ordinal = reserved.extensions + 1
     try:
-        outcome = await committer.submit(
-            Extend(request_id, reserved.caller.organization_id, reserved.extensions, amount)
-        )
+        outcome = await committer.submit(Extend(request_id, reserved.caller.organization_id, ordinal, amount))
     except LedgerUnavailable:
-        return "unavailable"
+        return "unavailable"  # it may have been granted unseen: the same ordinal then gets the same amount
+    reserved.extensions = ordinal
     if not isinstance(outcome, Granted):
         return "refused"
     reserved.held += outcome.amount

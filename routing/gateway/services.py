@@ -5,7 +5,6 @@ import gc
 import logging
 from dataclasses import dataclass, field
 
-import aiohttp
 from django.db import DatabaseError, connection
 
 from billing.errors import StoreBusy, StoreUnavailable
@@ -17,13 +16,14 @@ from billing.ledger.reap import journal_folder, reap
 from billing.partitions import ensure_partitions
 from komilion.common import news
 from komilion.common.clock import utc_now
+from komilion.common.http_client import HttpClient
 from komilion.common.numbers import numbers
 from komilion.common.tasks import all_done, spawn
 from routing.catalog.models import CatalogVersion
 from routing.catalog.snapshot import EMPTY, Catalog, load_catalog
 from routing.gateway.authenticate import Authenticator
 from routing.gateway.body import BodyReader
-from routing.gateway.call import new_session
+from routing.gateway.call import new_client
 from routing.limits.limiter import Limiter
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ class Services:
     committer: Committer
     limiter: Limiter
     authenticator: Authenticator
-    session: aiohttp.ClientSession
+    client: HttpClient
     bodies: BodyReader = field(default_factory=BodyReader)
     catalog: Catalog = EMPTY
     active: int = 0
@@ -77,7 +77,7 @@ class Services:
         assert self._listener is not None
         self._poller.cancel()
         await self._listener.close()
-        await self.session.close()
+        await self.client.close()
         await all_done(timeout_s=1.0)
         await self.limiter.close()
         await self.committer.stop()
@@ -143,7 +143,7 @@ def build_services() -> Services:
         committer=Committer(open_store, journal, pause_s=pause_s),
         limiter=Limiter(numbers.REDIS_URL, heartbeat.process_id, numbers.WORKERS),
         authenticator=Authenticator(),
-        session=new_session(),
+        client=new_client(),
     )
 
 

@@ -79,7 +79,8 @@ class Settlement:
             log.exception("usage without a price", extra={"alarm": "unpriced_usage", "request_id": self.request_id})
             usage, source = Usage(input=usage.total_input, output=usage.total_output), "estimated"
             charge = price.charge(usage)
-        self._settled = Settled(charge.charge, is_pending=True, usage=usage.buckets())
+        buckets = usage.buckets()
+        self._settled = Settled(charge.charge, is_pending=True, usage=buckets)
         self.admitted.used_tokens = usage.total_input + usage.total_output
         self._future = self._committer.submit(
             Settle(
@@ -90,11 +91,13 @@ class Settlement:
                 fee=charge.fee,
                 price_ids=[price.id],
                 process_id=self._process_id,
-                usage_row=self._usage_row(outcome, usage, source, charge),
+                usage_row=self._usage_row(outcome, buckets, source, charge),
             )
         )
 
-    def _usage_row(self, outcome: Outcome, usage: Usage, source: UsageSource, charge: Charge) -> dict[str, Any]:
+    def _usage_row(
+        self, outcome: Outcome, usage: dict[str, int], source: UsageSource, charge: Charge
+    ) -> dict[str, Any]:
         inbound, caller, offer = self.admitted.inbound, self.reserved.caller, self.reserved.attempt.offer
         now_s = monotonic_s()
         progress = self.progress
@@ -117,7 +120,7 @@ class Settlement:
             "streamed": inbound.chat.stream,
             "outcome": outcome,
             "usage_source": source,
-            "usage": usage.buckets(),
+            "usage": usage,
             "price_id": offer.price.id,
             "cost_nano": charge.cost,
             "fee_nano": charge.fee,

@@ -8,13 +8,13 @@ charge is durable. Errors after the first byte are an event, never a truncated a
 import asyncio
 from typing import Any
 
-import aiohttp
 import orjson
 
 from billing.ledger.committer import Committer
 from komilion.common.clock import monotonic_s, unix_s
 from komilion.common.errors import KomilionError, LedgerUnavailable, ProviderError, Unavailable, error_body
 from komilion.common.failpoints import failpoint
+from komilion.common.http_client import HttpError
 from komilion.common.tasks import spawn
 from komilion.common.usage import Usage, UsageSource
 from routing.gateway.call import UpstreamResponse, time_is_up
@@ -36,8 +36,12 @@ SSE_HEADERS = [
 DONE = b"data: [DONE]\n\n"
 
 
+MOST_OVER_CEILING = 4  # our count of a token is four bytes; no model writes four times as much in one
+FEW_TOKENS = 256
+
+
 class Stopped(Exception):
-    """The wallet could not extend the hold; what was delivered is charged."""
+    """The answer ends here, by us; what was delivered is charged. `args`: the outcome, and why for the client."""
 
 
 class Stream:
@@ -55,7 +59,7 @@ class Stream:
         self.settlement = settlement
         self.reserved = settlement.reserved
         self.attempt = upstream.attempt
-        self.meter = Meter(upstream.attempt)
+        self.meter = Meter(upstream.attempt, settlement.reserved)
         self._response = upstream.response
         self._watch = watch
         self._committer = committer
@@ -68,6 +72,7 @@ class Stream:
         self._finished = False
         self._is_complete = False  # finished, and the usage came with the end or after it
         self._extension: asyncio.Task[Extension] | None = None
+        self._ask_again_at = 0  # counted output tokens
         self._may_extend = is_metered(upstream.attempt)
 
     async def relay(self) -> None:
@@ -78,11 +83,11 @@ class Stream:
         except asyncio.CancelledError:
             await self._interrupted(self._watch.absorb())
             return
-        except Stopped:
+        except Stopped as stop:
             self._response.close()
-            await self._end("insufficient_balance", self.meter.estimated(), "estimated")
+            await self._end(stop.args[0], self.meter.estimated(), "estimated", stopped=stop.args[1])
             return
-        except (aiohttp.ClientError, TimeoutError) as error:
+        except (HttpError, TimeoutError) as error:
             await self.fail(ProviderError(f"{self.attempt.offer.provider} broke off its answer."), error)
             return
         except KomilionError as error:
@@ -95,9 +100,8 @@ class Stream:
 
     async def _pump(self) -> None:
         """Read until the provider says it is done."""
-        content = self._response.content
         while True:
-            data = await content.readany()
+            data = await self._response.read_some()
             if not data:
                 for event in self._decoder.close():
                     await self._take(event)
@@ -169,32 +173,42 @@ class Stream:
     # money while it runs
 
     async def _extend_in_time(self) -> None:
-        """Ask for the next part of the hold when half of this one is used; stop when it is used up in vain."""
+        """Ask for the next part of the hold when half of this one is used; stop when it is used up in vain.
+
+        A provider that keeps no limit at all is stopped too: what is beyond the ceiling nobody has paid for.
+        """
         used = self.meter.counted_output
         reserved = self.reserved
+        if used > self.attempt.output_ceiling * MOST_OVER_CEILING + FEW_TOKENS:
+            raise Stopped("completed", "max_tokens")
         if not self._may_extend:
             return
         while used * 2 >= reserved.held_output and reserved.held_output < self.attempt.output_ceiling:
             if self._extension is None:
-                self._extension = spawn(extend(reserved, self.exchange.request_id, self._committer), name="extend")
+                if used < self._ask_again_at:
+                    return
+                asking = extend(reserved, used, self.exchange.request_id, self._committer)
+                self._extension = spawn(asking, name="extend")
             if used < reserved.held_output and not self._extension.done():
                 return
             extension = await self._extension
             self._extension = None
             if extension != "granted":
                 if used >= reserved.held_output:
-                    raise Stopped if extension == "refused" else LedgerUnavailable
+                    if extension == "refused":
+                        raise Stopped("insufficient_balance", "insufficient_balance")
+                    raise LedgerUnavailable
+                self._ask_again_at = (used + reserved.held_output + 1) // 2  # not with every frame
                 return
 
     # the end
 
-    async def _end(self, outcome: Outcome, usage: Usage, source: UsageSource) -> None:
+    async def _end(self, outcome: Outcome, usage: Usage, source: UsageSource, *, stopped: str | None = None) -> None:
         """Settle, then send the last frames."""
         self._watch.wind_up()
         settled = await self._settle(outcome, usage, source)
         if self.exchange.is_gone:
             return
-        stopped = "insufficient_balance" if outcome == "insufficient_balance" else None
         last = self._closing.pop() if self._closing else self._bare_chunk("length" if stopped else None)
         await self._flush_closing()
         last.pop("usage", None)

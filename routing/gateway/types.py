@@ -4,7 +4,7 @@ The types prove the order: whoever holds a `Reserved` has been authenticated, li
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import msgspec
@@ -47,8 +47,7 @@ class Inbound(msgspec.Struct, frozen=True):
         return self.body_bytes // 4 + min(self.chat.max_output_tokens or 1_024, 4_096) * self.chat.choices
 
 
-@dataclass(slots=True)
-class Admitted:
+class Admitted(msgspec.Struct):
     """A request that the limits let in; slot and unused tokens are given back when the call ends."""
 
     session: Session
@@ -74,8 +73,7 @@ class Plan(msgspec.Struct, frozen=True):
     attempts: tuple[Attempt, ...]
 
 
-@dataclass(slots=True)
-class Reserved:
+class Reserved(msgspec.Struct):
     """A plan with a hold; `held` nano-USD pay for `held_output` output tokens on top of the input."""
 
     plan: Plan
@@ -87,14 +85,13 @@ class Reserved:
     extensions: int = 0
 
 
-@dataclass(slots=True)
-class Progress:
+class Progress(msgspec.Struct):
     """What is noted while a call runs, for its usage row."""
 
     started_s: float
     started_at: str  # the same moment as "YYYY-MM-DD HH:MM:SS.ffffff" UTC
     first_content_s: float | None = None
-    attempts: list[dict[str, Any]] = field(default_factory=list)
+    attempts: list[dict[str, Any]] = msgspec.field(default_factory=list)
 
 
 class Settled(msgspec.Struct, frozen=True):

@@ -16,6 +16,8 @@ type Reason = Literal["silence", "total", "write_stall", "client_left"]
 
 COMMENT_FRAME = b": keep-alive\n\n"
 TIMER_SLACK_S = 0.002
+# The loop runs timers before it reads sockets: after a stall of this process, what came meanwhile waits there unread.
+SECOND_LOOK_S = 0.01
 
 
 class Interrupted(Exception):
@@ -43,6 +45,7 @@ class Watch:
         self._started = self._quiet_since = self._last_sent = self._loop.time()
         self._writing_since: float | None = None
         self._reason: Reason | None = None
+        self._is_suspect = False  # a limit has passed; what is unread may still say otherwise
         self._is_ending = False  # only the bill and the last frames are left, within the limit of a write
 
     async def __aenter__(self) -> "Watch":
@@ -133,8 +136,14 @@ class Watch:
         deadline = now + numbers.WRITE_STALL_S
         if limits:
             deadline, reason = min(limits)
-            if deadline <= now:
+            if deadline > now:
+                self._is_suspect = False
+            elif self._is_suspect:
                 self._interrupt(reason)
+            else:
+                self._is_suspect = True
+                self._timer = self._loop.call_later(SECOND_LOOK_S, self._look)
+                return
         is_quiet = self._writing_since is None and not self._is_ending and not self._exchange.is_gone
         if self._start_stream is not None and is_quiet:
             due = self._last_sent + numbers.COMMENT_FRAME_EVERY_S

@@ -18,6 +18,7 @@ from routing.providers.sse import EVENT_LIMIT_BYTES
 from routing.providers.usage import read_usage
 
 WRITTEN_FIELDS = ("content", "reasoning_content", "reasoning", "refusal")
+PART_FIELDS = ("text", "thinking")
 CALL_FIELDS = ("name", "arguments", "input")
 
 
@@ -80,18 +81,23 @@ class OpenAICompatible:
 
 
 def _size(text: object) -> int:
-    """UTF-8 bytes of a text; 0 for anything else."""
-    if type(text) is not str:
-        return 0
-    return len(text) if text.isascii() else len(text.encode())
+    """UTF-8 bytes of a text, or of the texts in a list of parts; 0 for anything else."""
+    if type(text) is str:
+        return len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
+    if type(text) is list:
+        return sum(_size(part.get(field)) for part in text if type(part) is dict for field in PART_FIELDS)
+    return 0
 
 
 def _written_bytes(choices: list[Any]) -> int:
     """UTF-8 bytes of all that the model wrote, over all choices."""
     size = 0
     for choice in choices:
-        message = choice.get("message") if type(choice) is dict else None
+        if type(choice) is not dict:
+            continue
+        message = choice.get("message")
         if type(message) is not dict:
+            size += _size(choice.get("text"))  # an old completion's
             continue
         for field in WRITTEN_FIELDS:
             size += _size(message.get(field))

@@ -45,6 +45,9 @@ MARKER = re.compile(rb'"(?:finish_reason|usage|error|base_resp)"\s*+:\s*+(?!null
 _WRITTEN = rb'"(?:content|reasoning_content|reasoning|refusal|arguments|name|input)"\s*+:\s*+"(?!")'
 WRITTEN = re.compile(_WRITTEN + rb'([^"\\]*+(?:\\.[^"\\]*+)*+)"')
 FRAME_WITH_WRITTEN = re.compile(_WRITTEN + rb"[^\n]*+")
+# Where nothing of this is in a frame: the parts of a list of content (Mistral), or an old completion's text.
+PART = re.compile(rb'"(?:text|thinking)"\s*+:\s*+"(?!")([^"\\]*+(?:\\.[^"\\]*+)*+)"')
+PART_NAMES = (b'"text"', b'"thinking"')
 UNICODE_ESCAPE = re.compile(rb"\\u([0-9a-fA-F]{4})")
 
 FINISH_REASONS = {"eos": "stop", "model_length": "length", "sensitive": "content_filter"}
@@ -73,8 +76,13 @@ def decoded_size(text: bytes) -> int:
 def measure(block: bytes, frames: int) -> tuple[int, int]:
     """(frames in which a model wrote something, UTF-8 bytes of what it wrote) of a plain block."""
     written = WRITTEN.findall(block)
+    if frames > 1 and (PART_NAMES[0] in block or PART_NAMES[1] in block):
+        counts, sizes = zip(*(measure(frame, 1) for frame in block.split(b"\n\n")), strict=True)
+        return sum(counts), sum(sizes)
     if not written:
-        return 0, 0
+        written = PART.findall(block)
+        if not written:
+            return 0, 0
     count = 1 if frames == 1 else len(FRAME_WITH_WRITTEN.findall(block))
     text = written[0] if len(written) == 1 else b"".join(written)
     return count, len(text) if b"\\" not in text else decoded_size(text)

@@ -46,23 +46,33 @@ class Wrapped:
     def __init__(self, store: Store, database: Database) -> None:
         self._store = store
         self._database = database
-        self.sql, self.rollback, self.close = store.sql, store.rollback, store.close
+        self._begins = False
+        self.sql, self.rollback, self.close, self.attach = store.sql, store.rollback, store.close, store.attach
+
+    @property
+    def is_blocking(self) -> bool:
+        return self._store.is_blocking
 
     def begin(self, *, durable: bool) -> None:
-        database = self._database
-        database.batches.append(durable)
-        database.is_waiting.set()
-        assert database.gate.wait(GATE_DEADLINE_S)
+        self._database.batches.append(durable)
+        self._begins = True
         self._store.begin(durable=durable)
 
-    def run(self, statements: Sequence[Statement]) -> list[Rows]:
+    async def run(self, statements: Sequence[Statement]) -> list[Rows]:
         database = self._database
+        if self._begins:
+            self._begins = False
+            database.is_waiting.set()
+            if self.is_blocking:
+                assert database.gate.wait(GATE_DEADLINE_S)
+            else:
+                await eventually(database.gate.is_set, GATE_DEADLINE_S)
         if database.is_away or len(database.batches) == database.breaks_before_batch:
             raise StoreUnavailable("away")
-        return self._store.run(statements)
+        return await self._store.run(statements)
 
-    def commit_with(self, statements: Sequence[Statement]) -> None:
-        self._store.commit_with(statements)
+    async def commit_with(self, statements: Sequence[Statement]) -> None:
+        await self._store.commit_with(statements)
         if self._database.breaks_after_commit:
             self._database.breaks_after_commit -= 1
             raise StoreUnavailable("nobody knows whether this was committed")

@@ -1,6 +1,7 @@
 """Every test that asks for `ledger` runs twice: on SQLite and on PostgreSQL, each with migrated tables of its own."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -41,27 +42,28 @@ def ledger(
     request: pytest.FixtureRequest, ledger_vendor: str, django_db_blocker: DjangoDbBlocker
 ) -> Iterator[LedgerDatabase]:
     """An empty ledger that Django uses as its database for as long as the test runs."""
-    url = request.getfixturevalue(f"{ledger_vendor}_ledger_url")
-    with django_db_blocker.unblock(), django_uses(url):
-        database = LedgerDatabase(ledger_vendor)
-        yield database
-        database.clean()
+    with _ledger_at(request.getfixturevalue(f"{ledger_vendor}_ledger_url"), ledger_vendor, django_db_blocker) as ledger:
+        yield ledger
 
 
 @pytest.fixture
 def postgres_ledger(postgres_ledger_url: str, django_db_blocker: DjangoDbBlocker) -> Iterator[LedgerDatabase]:
     """As `ledger`, for what only PostgreSQL can do."""
-    with django_db_blocker.unblock(), django_uses(postgres_ledger_url):
-        database = LedgerDatabase("postgres")
-        yield database
-        database.clean()
+    with _ledger_at(postgres_ledger_url, "postgres", django_db_blocker) as ledger:
+        yield ledger
 
 
 @pytest.fixture
 def sqlite_ledger(sqlite_ledger_url: str, django_db_blocker: DjangoDbBlocker) -> Iterator[LedgerDatabase]:
     """As `ledger`, for what only SQLite must prove."""
-    with django_db_blocker.unblock(), django_uses(sqlite_ledger_url):
-        database = LedgerDatabase("sqlite")
+    with _ledger_at(sqlite_ledger_url, "sqlite", django_db_blocker) as ledger:
+        yield ledger
+
+
+@contextmanager
+def _ledger_at(url: str, vendor: str, blocker: DjangoDbBlocker) -> Iterator[LedgerDatabase]:
+    with blocker.unblock(), django_uses(url):
+        database = LedgerDatabase(vendor)
         yield database
         database.clean()
 

@@ -15,7 +15,7 @@ from accounts.models import ApiKey, Membership, Organization, User
 from billing.actions.prices import do_record_price
 from billing.actions.wallets import do_open_wallet
 from billing.ledger.batch import Deferred
-from billing.ledger.committer import commit_now
+from billing.ledger.commit_now import commit_now
 from billing.ledger.items import Item, Movement, Outcome, Place, Settle
 from billing.ledger.open_store import open_store
 from billing.ledger.store import Store

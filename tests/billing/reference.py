@@ -92,7 +92,7 @@ class Reference:
         if item.is_byte_bound and not (is_covered and amount * 10 <= credit):
             return NeedsCount()
         if not is_covered:
-            return Refused(available, item.minimum)
+            return Refused(available, item.minimum, self.debt[item.wallet_id])
         self.holds[item.request_id] = Hold(item.wallet_id, amount, "open", item.lifetime_s <= 0, item.process_id)
         return Granted(amount, available - amount)
 

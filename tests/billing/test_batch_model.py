@@ -12,10 +12,11 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from accounts.models import ApiKey, Organization
+from billing.errors import StoreUnavailable
 from billing.ledger.batch import Batch
 from billing.ledger.items import Expire, Extend, Item, Movement, Void
 from billing.ledger.reap import reap
-from billing.ledger.store import Statement, Store, StoreUnavailable
+from billing.ledger.store import Statement, Store, run_blocking
 from billing.ledger.verify import differences
 from billing.models import GatewayProcess, Hold, LedgerEntry, PromoLot, UsageRow, Wallet
 from tests.billing.ledger_database import ALIVE, LedgerDatabase, Tenant, is_deferred, new_name, place, settle
@@ -33,14 +34,16 @@ class Unsteady:
     def __init__(self, store: Store) -> None:
         self._store = store
         self.sql, self.begin, self.run, self.rollback = store.sql, store.begin, store.run, store.rollback
-        self.close = store.close
+        self.close, self.attach = store.close, store.attach
         self.breaks: str | None = None
 
-    def commit_with(self, statements: Sequence[Statement]) -> None:
+    is_blocking = True
+
+    async def commit_with(self, statements: Sequence[Statement]) -> None:
         if self.breaks == "before the commit":
-            self.run(statements)
+            await self.run(statements)
             raise StoreUnavailable
-        self._store.commit_with(statements)
+        await self._store.commit_with(statements)
         if self.breaks == "after the commit":
             raise StoreUnavailable
 
@@ -122,7 +125,7 @@ class LedgerMachine(RuleBasedStateMachine):
         if breaks is not None:
             self.store.breaks = f"{breaks} the commit"
             with pytest.raises(StoreUnavailable):
-                Batch(self.store, items).run()
+                run_blocking(Batch(self.store, items).run())
             self.store.breaks = None
             if breaks == "after":  # it did happen, but nobody was told
                 for item in self._live(items):
@@ -135,14 +138,14 @@ class LedgerMachine(RuleBasedStateMachine):
         self.store.breaks = "before the commit"
         trial = Batch(self.store, items, is_retry=True)
         with pytest.raises(StoreUnavailable):
-            trial.run()
+            run_blocking(trial.run())
         self.store.breaks = None
         return [item for item, outcome in zip(items, trial.outcomes, strict=True) if not is_deferred(outcome)]
 
     def _run(self, items: Sequence[Item], *, is_retry: bool) -> None:
         """As the committer does it: what was deferred goes first in the next batch."""
         for _ in range(len(items)):
-            outcomes = Batch(self.store, items, is_retry=is_retry).run()
+            outcomes = run_blocking(Batch(self.store, items, is_retry=is_retry).run())
             pairs = list(zip(items, outcomes, strict=True))
             assert not is_deferred(outcomes[0]), "the first item of a batch never waits for another one"
             for item, outcome in pairs:

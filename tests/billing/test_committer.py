@@ -10,7 +10,7 @@ from billing.ledger.items import Done, Extend, Failure, Granted, Item, Movement
 from billing.ledger.journal import Journal
 from billing.ledger.open_store import open_store
 from billing.ledger.verify import differences
-from billing.models import UsageRow
+from billing.models import LedgerEntry, UsageRow
 from billing.prices import PriceVersion
 from tests.async_waiting import eventually
 from tests.billing.committing import Database, in_one_batch, play, topup
@@ -197,21 +197,27 @@ def test_a_settlement_without_a_waiter_is_committed(ledger, database, price, tmp
     assert UsageRow.objects.get().charge_nano == 50
 
 
-def test_outcomes_for_a_closed_loop_are_dropped(ledger, database, price, tmp_path):
+def test_a_loop_that_ends_without_a_stop_leaves_its_settlements_in_the_journal(ledger, database, price, tmp_path):
     alice = ledger.open_wallet(paid=1_000)
-    committers = []
 
     async def main() -> None:
         committer = Committer(database.open_store, Journal(tmp_path, "p-test"))
         committer.start()
         database.gate.clear()
-        committer.submit(settle(alice, "gen-late", price, 40))
-        committers.append(committer)
+        committer.submit(settle(alice, "gen-1", price, 40))
+        await eventually(database.is_waiting.is_set)
+        committer.submit(settle(alice, "gen-2", price, 40))
 
     asyncio.run(main())
+    assert (tmp_path / "p-test.jsonl").read_bytes().count(b'"settle"') == 2
     database.gate.set()
-    asyncio.run(committers[0].stop())
-    assert UsageRow.objects.get().charge_nano == 50
+
+    async def scenario(committer: Committer) -> None:
+        await eventually(lambda: committer.is_accepting)
+
+    play(scenario, database, tmp_path)
+    assert sorted(row.request_id for row in UsageRow.objects.all()) == ["gen-1", "gen-2"]
+    assert ledger.wallet(alice.wallet_id)["paid"] == 900
 
 
 # commits whose outcome is unknown
@@ -238,6 +244,25 @@ def test_what_was_committed_unseen_is_not_done_again(ledger, database, price, tm
     play(scenario, database, tmp_path)
     assert ledger.wallet(alice.wallet_id) == {"available": 50, "held": 115, "paid": 165, "promo": 0, "debt": 0}
     assert list(differences()) == []
+
+
+def test_what_the_holds_do_not_show_the_unique_keys_do(ledger, database, price, tmp_path):
+    """Somebody lost the hold of a settled call, and a request comes twice: nothing is charged or held again."""
+    alice = ledger.open_wallet(paid=1_000)
+    settled, open_hold = place(alice, 100), place(alice, 10)
+    ledger.commit(settled, open_hold)
+    ledger.commit(settle(alice, settled.request_id, price, 40))
+    ledger.execute("DELETE FROM billing_hold WHERE request_id = %s", [settled.request_id])
+
+    async def scenario(committer: Committer) -> None:
+        again = settle(alice, settled.request_id, price, 40)
+        assert await committer.submit(again) == Done(changed=False, available=940)
+        outcomes = await in_one_batch(committer, database, [topup(alice), open_hold, place(alice, 5)])
+        assert outcomes == [Granted(10, 941), Granted(5, 936)]
+
+    play(scenario, database, tmp_path)
+    assert ledger.wallet(alice.wallet_id) == {"available": 936, "held": 15, "paid": 951, "promo": 0, "debt": 0}
+    assert LedgerEntry.objects.filter(kind="settle").count() == UsageRow.objects.count() == 1
 
 
 def test_holds_that_were_granted_stay_when_the_rest_of_their_batch_breaks(ledger, database, tmp_path):

@@ -12,10 +12,11 @@ import pytest
 from django.db import connection, transaction
 
 from accounts.models import Organization
+from billing.errors import StoreBusy
 from billing.ledger.batch import Batch
 from billing.ledger.items import Done, Expire, Extend, Granted, Item, Movement, Outcome, Refused, Void
 from billing.ledger.open_store import open_store
-from billing.ledger.store import Store, StoreBusy
+from billing.ledger.store import Store, run_blocking
 from billing.ledger.verify import differences
 from billing.models import Hold, UsageRow, Wallet
 from billing.prices import PriceVersion
@@ -52,7 +53,9 @@ class Worker:
         """As a committer does: what was passed over is tried again, and waits for its lock in the end."""
         for number in range(TRIES):
             try:
-                outcomes = Batch(self.store, items, wait_for_locks=number % 4 == 3, is_retry=number > 0).run()
+                outcomes = run_blocking(
+                    Batch(self.store, items, wait_for_locks=number % 4 == 3, is_retry=number > 0).run()
+                )
             except StoreBusy:
                 continue
             for item, outcome in zip(items, outcomes, strict=True):

@@ -8,7 +8,7 @@ from django.utils import timezone
 from accounts.actions.keys import do_revoke_key
 from accounts.models import ApiKey, Organization
 from billing.actions.wallets import do_move, do_open_wallet
-from billing.errors import MovementRefused
+from billing.errors import MovementRefused, StoreConflict
 from billing.ledger.batch import Batch
 from billing.ledger.items import (
     AuthorizationChanged,
@@ -23,6 +23,7 @@ from billing.ledger.items import (
     Refused,
     Void,
 )
+from billing.ledger.store import run_blocking
 from billing.ledger.verify import differences
 from billing.models import Hold, PromoLot
 from tests.billing.ledger_database import LedgerDatabase, Tenant, place, settle
@@ -88,8 +89,9 @@ def test_a_byte_bound_may_hold_a_tenth_of_the_credit_and_refuse_nobody(ledger, a
 
 def test_the_same_request_is_held_once(ledger, alice):
     hold = place(alice, 100)
-    assert Batch(ledger.open_store(), [hold]).run() == [Granted(100, 900)]
-    Batch(ledger.open_store(), [hold]).run()
+    assert run_blocking(Batch(ledger.open_store(), [hold]).run()) == [Granted(100, 900)]
+    with pytest.raises(StoreConflict):
+        run_blocking(Batch(ledger.open_store(), [hold]).run())
     assert ledger.commit(hold, hold) == [Granted(100, 900)] * 2
     assert ledger.wallet(alice.wallet_id)["held"] == 100
 
@@ -125,7 +127,7 @@ def test_an_overrun_is_settled_in_full_and_what_is_missing_is_debt(ledger, alice
     hold = place(alice, 1_000)
     ledger.commit(hold)
     assert ledger.commit(settle(alice, hold.request_id, ledger.price(), 1_000)) == [Done(True, 0, debt=250)]
-    assert ledger.commit(place(alice, 1)) == [Refused(0, 1)]
+    assert ledger.commit(place(alice, 1)) == [Refused(0, 1, debt=250)]
     assert ledger.commit(Movement("t", "topup", alice.wallet_id, 100)) == [Done(True, 0, debt=150)]
     assert ledger.commit(Movement("g", "grant", alice.wallet_id, 60)) == [Done(True, 60, debt=150)], "promo pays none"
     assert ledger.commit(Movement("u", "topup", alice.wallet_id, 200)) == [Done(True, 110)]

@@ -12,7 +12,7 @@ from django.db import connection
 from pytest_django import DjangoDbBlocker
 
 from billing.ledger import committer as committer_module
-from billing.ledger import store as store_module
+from billing.ledger import postgres
 from billing.ledger.committer import Committer
 from billing.ledger.items import Done, Extend, Failure, Granted, Movement, Pending, Place, Void
 from billing.ledger.journal import Journal
@@ -87,7 +87,7 @@ def test_a_placing_is_refused_at_once_while_the_database_is_away(ledger, databas
             await committer.submit(place(alice, 1))
         assert not committer.is_accepting
         refused = committer.submit(place(alice, 1))
-        assert isinstance(refused.exception(), LedgerUnavailable), "no hop to the thread"
+        assert isinstance(refused.exception(), LedgerUnavailable), "not even a turn of the loop"
         database.is_away = False
         await eventually(lambda: committer.is_accepting)
 
@@ -225,7 +225,7 @@ def test_stopping_without_the_database_leaves_an_orphan_that_the_reaper_replays(
     assert list(journal_folder().iterdir()) == []
 
 
-def test_the_thread_outlives_a_bug(ledger, database, price, tmp_path, monkeypatch, caplog):
+def test_the_committer_outlives_a_bug(ledger, database, price, tmp_path, monkeypatch, caplog):
     alice = ledger.open_wallet(paid=1_000)
 
     def bug(self: Committer, tickets: object) -> None:
@@ -266,8 +266,8 @@ def locked(connection: psycopg.Connection, tenant: Tenant) -> Iterator[None]:
 
 @pytest.fixture
 def _short_lock_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
-    short = store_module.POSTGRES_OPTIONS.replace("lock_timeout=2s", "lock_timeout=20ms")
-    monkeypatch.setattr(store_module, "POSTGRES_OPTIONS", short)
+    short = postgres.OPTIONS.replace("lock_timeout=2s", "lock_timeout=20ms")
+    monkeypatch.setattr(postgres, "OPTIONS", short)
 
 
 def test_a_stranger_in_the_batch_of_a_locked_wallet_is_answered_at_once(postgres_ledger, other_connection, tmp_path):
@@ -351,7 +351,7 @@ def private_ledger(private_postgres: Cluster, django_db_setup: None, django_db_b
 
 @pytest.mark.timeout(120)
 def test_a_server_that_stops_and_one_that_hangs(private_ledger, private_postgres, tmp_path, monkeypatch):
-    monkeypatch.setattr(store_module, "POSTGRES_PATIENCE_S", 0.5)
+    monkeypatch.setattr(postgres, "PATIENCE_S", 0.5)
     alice, price = private_ledger.open_wallet(paid=1_000), private_ledger.price()
     holds = [place(alice, 100) for _ in range(2)]
 

@@ -5,7 +5,7 @@ import pytest
 from django.db.models.functions import Now
 
 from billing.errors import StoreBusy, StoreUnavailable
-from billing.ledger import store as store_module
+from billing.ledger import postgres
 from billing.ledger.items import Granted
 from billing.ledger.journal import Journal
 from billing.ledger.reap import Reaped, journal_folder, reap
@@ -117,8 +117,8 @@ def test_the_scheduled_reaper_waits_for_a_database_that_is_away(ledger, monkeypa
 
 
 def test_a_locked_wallet_ends_the_pass_and_the_next_one_goes_on(postgres_ledger, postgres_ledger_url, monkeypatch):
-    short = store_module.POSTGRES_OPTIONS.replace("lock_timeout=2s", "lock_timeout=20ms")
-    monkeypatch.setattr(store_module, "POSTGRES_OPTIONS", short)
+    short = postgres.OPTIONS.replace("lock_timeout=2s", "lock_timeout=20ms")
+    monkeypatch.setattr(postgres, "OPTIONS", short)
     alice = postgres_ledger.open_wallet(paid=1_000)
     postgres_ledger.commit(place(alice, 100, lifetime_s=0))
     with psycopg.connect(postgres_ledger_url) as other:

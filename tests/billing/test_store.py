@@ -5,17 +5,19 @@ from pathlib import Path
 
 import pytest
 
-from billing.errors import StoreBusy, StoreRefused, StoreUnavailable
-from billing.ledger import store as store_module
+from billing.errors import StoreBusy, StoreConflict, StoreRefused, StoreUnavailable
+from billing.ledger import postgres
 from billing.ledger.items import Done
-from billing.ledger.store import SqliteStore
+from billing.ledger.sqlite import SqliteStore
+from billing.ledger.store import run_blocking
 from billing.models import GatewayProcess, Hold, LedgerEntry, Posting, Price, PromoLot, UsageRow, Wallet
 from tests.billing.ledger_database import LedgerDatabase, settle
 
 MEANINGS = {
     StoreBusy: ["55P03", "57014", "40P01", "40001"],
     StoreUnavailable: ["53100", "53300", "57P01", "57P03", "58030", "08006", "25P03", "25006"],
-    StoreRefused: ["23505", "23514", "22003", "22P05", "42P01", "XX000"],
+    StoreConflict: ["23505"],
+    StoreRefused: ["23514", "22003", "22P05", "42P01", "XX000"],
 }
 
 
@@ -27,11 +29,11 @@ def test_postgresql_says_by_its_error_code_what_is_wrong(postgres_ledger: Ledger
     raising = f"DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '{state}'; END $$"
     store.begin(durable=True)
     with pytest.raises(meaning, match=state):
-        store.run([("SELECT 1", ()), (raising, ()), ("SELECT 2", ())])
+        run_blocking(store.run([("SELECT 1", ()), (raising, ()), ("SELECT 2", ())]))
     with pytest.raises(StoreRefused, match="25P02"):
-        store.run([("SELECT 3", ())])
-    store.rollback()
-    assert store.run([("SELECT 4", ())]) == [[(4,)]]
+        run_blocking(store.run([("SELECT 3", ())]))
+    run_blocking(store.rollback())
+    assert run_blocking(store.run([("SELECT 4", ())])) == [[(4,)]]
 
 
 def test_nothing_of_a_batch_that_failed_at_its_end_is_committed(ledger: LedgerDatabase):
@@ -40,18 +42,18 @@ def test_nothing_of_a_batch_that_failed_at_its_end_is_committed(ledger: LedgerDa
     change = f"UPDATE billing_wallet SET debt_nano = 7 WHERE organization_id = {alice.wallet_id}"
     wrong = f"UPDATE billing_wallet SET debt_nano = -1 WHERE organization_id = {alice.wallet_id}"
     store.begin(durable=True)
-    store.run([("SELECT 1", ())])
+    run_blocking(store.run([("SELECT 1", ())]))
     with pytest.raises(StoreRefused):
-        store.commit_with([(change, ()), (wrong, ())])
-    store.rollback()
+        run_blocking(store.commit_with([(change, ()), (wrong, ())]))
+    run_blocking(store.rollback())
     assert ledger.wallet(alice.wallet_id)["debt"] == 0
 
 
 def test_a_transaction_that_never_began_is_undone_for_nothing(ledger: LedgerDatabase):
     store = ledger.open_store()
     store.begin(durable=False)
-    store.rollback()
-    assert store.run([("SELECT 1", ())]) == [[(1,)]]
+    run_blocking(store.rollback())
+    assert run_blocking(store.run([("SELECT 1", ())])) == [[(1,)]]
 
 
 def test_a_closed_connection_is_unavailable(ledger: LedgerDatabase):
@@ -59,7 +61,7 @@ def test_a_closed_connection_is_unavailable(ledger: LedgerDatabase):
     store.close()
     store.begin(durable=False)
     with pytest.raises(StoreUnavailable):
-        store.run([("SELECT 1", ())])
+        run_blocking(store.run([("SELECT 1", ())]))
 
 
 def test_more_than_the_socket_takes_at_once_is_sent_all_the_same(ledger: LedgerDatabase):
@@ -71,35 +73,35 @@ def test_more_than_the_socket_takes_at_once_is_sent_all_the_same(ledger: LedgerD
 
 def test_a_server_that_does_not_answer_is_given_up(postgres_ledger: LedgerDatabase, monkeypatch):
     store = postgres_ledger.open_store()
-    monkeypatch.setattr(store_module, "POSTGRES_PATIENCE_S", 0.05)
+    monkeypatch.setattr(postgres, "PATIENCE_S", 0.05)
     store.begin(durable=False)
     with pytest.raises(StoreUnavailable, match="did not answer"):
-        store.run([("SELECT pg_sleep(5)", ())])
-    store.rollback()
+        run_blocking(store.run([("SELECT pg_sleep(5)", ())]))
+    run_blocking(store.rollback())
     with pytest.raises(StoreUnavailable):
-        store.run([("SELECT 1", ())])
+        run_blocking(store.run([("SELECT 1", ())]))
 
 
 def test_sqlite_that_somebody_else_writes_to_is_busy(sqlite_ledger: LedgerDatabase):
     store = sqlite_ledger.open_store()
-    store.run([("PRAGMA busy_timeout = 10", ())])
+    run_blocking(store.run([("PRAGMA busy_timeout = 10", ())]))
     other = sqlite_ledger.open_store()
     other.begin(durable=True)
-    other.run([("SELECT 1", ())])
+    run_blocking(other.run([("SELECT 1", ())]))
     store.begin(durable=True)
     with pytest.raises(StoreBusy):
-        store.run([("SELECT 1", ())])
-    store.rollback()
-    other.rollback()
+        run_blocking(store.run([("SELECT 1", ())]))
+    run_blocking(store.rollback())
+    run_blocking(other.rollback())
     store.begin(durable=True)
-    assert store.run([("SELECT 1", ())]) == [[(1,)]]
-    store.rollback()
+    assert run_blocking(store.run([("SELECT 1", ())])) == [[(1,)]]
+    run_blocking(store.rollback())
 
 
 def test_sqlite_without_its_tables_is_unavailable(tmp_path: Path):
     store = SqliteStore(str(tmp_path / "empty.sqlite3"))
     with pytest.raises(StoreUnavailable, match="no such table"):
-        store.run([("SELECT 1 FROM billing_wallet", ())])
+        run_blocking(store.run([("SELECT 1 FROM billing_wallet", ())]))
     store.close()
 
 
@@ -113,7 +115,7 @@ def test_sqlite_that_cannot_be_opened_is_unavailable(tmp_path: Path):
 
 def test_sqlite_syncs_every_commit(sqlite_ledger: LedgerDatabase):
     store = sqlite_ledger.open_store()
-    assert store.run([("PRAGMA synchronous", ()), ("PRAGMA journal_mode", ())]) == [[(2,)], [("wal",)]]
+    assert run_blocking(store.run([("PRAGMA synchronous", ()), ("PRAGMA journal_mode", ())])) == [[(2,)], [("wal",)]]
     assert sqlite3.threadsafety > 0
 
 

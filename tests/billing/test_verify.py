@@ -56,6 +56,22 @@ CORRUPTIONS = {
         "UPDATE billing_price SET fee_basis_points = 0",
         "request gen-settled: charged 0.00000005, usage x price is 0.00000004",
     ),
+    "a posting of no entry": (
+        "UPDATE billing_posting SET entry_id = -1 WHERE target = 'platform_fee'",
+        "belongs to nothing in the ledger",
+    ),
+    "a posting of another wallet": (
+        "UPDATE billing_posting SET wallet_id = -1 WHERE target = 'platform_fee'",
+        "belongs to nothing in the ledger",
+    ),
+    "an entry of no wallet": (
+        "UPDATE billing_ledgerentry SET wallet_id = -1 WHERE kind = 'settle'",
+        "belongs to nothing in the ledger",
+    ),
+    "a hold of no wallet": (
+        "UPDATE billing_hold SET wallet_id = -1 WHERE state = 'settled'",
+        "hold gen-settled: belongs to nothing in the ledger",
+    ),
     "the price version removed": ("DELETE FROM billing_price", "request gen-settled: price version"),
     "cost and fee shifted": (
         "UPDATE billing_usagerow SET cost_nano = cost_nano + 1, fee_nano = fee_nano - 1",

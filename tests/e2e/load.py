@@ -48,6 +48,7 @@ class Received:
     charge: int | None = None
     settlement: str = ""
     reason: str = ""  # of an error, as a status or as an event
+    message: str = ""  # of the same error
 
     @property
     def is_answer(self) -> bool:
@@ -62,6 +63,12 @@ class Received:
             self.settlement = note["settlement"]
         if payload.get("error"):
             self.reason = payload["error"]["reason"]
+            self.message = payload["error"]["message"]
+
+
+def prompt(call_id: str) -> str:
+    """What the user says in this call."""
+    return f"What is quantum computing? call={call_id}"
 
 
 async def call(session: aiohttp.ClientSession, url: str, key: str, kind: Kind, call_id: str) -> Received:
@@ -69,7 +76,7 @@ async def call(session: aiohttp.ClientSession, url: str, key: str, kind: Kind, c
     received = Received(call_id, kind, time.time())
     body = {
         "model": kind.model,
-        "messages": [{"role": "user", "content": f"What is quantum computing? call={call_id}"}],
+        "messages": [{"role": "user", "content": prompt(call_id)}],
         "max_tokens": kind.max_tokens,
         "user": call_id,
         "stream": kind.streamed,

@@ -51,10 +51,10 @@ class Running:
     def output(self) -> str:
         return self._output.read_text()
 
-    def status(self, path: str) -> int:
+    def status(self, path: str, headers: dict[str, str] | None = None) -> int:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
         try:
-            connection.request("GET", path)
+            connection.request("GET", path, headers=headers or {})
             return connection.getresponse().status
         except (OSError, http.client.HTTPException):
             return 0
@@ -176,7 +176,8 @@ def test_a_child_that_crashes_is_reported_and_started_again_later_each_time(tmp_
     assert "ended with exit code 3" in reports[0]
     assert str(child.log) in reports[0]
     assert 0 < pauses[0] < pauses[1] < 1
-    assert child.last_words() == "why\nwhy\nwhy"
+    assert child.log.read_text() == "why\nwhy\nwhy\n"
+    assert child.last_words() == "why"  # not what those before it said
 
 
 @pytest.mark.parametrize(
@@ -185,6 +186,11 @@ def test_a_child_that_crashes_is_reported_and_started_again_later_each_time(tmp_
         ("PORT", "http", "PORT must be a whole number"),
         ("WORKERS", "0", "WORKERS must be a whole number"),
         ("DATABASE_URL", "mysql://x", "DATABASE_URL must start with"),
+        ("REDIS_URL", "foo", "REDIS_URL must start with redis://, rediss:// or unix://"),
+        ("LOG_LEVEL", "loud", "LOG_LEVEL must be one of DEBUG, INFO, WARNING, ERROR"),
+        ("CREDENTIAL_KEYS", "notakey", "CREDENTIAL_KEYS must be Fernet keys"),
+        ("SECRET_KEY", "x", "SECRET_KEY must have at least 32 characters"),
+        ("KEY_PEPPER", "x", "KEY_PEPPER must have at least 32 characters"),
         ("HOST", "192.0.2.1", "Cannot listen on 192.0.2.1"),
     ],
 )
@@ -211,6 +217,45 @@ def test_first_start_prints_everything_before_it_is_ready_and_the_second_keeps_t
     first.stop()
     start(port=first.port).wait_ready()
     assert key_file.read_text().strip() == key
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lost", ["komilion.sqlite3*", "instance.json"])
+def test_a_printed_key_works_and_what_was_lost_is_told(start: Callable[..., Running], lost: str) -> None:
+    first = start().wait_ready()
+    first.stop()
+    old_key = (first.data / "demo.key").read_text().strip()
+    for path in first.data.glob(lost):
+        path.unlink()
+    second = start(port=first.port).wait_ready()
+    printed = re.search(r"Bearer (ck_\w+)", second.output())
+    assert printed is not None
+    assert printed[1] != old_key
+    assert second.status("/api/wallet", {"Authorization": f"Bearer {printed[1]}"}) == 200
+    assert "belonged to another database or another KEY_PEPPER" in second.output()
+    is_told = "WARNING: restore instance.json from a backup" in second.output()
+    assert is_told == (lost == "instance.json")
+    assert is_told == ("WARNING: restore" in (second.data / "log" / "prepare.log").read_text())
+
+
+@pytest.mark.slow
+def test_a_redis_that_does_not_answer_is_named_and_the_server_runs_without_it(start: Callable[..., Running]) -> None:
+    port = free_port()
+    running = start(REDIS_URL=f"redis://:hidden@127.0.0.1:{port}/0").wait_ready()
+    lines = [line for line in running.output().splitlines() if f"Redis at 127.0.0.1:{port} (REDIS_URL)" in line]
+    assert len(lines) == 1
+    assert "hidden" not in running.output()
+
+
+@pytest.mark.slow
+def test_why_a_start_failed_is_told_without_what_earlier_starts_said(start: Callable[..., Running]) -> None:
+    data = start("unused", REDIS_URL="foo").data.parent / "data"
+    (data / "log").mkdir(parents=True)
+    (data / "log" / "prepare.log").write_text("Traceback of another start\n")
+    (data / "komilion.sqlite3").write_bytes(b"x" * 5_000)
+    text = start().refusal()
+    assert "The database cannot be used: file is not a database" in text
+    assert "another start" not in text
 
 
 @pytest.mark.slow

@@ -12,6 +12,10 @@ from tests.waiting import wait_until
 STREAM = {"Content-Type": "text/event-stream", "Transfer-Encoding": "chunked"}
 PLAIN = {"Content-Type": "application/json"}
 LOOK_EVERY_S = 0.005
+ENDLESS = {
+    "max_output": 4_000_000,
+    "context": 4_000_000,
+}  # of a model that fills every buffer on its way
 
 
 class Gate:

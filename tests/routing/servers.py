@@ -5,7 +5,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import uvicorn
 from django.core.handlers.asgi import ASGIHandler
 
 from tests.waiting import wait_until
@@ -16,17 +15,14 @@ class SecondServer:
 
     def __init__(self) -> None:
         from komilion.envelope import Envelope
-        from komilion.uvicorn_worker import LimitedHttpProtocol, PatientServer
+        from komilion.uvicorn_worker import PatientServer, server_config
         from routing.gateway.app import Gateway
 
         listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         self.gateway = Gateway()
         application = Envelope(self.gateway, ASGIHandler())
-        config = uvicorn.Config(
-            application, loop="uvloop", http=LimitedHttpProtocol, lifespan="on", log_config=None, access_log=False
-        )
-        self._server = PatientServer(config)
+        self._server = PatientServer(server_config(application))
         self._thread = threading.Thread(target=self._server.run, args=([listener],), name="second", daemon=True)
         self._thread.start()
         wait_until(lambda: self._server.started or not self._thread.is_alive(), what="the second server")

@@ -9,6 +9,7 @@ import pytest
 from django.conf import settings as django_settings
 
 from komilion.common.logging import JsonFormatter
+from tests.billing.committing import Database
 from tests.fakes.client import CHAT, RawCall, call
 from tests.routing.books import (
     nothing_is_held,
@@ -84,7 +85,9 @@ class TestCanary:
         assert tenant.key.encode() not in seen
         assert tenant.key[3:35].encode() not in seen
 
-    def test_the_journal_holds_neither(self, gateway: Gateway, settings: object, monkeypatch: pytest.MonkeyPatch):
+    def test_the_journal_holds_neither(
+        self, gateway: Gateway, settings: object, database: Database, monkeypatch: pytest.MonkeyPatch
+    ):
         from billing.ledger.journal import Journal
 
         canary = f"canary-{secrets.token_hex(12)}"
@@ -97,7 +100,7 @@ class TestCanary:
 
         self_ = self
         monkeypatch.setattr(Journal, "append", spy)
-        self.away(monkeypatch, settings)
+        settings.SETTLEMENT_WAIT_S = 0.2
         gate = Gate()
         tenant, model = gateway.tenant(), gateway.add_model(gate.script)
         with second_server() as server:
@@ -105,27 +108,10 @@ class TestCanary:
             with RawCall(server.url, tenant.key, model=model, messages=prompt) as raw:
                 raw.send()
                 gate.wait_for_call()
-                self.is_away = True
+                database.is_away = True
                 gate.open()
                 assert raw.status == 200
-            self.is_away = False
+            database.is_away = False
             only_row(tenant)
         assert any(model.encode() in kept for kept in written)
         assert not any(canary.encode() in kept or tenant.key.encode() in kept for kept in written)
-
-    is_away = False
-
-    def away(self, monkeypatch: pytest.MonkeyPatch, settings: object) -> None:
-        """The ledger's transactions fail while `is_away`."""
-        from billing.ledger.committer import Committer
-        from billing.ledger.store import StoreUnavailable
-
-        settings.SETTLEMENT_WAIT_S = 0.2
-        transact, test = Committer._transact, self
-
-        def maybe(self: Committer, *arguments: object, **options: object) -> None:
-            if test.is_away:
-                raise StoreUnavailable("scripted")
-            transact(self, *arguments, **options)
-
-        monkeypatch.setattr(Committer, "_transact", maybe)

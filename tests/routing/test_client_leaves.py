@@ -6,7 +6,7 @@ from tests.fakes.client import RawCall
 from tests.fakes.journal import Call
 from tests.fakes.replies import Reply
 from tests.routing.books import assert_in_order, charge_of, counted, nothing_is_held, only_row, usage_rows
-from tests.routing.gates import Gate, words
+from tests.routing.gates import ENDLESS, Gate, words
 from tests.stand import CANCELLING, DRAINING, Gateway
 from tests.waiting import wait_until
 
@@ -119,19 +119,19 @@ def test_the_same_answer_costs_the_same_streamed_and_whole(gateway: Gateway, rep
 def test_a_stream_whose_caller_stopped_reading_is_drained(gateway: Gateway, settings: object):
     settings.WRITE_STALL_S = settings.COMMENT_FRAME_EVERY_S = 0.1
     settings.FRAME_GAP_TIMEOUT_S = 5
-    tenant = gateway.tenant()
-    model = gateway.add_model(Reply(frames=60, words_per_frame=20_000), provider=DRAINING)
+    tenant = gateway.tenant(credit="1000.00")
+    model = gateway.add_model(Reply(frames=60, words_per_frame=20_000), provider=DRAINING, **ENDLESS)
     with RawCall(gateway.url, tenant.key, model=model, stream=True) as raw:
         raw.send().read_frames(1)
         row = only_row(tenant)
     assert (row.outcome, row.usage_source) == ("completed", "provider")
-    assert_in_order(gateway, tenant, charge_of(provider_call(gateway, model).billed))
+    assert_in_order(gateway, tenant, charge_of(provider_call(gateway, model).billed), "1000.00")
 
 
 def test_a_stream_whose_caller_stopped_reading_is_cancelled(gateway: Gateway, settings: object):
     settings.WRITE_STALL_S = settings.COMMENT_FRAME_EVERY_S = 0.1
     tenant = gateway.tenant(credit="1000.00")
-    model = gateway.add_model(Reply(frames=200, words_per_frame=20_000), provider=CANCELLING)
+    model = gateway.add_model(Reply(frames=200, words_per_frame=20_000), provider=CANCELLING, **ENDLESS)
     with RawCall(gateway.url, tenant.key, model=model, stream=True) as raw:
         raw.send().read_frames(1)
         row = only_row(tenant)

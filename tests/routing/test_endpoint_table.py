@@ -1,6 +1,5 @@
 """Every row of the endpoint table under every prefix: who gets in, who does not, and in which words."""
 
-import json
 from datetime import timedelta
 
 import pytest
@@ -9,16 +8,11 @@ from django.utils import timezone
 from komilion.common.ids import new_api_key
 from tests.fakes.client import PROMPT, Answer, RawCall, call
 from tests.fakes.replies import Reply
+from tests.routing.answers import PREFIXES, RATE_HEADERS, assert_error, key_of
 from tests.routing.books import organization_id
 from tests.routing.gates import Gate
 from tests.stand import Gateway, Tenant
 from tests.waiting import wait_until
-
-PREFIXES = ("/v1", "/api", "/api/v1", "/api/gateway")
-RATE_HEADERS = [
-    *("x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"),
-    *(f"x-ratelimit-{what}-{of}" for what in ("limit", "remaining", "reset") for of in ("requests", "tokens")),
-]
 
 
 def billable_paths() -> list[str]:
@@ -44,31 +38,6 @@ def alice(gateway: Gateway) -> Tenant:
 def model(gateway: Gateway) -> str:
     """A model that answers."""
     return gateway.add_model(Reply())
-
-
-def assert_error(answer: Answer, path: str, status: int, kind: str, reason: str) -> None:
-    """The one shape of errors, in the dialect of the path."""
-    assert answer.status == status, answer.body
-    assert answer.headers["content-type"] == "application/json"
-    assert answer.headers["x-request-id"] == answer.headers["x-generation-id"]
-    assert answer.headers["x-request-id"].startswith("gen-")
-    error = answer.json["error"]
-    assert (error["type"], error["reason"]) == (kind, reason)
-    assert error["message"]
-    if path.startswith("/api/"):
-        assert error["code"] == status
-    else:
-        assert isinstance(error["code"], str)
-        assert "param" in error
-
-
-def key_of(tenant: Tenant, **options: object):
-    """Another key of the tenant's, and its row."""
-    from accounts.actions.keys import do_create_key
-    from accounts.models import Membership
-
-    membership = Membership.objects.get(organization_id=organization_id(tenant))
-    return do_create_key(membership, "another", actor="test", **options)
 
 
 class TestUnauthenticated:
@@ -265,6 +234,20 @@ class TestAnswers:
         assert_error(answer, path, 405, "invalid_request_error", "method_not_allowed")
         assert answer.headers["allow"] == "POST"
 
+    @everywhere
+    def test_405_with_a_key_is_counted_like_any_answer(self, gateway: Gateway, path: str):
+        bob = gateway.tenant()
+        headers = {"Authorization": f"Bearer {bob.key}"}
+        left = []
+        for _ in range(2):
+            answer = request(gateway, "GET", path, headers)
+            assert_error(answer, path, 405, "invalid_request_error", "method_not_allowed")
+            assert set(RATE_HEADERS) <= set(answer.headers)
+            left.append(int(answer.headers["x-ratelimit-remaining-requests"]))
+        assert left[1] == left[0] - 1
+        headers = {"Authorization": f"Bearer {bob.key[:-1]}!"}
+        assert_error(request(gateway, "GET", path, headers), path, 401, "authentication_error", "invalid_api_key")
+
     @pytest.mark.parametrize("path", [f"{prefix}/nothing/here" for prefix in PREFIXES])
     @pytest.mark.parametrize("method", ["GET", "POST"])
     def test_404(self, gateway: Gateway, path: str, method: str):
@@ -313,79 +296,3 @@ def request(gateway: Gateway, method: str, path: str, headers: dict[str, str] | 
         return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
     finally:
         connection.close()
-
-
-class TestLists:
-    @pytest.mark.parametrize("prefix", PREFIXES)
-    def test_models_without_a_key_are_all(self, gateway: Gateway, model: str, prefix: str):
-        answer = call(gateway.url, f"{prefix}/models")
-        rows = {row["id"]: row for row in answer.json["data"]}
-        assert model in rows
-        row = rows[model]
-        assert set(row) >= {
-            *("id", "object", "created", "owned_by", "name", "context_length", "architecture"),
-            *("supported_parameters", "top_provider", "pricing", "provider_pricing"),
-        }
-        assert (row["object"], row["owned_by"]) == ("model", "acme")
-        assert row["pricing"] == {"prompt": "0.00000375", "completion": "0.00001875"}
-        assert row["provider_pricing"] == {"prompt": "0.000003", "completion": "0.000015"}
-
-    @pytest.mark.parametrize("prefix", PREFIXES)
-    def test_models_with_a_key_are_those_it_may_call(self, gateway: Gateway, alice: Tenant, model: str, prefix: str):
-        key = key_of(alice, models_allowed=[model]).secret
-        assert [row["id"] for row in call(gateway.url, f"{prefix}/models", key).json["data"]] == [model]
-        other = gateway.add_model()
-        assert call(gateway.url, f"{prefix}/models/{other}", key).status == 404
-        assert other in {row["id"] for row in call(gateway.url, f"{prefix}/models", alice.key).json["data"]}
-
-    @pytest.mark.parametrize("path", [f"{prefix}/{name}" for prefix in PREFIXES for name in ("models", "providers")])
-    def test_a_bad_key_is_401(self, gateway: Gateway, path: str):
-        assert_error(call(gateway.url, path, new_api_key()), path, 401, "authentication_error", "invalid_api_key")
-
-    @pytest.mark.parametrize("prefix", PREFIXES)
-    @pytest.mark.parametrize("slash", ["/", "%2F", "%2f"])
-    def test_one_model(self, gateway: Gateway, model: str, prefix: str, slash: str):
-        answer = call(gateway.url, f"{prefix}/models/{model.replace('/', slash)}")
-        assert answer.json["id"] == model
-
-    @pytest.mark.parametrize("prefix", PREFIXES)
-    def test_an_unknown_model(self, gateway: Gateway, prefix: str):
-        gateway.add_model(name="acme/well-known")
-        path = f"{prefix}/models/acme/wel-known"
-        answer = call(gateway.url, path)
-        assert_error(answer, path, 404, "not_found_error", "model_not_found")
-        assert "acme/well-known" in answer.json["error"]["message"]
-        assert call(gateway.url, f"{prefix}/models/{'z' * 60}").status == 404
-
-    def test_media_are_shown(self, gateway: Gateway):
-        model = gateway.add_model(capabilities="vision,reasoning,tools")
-        row = call(gateway.url, f"/v1/models/{model}").json
-        assert row["architecture"]["modality"] == "text+image->text"
-        assert {"tools", "reasoning_effort", "max_tokens"} <= set(row["supported_parameters"])
-        plain = call(gateway.url, f"/v1/models/{gateway.add_model(capabilities='vision')}").json
-        assert "tools" not in plain["supported_parameters"]
-
-    @pytest.mark.parametrize("prefix", PREFIXES)
-    def test_providers(self, gateway: Gateway, model: str, prefix: str):
-        gateway.add_provider("without-models")
-        rows = {row["id"]: row for row in call(gateway.url, f"{prefix}/providers").json["data"]}
-        assert rows["up"]["models"] > 0
-        assert "without-models" not in rows
-
-    def test_wallet(self, gateway: Gateway):
-        bob = gateway.tenant(credit="12.345")
-        assert call(gateway.url, "/api/wallet", bob.key).json == gateway.wallet(bob.email)
-        assert call(gateway.url, "/api/wallet", bob.key).json == {
-            "available": "12.345",
-            "held": "0.00",
-            "paid": "12.345",
-            "promo": "0.00",
-            "debt": "0.00",
-        }
-        assert_error(call(gateway.url, "/api/wallet"), "/api/wallet", 401, "authentication_error", "invalid_api_key")
-
-    def test_a_new_model_is_there_at_once(self, gateway: Gateway, alice: Tenant):
-        for _ in range(3):
-            model = gateway.add_model()
-            assert gateway.chat(alice, model).status == 200
-            assert json.loads(call(gateway.url, f"/v1/models/{model}").body)["id"] == model

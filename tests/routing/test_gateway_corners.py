@@ -12,7 +12,7 @@ from tests.fakes.exchange import Exchange
 from tests.fakes.journal import Tokens
 from tests.fakes.replies import Reply
 from tests.routing.books import assert_in_order, charge_of, nothing_is_held, only_row, usage_rows
-from tests.routing.gates import PLAIN, STREAM, Gate
+from tests.routing.gates import ENDLESS, PLAIN, STREAM, Gate
 from tests.routing.servers import second_server
 from tests.stand import CANCELLING, Gateway
 from tests.waiting import wait_until
@@ -106,7 +106,7 @@ class TestStalledReaders:
         settings.TOTAL_TIMEOUT_S = 1
         settings.WRITE_STALL_S = 1.5
         settings.COMMENT_FRAME_EVERY_S = 0.2
-        tenant, model = gateway.tenant(credit="1000.00"), gateway.add_model(self.BIG)
+        tenant, model = gateway.tenant(credit="1000.00"), gateway.add_model(self.BIG, **ENDLESS)
         with RawCall(gateway.url, tenant.key, model=model, stream=True) as raw:
             raw.send().read_frames(1)
             row = only_row(tenant)
@@ -116,7 +116,7 @@ class TestStalledReaders:
 
     def test_one_who_leaves_while_we_write(self, gateway: Gateway, settings: object):
         tenant = gateway.tenant(credit="1000.00")
-        model = gateway.add_model(self.BIG, provider=CANCELLING)
+        model = gateway.add_model(self.BIG, provider=CANCELLING, **ENDLESS)
         with RawCall(gateway.url, tenant.key, model=model, stream=True) as raw:
             raw.send().read_frames(1)
             raw.leave(reset=True)
@@ -192,7 +192,7 @@ class TestServer:
     def test_a_start_goes_on_when_nothing_can_be_reaped(
         self, gateway: Gateway, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ):
-        from billing.ledger.store import StoreBusy
+        from billing.errors import StoreBusy
 
         def busy() -> None:
             raise StoreBusy

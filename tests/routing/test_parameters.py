@@ -1,6 +1,5 @@
 """Every chat parameter: what passes, what is refused and how the field is named, what leaves and what does not."""
 
-import json
 from typing import Any
 
 import pytest
@@ -8,30 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from komilion.common.errors import BadRequest
-from routing.gateway.parameters import TABLE, Extras, adapt, parse_chat
+from routing.gateway.parameters import TABLE, Extras, parse_chat
 from routing.providers.base import ChatRequest
-
-HELLO = [{"role": "user", "content": "Hi"}]
-TOOL = {"type": "function", "function": {"name": "get_weather", "parameters": {"type": "object"}, "strict": True}}
-CALL = {"id": "call_1", "type": "function", "function": {"name": "get_weather", "arguments": "{}"}}
-IMAGE = {"type": "image_url", "image_url": {"url": "https://example.com/a.png", "detail": "low"}}
-
-
-def parse(extras: Extras | None = None, **more: Any) -> ChatRequest:
-    body = {"model": "up/ok", "messages": HELLO, **more}
-    return parse_chat(body) if extras is None else parse_chat(body, extras)
-
-
-def refused_param(**more: Any) -> str | None:
-    with pytest.raises(BadRequest) as refused:
-        parse(**more)
-    assert refused.value.param is None or refused.value.param.split("[")[0].split(".")[0] in refused.value.message
-    return refused.value.param
-
-
-def dropped(request: ChatRequest) -> list[str]:
-    assert all(entry["action"] == "dropped" for entry in request.adjusted)
-    return [entry["param"] for entry in request.adjusted]
+from tests.routing.parsing import HELLO, TOOL, dropped, parse, refused_param
 
 
 def test_the_usual_request() -> None:
@@ -284,161 +262,6 @@ def test_names_of_unknown_parameters_are_fit_to_be_shown_and_a_flood_is_cut() ->
     assert len(dropped(parse(**{f"p{i}": 1 for i in range(500)}))) == 64
 
 
-# What it asks of a model.
-
-
-@pytest.mark.parametrize(
-    ("more", "needs"),
-    [
-        ({}, set()),
-        ({"tools": [TOOL, {"type": "custom", "custom": {"name": "x"}}]}, {"tools"}),
-        ({"functions": [{"name": "x"}], "function_call": {"name": "x"}}, {"tools"}),
-        ({"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {}}}}, {"json_schema"}),
-        ({"reasoning_effort": "high"}, set()),
-        ({"messages": [{"role": "user", "content": [IMAGE]}]}, {"vision"}),
-        ({"messages": [*HELLO, {"role": "tool", "tool_call_id": "call_1", "content": "x"}]}, {"tools"}),
-        ({"messages": [{"role": "function", "name": "f", "content": "x"}]}, {"tools"}),
-        ({"messages": [{"role": "assistant", "content": None, "tool_calls": [CALL]}]}, {"tools"}),
-        ({"messages": [{"role": "assistant", "function_call": {"name": "f", "arguments": ""}}]}, {"tools"}),
-        (
-            {
-                "messages": [
-                    {
-                        "role": "user",
-                        "content": [
-                            {"type": "text", "text": ""},
-                            {"type": "input_audio", "input_audio": {"data": "QQ==", "format": "wav"}},
-                            {"type": "file", "file": {"filename": "a.pdf", "file_data": "data:,x"}},
-                        ],
-                    }
-                ]
-            },
-            {"audio", "files"},
-        ),
-    ],
-    ids=range(11),
-)
-def test_needs_follow_from_the_request(more: dict[str, Any], needs: set[str]) -> None:
-    assert parse(**more).needs == needs
-
-
-@pytest.mark.parametrize(
-    "choice",
-    [
-        "auto",
-        "required",
-        {"type": "function", "function": {"name": "get_weather"}},
-        {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [TOOL]}},
-    ],
-    ids=str,
-)
-def test_a_choice_among_tools_is_forwarded(choice: Any) -> None:
-    assert parse(tools=[TOOL], tool_choice=choice).parameters == {"tools": [TOOL], "tool_choice": choice}
-
-
-# Turns.
-
-
-@pytest.mark.parametrize(
-    "message",
-    [
-        {"role": "system", "content": ""},
-        {"role": "developer", "content": "x", "name": "ops"},
-        {"role": "user", "content": [{"type": "text", "text": "x", "cache_control": {"type": "ephemeral"}}]},
-        {"role": "user", "content": "x", "name": None, "odd": 1},
-        {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}]},
-        {"role": "assistant", "content": "x", "tool_calls": None, "refusal": None, "audio": None, "annotations": []},
-        {"role": "assistant", "content": [{"type": "refusal", "refusal": "no"}]},
-        {"role": "assistant", "refusal": "no", "tool_calls": []},
-        {"role": "assistant", "tool_calls": [{"id": "c", "function": {"name": "f", "arguments": ""}}]},
-        {"role": "assistant", "tool_calls": [{"id": "c", "type": "custom", "custom": {"name": "f", "input": ""}}]},
-        {"role": "user", "content": [{"type": "file", "file": {"file_data": "x"}}]},
-    ],
-    ids=range(11),
-)
-def test_sound_turns_are_forwarded_untouched(message: dict[str, Any]) -> None:
-    copy = json.loads(json.dumps(message))
-
-    assert parse(messages=[message]).messages == [copy]
-
-
-def user_part(part: Any) -> dict[str, Any]:
-    return {"role": "user", "content": [part]}
-
-
-def image(url: Any) -> dict[str, Any]:
-    return user_part({"type": "image_url", "image_url": {"url": url}})
-
-
-def calls(*given: Any) -> dict[str, Any]:
-    return {"role": "assistant", "content": None, "tool_calls": list(given)}
-
-
-@pytest.mark.parametrize(
-    ("message", "param"),
-    [
-        ("x", ""),
-        ({"content": "x"}, ".role"),
-        ({"role": "robot", "content": "x"}, ".role"),
-        ({"role": ["user"], "content": "x"}, ".role"),
-        ({"role": "user"}, ".content"),
-        ({"role": "user", "content": None}, ".content"),
-        ({"role": "user", "content": 5}, ".content"),
-        ({"role": "user", "content": []}, ".content"),
-        ({"role": "user", "content": "x", "name": 5}, ".name"),
-        ({"role": "assistant", "content": None}, ".content"),
-        ({"role": "assistant", "tool_calls": []}, ".content"),
-        ({"role": "assistant", "content": "x", "refusal": 5}, ".refusal"),
-        ({"role": "assistant", "content": "x", "audio": {"id": "audio_1"}}, ".audio"),
-        ({"role": "assistant", "tool_calls": "x"}, ".tool_calls"),
-        (calls(*[CALL] * 129), ".tool_calls"),
-        (calls("x"), ".tool_calls[0]"),
-        (calls(CALL, {**CALL, "id": None}), ".tool_calls[1].id"),
-        (calls({**CALL, "type": "x"}), ".tool_calls[0].type"),
-        (calls({"id": "c"}), ".tool_calls[0].function"),
-        (calls({"id": "c", "function": {"name": "a.b", "arguments": ""}}), ".tool_calls[0].function.name"),
-        (calls({"id": "c", "function": {"name": "f", "arguments": {}}}), ".tool_calls[0].function.arguments"),
-        (calls({"id": "c", "type": "custom", "custom": {"name": "f"}}), ".tool_calls[0].custom.input"),
-        ({"role": "assistant", "function_call": {"name": "f"}}, ".function_call.arguments"),
-        ({"role": "tool", "content": "x"}, ".tool_call_id"),
-        ({"role": "tool", "content": "x", "tool_call_id": 5}, ".tool_call_id"),
-        ({"role": "tool", "tool_call_id": "c"}, ".content"),
-        ({"role": "function", "content": "x"}, ".name"),
-        (user_part("x"), ".content[0]"),
-        (user_part({"text": "x"}), ".content[0].type"),
-        (user_part({"type": "video_url"}), ".content[0].type"),
-        (user_part({"type": "text"}), ".content[0].text"),
-        (user_part({"type": "refusal"}), ".content[0].refusal"),
-        (user_part({"type": "image_url", "image_url": "https://x"}), ".content[0].image_url"),
-        (
-            user_part({"type": "image_url", "image_url": {"url": "https://x", "detail": "x"}}),
-            ".content[0].image_url.detail",
-        ),
-        (image("http://example.com/a.png"), ".content[0].image_url.url"),
-        (image("file:///etc/passwd"), ".content[0].image_url.url"),
-        (image("https://"), ".content[0].image_url.url"),
-        (image("https://a b"), ".content[0].image_url.url"),
-        (image("https://a/" + "x" * 8_192), ".content[0].image_url.url"),
-        (image("data:text/html;base64,AA"), ".content[0].image_url.url"),
-        (image("data:image/png,AA"), ".content[0].image_url.url"),
-        (image(None), ".content[0].image_url.url"),
-        (user_part({"type": "input_audio"}), ".content[0].input_audio"),
-        (user_part({"type": "input_audio", "input_audio": {"data": "x"}}), ".content[0].input_audio.format"),
-        (user_part({"type": "file", "file": {"file_id": "file-1"}}), ".content[0].file.file_id"),
-        (user_part({"type": "file", "file": {}}), ".content[0].file.file_data"),
-        (user_part({"type": "file", "file": {"file_data": "x", "filename": 5}}), ".content[0].file.filename"),
-    ],
-    ids=lambda value: repr(value)[:60],
-)
-def test_wrong_turns_are_refused_by_the_path_of_the_field(message: Any, param: str) -> None:
-    assert refused_param(messages=[*HELLO, message]) == "messages[1]" + param
-
-
-def test_too_many_turns_are_refused() -> None:
-    assert parse(messages=HELLO * 10_000)
-    assert refused_param(messages=HELLO * 10_001) == "messages"
-
-
 # Whom it is for.
 
 
@@ -460,34 +283,6 @@ def test_the_end_user_is_the_headers_before_the_bodys() -> None:
     assert refused.value.param == "x-litellm-customer-id"
     with pytest.raises(BadRequest):
         parse(Extras(tags="a\x00"))
-
-
-# What an offer takes.
-
-
-def test_an_offer_that_does_not_reason_gets_no_effort_and_that_is_named() -> None:
-    request = parse(reasoning_effort="high", temperature=1)
-
-    adapted = adapt(request, frozenset({"tools"}))
-
-    assert adapted.parameters == {"temperature": 1}
-    assert dropped(adapted) == ["reasoning_effort"]
-    assert request.parameters == {"temperature": 1, "reasoning_effort": "high"}
-
-
-def test_an_offer_that_takes_everything_gets_the_same_request() -> None:
-    request = parse(reasoning_effort="high", odd=1)
-
-    assert adapt(request, frozenset({"reasoning"})) is request
-    assert adapt(parse(), frozenset(), pass_unknown=True).adjusted == ()
-
-
-def test_what_a_provider_takes_after_all_is_not_named_as_dropped() -> None:
-    request = parse(odd=1, policy="frugal", reasoning_effort="low")
-
-    assert dropped(request) == ["odd", "policy"]
-    assert dropped(adapt(request, frozenset({"reasoning"}), pass_unknown=True)) == ["policy"]
-    assert dropped(adapt(request, frozenset(), pass_unknown=True)) == ["policy", "reasoning_effort"]
 
 
 values = st.recursive(

@@ -11,7 +11,7 @@ from tests.fakes.exchange import Exchange
 from tests.fakes.journal import Tokens
 from tests.fakes.replies import Cut, Reply, ToolCall
 from tests.routing.books import charge_of, only_row
-from tests.routing.gates import STREAM, Gate, words
+from tests.routing.gates import ENDLESS, STREAM, Gate, words
 from tests.stand import Gateway, Tenant
 from tests.waiting import wait_until
 
@@ -340,7 +340,7 @@ class TestTrouble:
     def test_a_client_that_reads_slowly_gets_everything(self, gateway: Gateway, alice: Tenant, settings: object):
         """Time that a write takes is not the provider's silence."""
         settings.FRAME_GAP_TIMEOUT_S = settings.COMMENT_FRAME_EVERY_S = 0.2
-        model = gateway.add_model(Reply(frames=60, words_per_frame=20_000))
+        model = gateway.add_model(Reply(frames=60, words_per_frame=20_000), **ENDLESS)
         with RawCall(gateway.url, alice.key, model=model, stream=True) as raw:
             raw.send().read_frames(1)
             started = wait_until(lambda: gateway.calls_of(model))[0].arrived_at
