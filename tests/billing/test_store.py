@@ -1,5 +1,6 @@
 """The ledger's connections: what each trouble of the database means, and that the connection survives it."""
 
+import asyncio
 import sqlite3
 from pathlib import Path
 
@@ -80,6 +81,44 @@ def test_a_server_that_does_not_answer_is_given_up(postgres_ledger: LedgerDataba
     run_blocking(store.rollback())
     with pytest.raises(StoreUnavailable):
         run_blocking(store.run([("SELECT 1", ())]))
+
+
+def test_a_connection_that_the_server_ends_is_unavailable_and_undone_without_a_word(postgres_ledger: LedgerDatabase):
+    store, ended = postgres_ledger.open_store(), postgres_ledger.open_store()
+    for one in (store, ended):
+        one.begin(durable=False)
+        (((pid,),),) = run_blocking(one.run([("SELECT pg_backend_pid()", ())]))
+        postgres_ledger.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+    with pytest.raises(StoreUnavailable):
+        run_blocking(store.run([("SELECT 1", ())]))
+    run_blocking(ended.rollback())
+    with pytest.raises(StoreUnavailable, match="closed"):
+        run_blocking(ended.run([("SELECT 1", ())]))
+
+
+def test_in_an_event_loop_it_waits_there_to_write_and_to_read(postgres_ledger: LedgerDatabase):
+    store = postgres_ledger.open_store()
+    text = "x" * 64 * 2**20
+
+    async def main() -> None:
+        store.attach(asyncio.get_running_loop())
+        turns = 0
+
+        async def count_turns() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        counting = asyncio.create_task(count_turns())
+        assert await store.run([("SELECT length($1)", (text,))]) == [[(len(text),)]]
+        counting.cancel()
+        assert turns > 2, "the loop stood still"
+        with pytest.raises(RuntimeError, match="attached to an event loop"):
+            run_blocking(store.run([("SELECT 2", ())]))
+        store.close()
+
+    asyncio.run(main())
 
 
 def test_sqlite_that_somebody_else_writes_to_is_busy(sqlite_ledger: LedgerDatabase):
