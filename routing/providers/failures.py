@@ -1,15 +1,17 @@
 """What a provider's refusal means to our caller: status, words and shape of the body -> one `KomilionError`.
 
-    context too long, in any vendor's words     ContextLengthExceeded 400
-    refused by content rules                    ContentFiltered       400
-    our money or quota there is gone, 402, 412  ProviderUnavailable   503 (402 means the caller's own
-    wallet) our credential is refused, 401, 403         ProviderRefusedUs     502 404, 410 that names the
-    model               ModelNotFound         404 404, 410 otherwise (a wrong address)
-    ProviderUnavailable   503 400, 422                                    BadRequest            400, with
-    the provider's words 413                                         PayloadTooLarge       413 408, 409,
-    425, 429, 498                     RateLimited           429, always with Retry-After 503, 529
-    ProviderUnavailable   503 504, 522, 524                               ProviderTimeout       503 3xx
-    (never followed), all else              ProviderError         502
+    context too long, in any vendor's words     ContextLengthExceeded  400
+    refused by content rules                    ContentFiltered        400
+    our money or quota there is gone, 402, 412  ProviderUnavailable    503 (402 is for the caller's own wallet)
+    our credential is refused, 401, 403         ProviderRefusedUs      502
+    404, 410 that names the model               ModelNotFound          404
+    404, 410 otherwise (a wrong address)        ProviderUnavailable    503
+    400, 422                                    BadRequest             400, with the provider's words
+    413                                         PayloadTooLarge        413
+    408, 409, 425, 429, 498                     RateLimited            429, always with Retry-After
+    503, 529                                    ProviderUnavailable    503
+    504, 522, 524                               ProviderTimeout        503
+    3xx (never followed), all else              ProviderError          502
 
 Upstream words reach a caller only where the request itself is at fault, and then without addresses,
 credentials and account names, on one line and short. Who knows a credential that must not get out scrubs

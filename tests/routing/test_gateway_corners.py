@@ -6,6 +6,7 @@ import pytest
 
 from komilion import settings as komilion_settings
 from komilion.common import news
+from tests.async_waiting import eventually
 from tests.fakes import frames, wire
 from tests.fakes.client import RawCall, call
 from tests.fakes.exchange import Exchange
@@ -136,6 +137,22 @@ class TestWatch:
 
         async def receive(self) -> dict[str, str]:
             return {"type": self.messages.pop(0)}
+
+    def test_after_a_stall_of_this_process_what_came_meanwhile_counts(self):
+        from routing.gateway.watch import SECOND_LOOK_S, Watch
+
+        async def play() -> None:
+            loop = asyncio.get_running_loop()
+            async with Watch(self.Quiet(), first_content_s=0.01, gap_s=30) as watch:
+                stalled_until = loop.time() + 0.05
+                while loop.time() < stalled_until:
+                    continue
+                for _ in range(2):  # the timer runs before any socket is read
+                    await asyncio.sleep(0)
+                watch.content_came()
+                await eventually(lambda: loop.time() > stalled_until + 3 * SECOND_LOOK_S)
+
+        asyncio.run(play())
 
     def test_only_a_departure_ends_the_call_and_only_once(self):
         from routing.gateway.watch import Interrupted, Watch
