@@ -101,12 +101,8 @@ class Batch:
         repeatable = (*REPEATABLE, Settle) if self.is_retry else REPEATABLE
         references = [_subject(item) for item in self.items if isinstance(item, repeatable)]
         entries = sum(not isinstance(item, Place) for item in self.items)
-        reads: list[tuple[Callable[[Rows], None], Statement]] = [
-            (
-                self._read_wallets,
-                (sql.lock_wallets_waiting if self.wait_for_locks else sql.lock_wallets, (wallets,)),
-            )
-        ]
+        lock = (sql.lock_wallets_waiting if self.wait_for_locks else sql.lock_wallets, (wallets,))
+        reads: list[tuple[Callable[[Rows], None], Statement]] = []
         if keys:
             reads.append((self._read_authorizations, (sql.authorizations, (ids_json(keys),))))
         if keyless:
@@ -119,7 +115,8 @@ class Batch:
             reads.append((self._read_entry_ids, (sql.new_entry_ids, (ids_json(range(entries)),))))
         if any(isinstance(item, SPENDING) for item in self.items):
             reads.append((self._read_lots, (sql.lots, (wallets,))))
-        results = await self.store.run([statement for _, statement in reads])
+        locked, *results = await self.store.lock_and_read(lock, [statement for _, statement in reads])
+        self._read_wallets(locked)
         for (read, _), rows in zip(reads, results, strict=True):
             read(rows)
 
@@ -143,7 +140,8 @@ class Batch:
         self.happened = {(reference, kind, ordinal): amount for reference, kind, ordinal, amount in rows}
 
     def _read_entry_ids(self, rows: Rows) -> None:
-        self.entry_ids = sorted(orjson.loads(rows[0][0]), reverse=True)
+        ids = rows[0][0]
+        self.entry_ids = sorted(orjson.loads(ids) if isinstance(ids, str) else ids, reverse=True)
 
     def _read_lots(self, rows: Rows) -> None:
         for wallet_id, lot_id, remaining in rows:

@@ -9,6 +9,7 @@ import select
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import orjson
 import psycopg
 from psycopg import pq
 from psycopg.pq.abc import PGresult
@@ -60,6 +61,7 @@ class PostgresStore:
         self._libpq.enter_pipeline_mode()
         self._socket = self._libpq.socket
         self._prepared: dict[str, bytes] = {}
+        self._frames: dict[tuple[str, tuple[str, ...]], str] = {}  # statements that were joined, by frame and parts
         self._opening: list[Statement] = []
         self._in_step = True  # no exchange broke off half-way
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -92,9 +94,29 @@ class PostgresStore:
         results = await self._exchange(statements)
         return [_rows(result) for result in results[skipped:]]
 
-    async def commit_with(self, statements: Sequence[Statement]) -> None:
-        """See `Store.commit_with`."""
-        await self.run([*statements, ("COMMIT", ())])
+    async def lock_and_read(self, lock: Statement, reads: Sequence[Statement]) -> list[Rows]:
+        """See `Store.lock_and_read`. The reads are one statement with a JSON cell for each."""
+        cells = [f"(SELECT json_agg(row_to_json(t{at})) FROM (%s) AS t{at})" for at in range(len(reads))]
+        locked, (read,) = await self.run([lock, self._joined("SELECT " + ", ".join(cells), reads)])
+        rows = [orjson.loads(cell) if cell is not None else [] for cell in read]
+        return [locked, *([tuple(row.values()) for row in one] for one in rows)]
+
+    async def commit_with(self, writes: Sequence[Statement]) -> None:
+        """See `Store.commit_with`. The writes are one statement, all but the last as common table expressions."""
+        if writes:
+            others = ", ".join(f"w{at} AS (%s)" for at in range(len(writes) - 1))
+            frame = f"WITH {others} %s" if others else "%s"
+            writes = [self._joined(frame, writes)]
+        await self.run([*writes, ("COMMIT", ())])
+
+    def _joined(self, frame: str, statements: Sequence[Statement]) -> Statement:
+        """One statement of several with a parameter each: to begin one costs the server more than to carry it out."""
+        queries = tuple(query for query, _ in statements)
+        joined = self._frames.get((frame, queries))
+        if joined is None:
+            numbered = (query.replace("$1", f"${number}") for number, query in enumerate(queries, start=1))
+            joined = self._frames[frame, queries] = frame % tuple(numbered)
+        return joined, tuple(param for _, (param,) in statements)
 
     async def rollback(self) -> None:
         """See `Store.rollback`. What broke off half-way is undone by the server once the connection is gone."""

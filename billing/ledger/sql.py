@@ -114,14 +114,14 @@ class Sql:
         self.lock_wallets_waiting = select_wallets
         self.lock_wallets = select_wallets + (" SKIP LOCKED" if postgres else "")
         self.authorizations = (
-            "SELECT k.id, k.auth_epoch, o.auth_epoch,"
-            f" k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > {now})"
+            "SELECT k.id, k.auth_epoch, o.auth_epoch AS organization_epoch,"
+            f" k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > {now}) AS is_valid"
             " FROM accounts_apikey k JOIN accounts_organization o ON o.id = k.organization_id"
             f" WHERE k.id IN ({ids})"
         )
         self.organization_epochs = f"SELECT id, auth_epoch FROM accounts_organization WHERE id IN ({ids})"
         self.holds = (
-            f"SELECT request_id, amount_nano, state, expires_at <= {now}, generation"
+            f"SELECT request_id, amount_nano, state, expires_at <= {now} AS is_due, generation"
             f" FROM billing_hold WHERE request_id IN ({names})"
         )
         self.entries = (
@@ -133,7 +133,9 @@ class Sql:
             else "1 + value + (SELECT coalesce(max(id), 0) FROM billing_ledgerentry)"
         )
         array = "json_agg" if postgres else "json_group_array"
-        self.new_entry_ids = f"SELECT {array}({new_id}) FROM ({self._ids('int')}) AS counted"  # one cell, a JSON list
+        self.new_entry_ids = (
+            f"SELECT {array}({new_id}) AS ids FROM ({self._ids('int')}) AS counted"  # one cell, a JSON list
+        )
         self.lots = (
             "SELECT wallet_id, id, remaining_nano FROM billing_promolot"
             f" WHERE remaining_nano > 0 AND wallet_id IN ({ids})"

@@ -54,9 +54,13 @@ class SqliteStore:
                 raise StoreBusy(str(error)) from error
             raise StoreUnavailable(str(error)) from error
 
-    async def commit_with(self, statements: Sequence[Statement]) -> None:
+    async def lock_and_read(self, lock: Statement, reads: Sequence[Statement]) -> list[Rows]:
+        """See `Store.lock_and_read`."""
+        return await self.run([lock, *reads])
+
+    async def commit_with(self, writes: Sequence[Statement]) -> None:
         """See `Store.commit_with`."""
-        await self.run([*statements, ("COMMIT", ())])
+        await self.run([*writes, ("COMMIT", ())])
 
     async def rollback(self) -> None:
         """See `Store.rollback`."""

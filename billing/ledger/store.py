@@ -33,8 +33,11 @@ class Store(Protocol):
     async def run(self, statements: Sequence[Statement]) -> list[Rows]:
         """Execute in order, one round trip; one list of rows per statement."""
 
-    async def commit_with(self, statements: Sequence[Statement]) -> None:
-        """The last statements and the commit, one round trip."""
+    async def lock_and_read(self, lock: Statement, reads: Sequence[Statement]) -> list[Rows]:
+        """Lock rows, then read (at least once) what is there under the lock; one round trip. Columns have names."""
+
+    async def commit_with(self, writes: Sequence[Statement]) -> None:
+        """The last statements and the commit, one round trip. No two may touch the same row: their order is open."""
 
     async def rollback(self) -> None:
         """Undo; never raises."""

@@ -58,7 +58,7 @@ class Wrapped:
         self._begins = True
         self._store.begin(durable=durable)
 
-    async def run(self, statements: Sequence[Statement]) -> list[Rows]:
+    async def lock_and_read(self, lock: Statement, reads: Sequence[Statement]) -> list[Rows]:
         database = self._database
         if self._begins:
             self._begins = False
@@ -69,7 +69,7 @@ class Wrapped:
                 await eventually(database.gate.is_set, GATE_DEADLINE_S)
         if database.is_away or len(database.batches) == database.breaks_before_batch:
             raise StoreUnavailable("away")
-        return await self._store.run(statements)
+        return await self._store.lock_and_read(lock, reads)
 
     async def commit_with(self, statements: Sequence[Statement]) -> None:
         await self._store.commit_with(statements)

@@ -34,7 +34,7 @@ class Unsteady:
     def __init__(self, store: Store) -> None:
         self._store = store
         self.sql, self.begin, self.run, self.rollback = store.sql, store.begin, store.run, store.rollback
-        self.close, self.attach = store.close, store.attach
+        self.close, self.attach, self.lock_and_read = store.close, store.attach, store.lock_and_read
         self.breaks: str | None = None
 
     is_blocking = True

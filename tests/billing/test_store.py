@@ -9,6 +9,7 @@ import pytest
 from billing.errors import StoreBusy, StoreConflict, StoreRefused, StoreUnavailable
 from billing.ledger import postgres
 from billing.ledger.items import Done
+from billing.ledger.sql import rows_json
 from billing.ledger.sqlite import SqliteStore
 from billing.ledger.store import run_blocking
 from billing.models import GatewayProcess, Hold, LedgerEntry, Posting, Price, PromoLot, UsageRow, Wallet
@@ -38,14 +39,14 @@ def test_postgresql_says_by_its_error_code_what_is_wrong(postgres_ledger: Ledger
 
 
 def test_nothing_of_a_batch_that_failed_at_its_end_is_committed(ledger: LedgerDatabase):
-    alice = ledger.open_wallet(paid=5)
+    alice, bob = ledger.open_wallet(paid=5), ledger.open_wallet(paid=5)
     store = ledger.open_store()
-    change = f"UPDATE billing_wallet SET debt_nano = 7 WHERE organization_id = {alice.wallet_id}"
-    wrong = f"UPDATE billing_wallet SET debt_nano = -1 WHERE organization_id = {alice.wallet_id}"
+    nothing = {"available": 0, "held": 0, "paid": 0, "promo": 0}
+    changes = [{"id": alice.wallet_id, **nothing, "debt": 7}, {"id": bob.wallet_id, **nothing, "debt": -1}]
     store.begin(durable=True)
     run_blocking(store.run([("SELECT 1", ())]))
     with pytest.raises(StoreRefused):
-        run_blocking(store.commit_with([(change, ()), (wrong, ())]))
+        run_blocking(store.commit_with([(store.sql.update_wallets, (rows_json([change]),)) for change in changes]))
     run_blocking(store.rollback())
     assert ledger.wallet(alice.wallet_id)["debt"] == 0
 
