@@ -7,23 +7,21 @@ is read from the environment, nothing is unpacked, and bytes that nobody asked f
 """
 
 import asyncio
-import re
 import socket
 import ssl
 from collections.abc import Mapping
-from functools import lru_cache
-from typing import NamedTuple, cast, override
-from urllib.parse import urlsplit
+from typing import cast, override
 
 import aiohappyeyeballs
 import httptools
+
+from komilion.common.http_message import Origin, has_length, head_of, target_of
 
 KEEP_ALIVE_S = 60.0
 READ_AHEAD_BYTES = 256 * 2**10  # unread bytes of a body at which the socket is left alone
 ONE_WRITE_BYTES = 64 * 2**10  # up to here copying head and body together is cheaper than a second write
 NEXT_ADDRESS_AFTER_S = 0.25  # RFC 8305, section 8
 RELEASED_FOR_S = 1.0  # how long the end of a response that nobody reads any more may take
-CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # what would split a header line
 
 
 class HttpError(Exception):
@@ -44,14 +42,6 @@ class BadResponse(HttpError):
 
 class TooLarge(BadResponse):
     """The body is longer than the reader takes."""
-
-
-class Origin(NamedTuple):
-    """Where connections go; those of one origin are interchangeable."""
-
-    is_tls: bool
-    host: str
-    port: int
 
 
 class Response:
@@ -262,7 +252,7 @@ class _Connection(asyncio.Protocol):
         response, self._response = self._response, None
         if response is None:
             return
-        if exc is None and response.status and not _has_length(response.headers):
+        if exc is None and response.status and not has_length(response.headers):
             response.complete()
             response.wake()
         else:
@@ -335,11 +325,8 @@ class HttpClient:
         Raises `NotConnected` when nothing was sent, `Disconnected`, `BadResponse`, `TimeoutError`, and `ValueError`
         for a URL or a header that cannot be sent.
         """
-        origin, start = _target(url)
-        if CONTROL.search("".join(headers.values())):
-            raise ValueError("a header holds a control character")
-        lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
-        head = f"{method} {start}{lines}Content-Length: {len(body)}\r\n\r\n".encode("latin-1")
+        origin, start = target_of(url)
+        head = head_of(method, start, headers, len(body))
         connection = self._take(origin) or await self._connect(origin)
         response = connection.send(head, body)
         if timeout_s is not None:
@@ -408,25 +395,3 @@ class HttpClient:
             self._tls = ssl.create_default_context()
             self._tls.set_alpn_protocols(["http/1.1"])
         return self._tls
-
-
-@lru_cache(maxsize=1024)
-def _target(url: str) -> tuple[Origin, str]:
-    """The origin and what follows the method in a request's head. Raises `ValueError`."""
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError("not an http or https URL")
-    is_tls = parts.scheme == "https"
-    host = parts.hostname.encode("idna").decode() if not parts.hostname.isascii() else parts.hostname
-    port = parts.port or (443 if is_tls else 80)
-    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    if not path.isascii() or not path.isprintable() or " " in path:
-        raise ValueError("the URL's path holds characters that have to be escaped")
-    name = f"[{host}]" if ":" in host else host
-    authority = name if port == (443 if is_tls else 80) else f"{name}:{port}"
-    return Origin(is_tls, host, port), f"{path} HTTP/1.1\r\nHost: {authority}\r\n"
-
-
-def _has_length(headers: Mapping[str, str]) -> bool:
-    """Whether the body's end is marked; otherwise the connection's end is the body's."""
-    return "content-length" in headers or "chunked" in headers.get("transfer-encoding", "").lower()

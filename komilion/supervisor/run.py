@@ -176,7 +176,7 @@ def main() -> int:
                 supervisor.start()
                 supervisor.watch()
             except StopRequested:
-                pass
+                pass  # asked for, so no fault: the children are stopped below
             finally:
                 supervisor.stop()
     except (Refusal, OSError) as error:

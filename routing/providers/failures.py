@@ -169,7 +169,7 @@ def _complaint_in(body: bytes) -> Complaint:
     try:
         return complaint_of(orjson.loads(body))
     except orjson.JSONDecodeError:
-        pass
+        pass  # then it may be plain text
     try:
         text = body[:WORDS_READ_CHARACTERS].decode()
     except UnicodeDecodeError:

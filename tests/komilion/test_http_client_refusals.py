@@ -11,9 +11,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from komilion.common import http_client
 from komilion.common.clock import utc_now
 from komilion.common.http_client import BadResponse, Disconnected, HttpClient, NotConnected, TooLarge
+from komilion.common.http_message import target_of
 from tests.async_waiting import eventually
 from tests.komilion.http_server import CHUNKED, HEAD_LIMIT, OK, Server, always, endless, fetch, run
 
@@ -163,7 +163,7 @@ def test_headers_that_cannot_be_sent(value: str):
     ],
 )
 def test_how_an_address_is_written(url: str, host: str, target: str):
-    _, start = http_client._target(url)
+    _, start = target_of(url)
     assert start == f"{target} HTTP/1.1\r\nHost: {host}\r\n"
 
 

@@ -1,9 +1,23 @@
-"""What tests of the gateway may take away from it."""
+"""Who asks the gateway and for what, where a test does not care; and a database that a test may take away."""
 
 import pytest
 
 from billing.ledger.open_store import open_store
 from tests.billing.committing import Database
+from tests.fakes.replies import Reply
+from tests.stand import Gateway, Tenant
+
+
+@pytest.fixture(scope="module")
+def alice(gateway: Gateway) -> Tenant:
+    """Somebody with enough money."""
+    return gateway.tenant(credit="100.00")
+
+
+@pytest.fixture(scope="module")
+def model(gateway: Gateway) -> str:
+    """A model that answers."""
+    return gateway.add_model(Reply())
 
 
 @pytest.fixture

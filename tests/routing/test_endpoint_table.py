@@ -28,18 +28,6 @@ BILLABLE = billable_paths()
 everywhere = pytest.mark.parametrize("path", BILLABLE)
 
 
-@pytest.fixture(scope="module")
-def alice(gateway: Gateway) -> Tenant:
-    """Somebody with enough money."""
-    return gateway.tenant(credit="100.00")
-
-
-@pytest.fixture(scope="module")
-def model(gateway: Gateway) -> str:
-    """A model that answers."""
-    return gateway.add_model(Reply())
-
-
 class TestUnauthenticated:
     @everywhere
     @pytest.mark.parametrize(

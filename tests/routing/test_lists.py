@@ -6,21 +6,8 @@ import pytest
 
 from komilion.common.ids import new_api_key
 from tests.fakes.client import call
-from tests.fakes.replies import Reply
 from tests.routing.answers import PREFIXES, RATE_HEADERS, assert_error, key_of
 from tests.stand import Gateway, Tenant
-
-
-@pytest.fixture(scope="module")
-def alice(gateway: Gateway) -> Tenant:
-    """Somebody with enough money."""
-    return gateway.tenant(credit="100.00")
-
-
-@pytest.fixture(scope="module")
-def model(gateway: Gateway) -> str:
-    """A model that answers."""
-    return gateway.add_model(Reply())
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)
