@@ -116,6 +116,16 @@ def redis_url(name: str, default: str) -> str:
     return url
 
 
+def public_url(name: str, host: str, port: int) -> str:
+    """The address under which people reach the server, without a slash at its end; by default that on this machine."""
+    local = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
+    url = text(name, f"http://{local}:{port}").rstrip("/")
+    parts = _split(name, url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path or parts.query or parts.fragment:
+        raise ImproperlyConfigured(f"{name} must look like https://gateway.example.com, not {url!r}")
+    return url
+
+
 def broker_url(url: str) -> str:
     """`REDIS_URL` as Celery writes it: the same, but for a socket, whose scheme and database have other names there."""
     parts = urlsplit(url)

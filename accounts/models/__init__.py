@@ -2,7 +2,9 @@
 
 from accounts.models.api_key import ApiKey
 from accounts.models.audit import AuditEntry
+from accounts.models.invitation import Invitation
 from accounts.models.organization import Membership, Organization, Role, Tier
+from accounts.models.trial import TrialGrant
 from accounts.models.user import User
 
-__all__ = ["ApiKey", "AuditEntry", "Membership", "Organization", "Role", "Tier", "User"]
+__all__ = ["ApiKey", "AuditEntry", "Invitation", "Membership", "Organization", "Role", "Tier", "TrialGrant", "User"]

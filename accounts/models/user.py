@@ -28,6 +28,7 @@ class User(AbstractUser):
 
     username = None  # type: ignore[assignment]
     email = models.EmailField("e-mail address", unique=True)
+    time_zone = models.CharField(max_length=64, default="UTC")  # of the IANA database; pages show times in it
 
     objects: ClassVar[UserManager] = UserManager()  # type: ignore[assignment]
 

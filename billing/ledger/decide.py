@@ -278,6 +278,7 @@ def _hold_row(item: Place | Settle, amount: int, state: str, lifetime_s: int) ->
         "amount_nano": amount,
         "state": state,
         "price_ids": item.price_ids,
+        "caps": [],
         "process_id": item.process_id,
         "lifetime_s": lifetime_s,
     }

@@ -26,6 +26,7 @@ HOLD = {
     "amount_nano": "bigint",
     "state": "text",
     "price_ids": "jsonb",
+    "caps": "jsonb",
     "process_id": "text",
     "lifetime_s": "int",
 }
@@ -147,8 +148,9 @@ class Sql:
     def _set_inserts(self, now: str, later: str) -> None:
         self.insert_holds = (
             "INSERT INTO billing_hold"
-            " (request_id, wallet_id, amount_nano, state, price_ids, process_id, generation, expires_at, created_at)"
-            " SELECT r.request_id, r.wallet_id, r.amount_nano, r.state, r.price_ids, r.process_id, 0,"
+            " (request_id, wallet_id, amount_nano, state, price_ids, caps, process_id, generation, expires_at,"
+            " created_at)"
+            " SELECT r.request_id, r.wallet_id, r.amount_nano, r.state, r.price_ids, r.caps, r.process_id, 0,"
             f" {later}, {now} FROM {self._rows(HOLD)}"
         )
         self.insert_entries = (

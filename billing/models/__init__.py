@@ -1,21 +1,48 @@
-"""Wallets, the ledger, holds, prices and usage rows."""
+"""Wallets, the ledger, holds, caps, prices, usage rows and their sums, payments."""
 
+from billing.models.cap import EVER, Cap, CapUse
 from billing.models.hold import Hold, HoldState
+from billing.models.idempotency import IdempotentCall
 from billing.models.ledger import Account, LedgerEntry, Posting
+from billing.models.payment import (
+    AutoRecharge,
+    BalanceAlert,
+    Dispute,
+    PayingCustomer,
+    Payment,
+    PaymentEvent,
+    Refund,
+    TopUpOrder,
+)
 from billing.models.price import Price
 from billing.models.process import GatewayProcess
+from billing.models.rollup import UsageDay, UsageHour
 from billing.models.usage import UsageRow
 from billing.models.wallet import PromoLot, Wallet
 
 __all__ = [
+    "EVER",
     "Account",
+    "AutoRecharge",
+    "BalanceAlert",
+    "Cap",
+    "CapUse",
+    "Dispute",
     "GatewayProcess",
     "Hold",
     "HoldState",
+    "IdempotentCall",
     "LedgerEntry",
+    "PayingCustomer",
+    "Payment",
+    "PaymentEvent",
     "Posting",
     "Price",
     "PromoLot",
+    "Refund",
+    "TopUpOrder",
+    "UsageDay",
+    "UsageHour",
     "UsageRow",
     "Wallet",
 ]

@@ -27,6 +27,8 @@ class Hold(models.Model):
     amount_nano = models.BigIntegerField()
     state = models.CharField(max_length=8, choices=HoldState.choices, default=HoldState.OPEN)
     price_ids = models.JSONField()  # the price version of every attempt that this hold pays for
+    # [[cap id, "YYYY-MM-DD" (start of its period), nano-USD], ...]: what later steps give back or spend, and no other
+    caps = models.JSONField(default=list, blank=True)
     process_id = models.CharField(max_length=40)
     generation = models.PositiveIntegerField(default=0)  # how often an extension re-opened it after an expiry
     expires_at = models.DateTimeField()

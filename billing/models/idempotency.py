@@ -1,0 +1,32 @@
+"""Calls with an Idempotency-Key: who runs, and the answer of who ran, for 24 hours."""
+
+from typing import override
+
+from django.db import models
+
+
+class IdempotentCall(models.Model):
+    """Inserted with the hold; gets its answer with the settlement; gone with the expiry of the hold.
+
+    `answer` is status, headers and body (or the very bytes of the stream), encrypted; null while the call runs, and
+    where the answer is not kept.
+    """
+
+    key_id = models.BigIntegerField()  # of the API key
+    path = models.CharField(max_length=64)
+    idempotency_key = models.CharField(max_length=255)
+    body_hmac = models.BinaryField(max_length=32)
+    request_id = models.CharField(max_length=40, unique=True)
+    answer = models.BinaryField(null=True)
+    is_finished = models.BooleanField(default=False)
+    created_at = models.DateTimeField()
+    expires_at = models.DateTimeField(db_index=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["key_id", "path", "idempotency_key"], name="one_call_per_idempotency_key"),
+        ]
+
+    @override
+    def __str__(self) -> str:
+        return f"call {self.request_id} of key {self.key_id}"

@@ -1,0 +1,65 @@
+"""What every page needs before its view runs, and what becomes of our errors after it."""
+
+from collections.abc import Callable
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils import timezone
+from django.utils.functional import SimpleLazyObject
+
+from accounts.access import access_viewer
+from komilion.common.errors import KomilionError
+from komilion.common.errors import render as render_error
+
+ORGANIZATION_IN_SESSION = "organization_id"
+API_PREFIXES = ("/api/", "/v1/", "/key/", "/spend/")
+
+
+class ViewerMiddleware:
+    """`request.viewer`: the logged-in person in the organization that she looks at, or None. Times are in her zone."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Looks nothing up until somebody asks."""
+        request.viewer = SimpleLazyObject(lambda: _viewer_of(request))  # type: ignore[attr-defined]
+        try:
+            return self._get_response(request)
+        finally:
+            timezone.deactivate()
+
+
+def _viewer_of(request: HttpRequest) -> object:
+    if not request.user.is_authenticated:
+        return None
+    viewer = access_viewer(request.user.pk, request.session.get(ORGANIZATION_IN_SESSION))
+    if viewer is not None:
+        try:
+            timezone.activate(ZoneInfo(viewer.time_zone))
+        except (ZoneInfoNotFoundError, ValueError):
+            timezone.deactivate()
+    return viewer
+
+
+class ErrorPageMiddleware:
+    """A `KomilionError` that a view raises becomes a page, or JSON under the paths of the APIs."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Nothing to do until something is raised."""
+        return self._get_response(request)
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
+        """Django calls this; None leaves what is not ours to Django."""
+        if not isinstance(exception, KomilionError):
+            return None
+        if request.path.startswith(API_PREFIXES):
+            body = render_error(exception, request.path)
+            return HttpResponse(
+                body, status=exception.status, content_type="application/json", headers=exception.headers
+            )
+        return render(request, "error.html", {"error": exception}, status=exception.status)

@@ -1,0 +1,5 @@
+"""Sign-up, login, passwords, second factors: allauth's addresses."""
+
+from django.urls import include, path
+
+urlpatterns = [path("", include("allauth.urls"))]
