@@ -17,14 +17,17 @@ coverage: .venv/.installed-dev
 	$(BIN)/python -m pytest -q -n 2 -m "not slow and not perf" --cov=billing --cov=routing/gateway --cov-branch \
 		--cov-report=term-missing:skip-covered --cov-fail-under=100
 
-test-slow: .venv/.installed-dev
+test-slow: .venv/.installed-dev .venv/localstripe/.installed
 	$(BIN)/python -m pytest -m slow
 
 lint: .venv/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python tests/house_rules.py
 	@data=$$(mktemp -d) && trap 'rm -rf "$$data"' EXIT && export DATA_DIR="$$data" && \
-		$(BIN)/python manage.py check && $(BIN)/python manage.py makemigrations --check --dry-run
+		$(BIN)/python manage.py check && $(BIN)/python manage.py makemigrations --check --dry-run && \
+		PUBLIC_URL=https://gateway.example.com MAIL_URL=smtp://mail.example.com:587 \
+		$(BIN)/python manage.py check --deploy --fail-level WARNING
 
 types: .venv/.installed-dev
 	@data=$$(mktemp -d) && trap 'rm -rf "$$data"' EXIT && DATA_DIR="$$data" $(BIN)/mypy .
@@ -35,7 +38,7 @@ arch: .venv/.installed-dev
 bench: .venv/.installed-dev
 	@exec $(BIN)/python -m bench
 
-e2e: .venv/.installed-dev
+e2e: .venv/.installed-dev .venv/localstripe/.installed
 	$(BIN)/python -m pytest tests/e2e
 
 fmt: .venv/.installed-dev
@@ -66,6 +69,12 @@ INSTALL = set -e; $(LOCK); if test $@ -nt $<; then touch $@; exit 0; fi; \
 
 .venv/.installed-dev: requirements-dev.txt $(BIN)/python
 	@$(INSTALL) $@ .venv/.installed
+
+# A fake Stripe for the tests. It is under the GPL: a program beside ours, in an environment of its own, never imported.
+.venv/localstripe/.installed: tests/services/localstripe-requirements.txt .venv/.installed-dev
+	@set -e; $(LOCK); rm -rf .venv/localstripe; $(BIN)/python -m venv .venv/localstripe; \
+		.venv/localstripe/bin/python -m pip install -q --disable-pip-version-check --no-deps --require-hashes -r $<; \
+		touch $@
 
 # Also when the interpreter behind the link was removed.
 $(BIN)/python:

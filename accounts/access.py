@@ -1,12 +1,14 @@
 """The one door to what belongs to a tenant: a credential goes in, a `Caller` or a `Viewer` comes out."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+
+from django.db.models import Q
 
 from accounts.models import ApiKey, Membership, Role
 from komilion.common.clock import utc_now
-from komilion.common.errors import Forbidden
+from komilion.common.errors import Forbidden, NotFound
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +30,14 @@ class Caller:
     models_allowed: frozenset[str] | None  # None: every model
     is_suspended: bool
     expires_at_unix_s: float | None
+    limits_above: Mapping[int, Mapping[str, int]] = field(default_factory=dict)  # of the keys it comes from, by id
+    capped_keys: tuple[int, ...] = ()  # of the key and those above it the ones with caps; the ledger looks at no other
 
 
 def access_api_key(key_hash: bytes) -> Caller | None:
     """The caller behind a key's hash; None when there is no such key or it is revoked or expired."""
-    key = ApiKey.objects.select_related("organization").filter(key_hash=key_hash, revoked_at__isnull=True).first()
-    if key is None or (key.expires_at is not None and key.expires_at <= utc_now()):
+    key = _working_key(key_hash)
+    if key is None:
         return None
     organization = key.organization
     return Caller(
@@ -48,7 +52,23 @@ def access_api_key(key_hash: bytes) -> Caller | None:
         models_allowed=None if key.models_allowed is None else frozenset(key.models_allowed),
         is_suspended=organization.suspended_at is not None,
         expires_at_unix_s=None if key.expires_at is None else key.expires_at.timestamp(),
+        limits_above={row.pk: row.limits for row in _line_of(key)[1:] if row.limits},
+        capped_keys=tuple(row.pk for row in _line_of(key) if row.has_caps),
     )
+
+
+def _working_key(key_hash: bytes) -> ApiKey | None:
+    keys = ApiKey.objects.select_related("organization", "parent__parent")
+    key = keys.filter(key_hash=key_hash, revoked_at__isnull=True).first()
+    return None if key is None or (key.expires_at is not None and key.expires_at <= utc_now()) else key
+
+
+def _line_of(key: ApiKey) -> list[ApiKey]:
+    """The key and those above it, all of them loaded by `_working_key`; `accounts.actions.keys.GENERATIONS` at most."""
+    line = [key]
+    while (above := line[-1].parent) is not None:
+        line.append(above)
+    return line
 
 
 class Right(StrEnum):
@@ -111,3 +131,76 @@ def access_viewer(user_id: int, organization_id: int | None) -> Viewer | None:
         tier=row.organization.tier,
         is_suspended=row.organization.suspended_at is not None,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Who asks the REST API: a key, or (without `key`) a person by her session. It stands for one organization."""
+
+    organization_id: int
+    membership_id: int
+    name: str  # for the audit log
+    may_manage: bool  # keys: make, change, revoke
+    is_suspended: bool
+    tier: str
+    key: ApiKey | None = None
+
+    @property
+    def only_key_id(self) -> int | None:
+        """The one key whose usage may be read; None: the whole organization's."""
+        return None if self.key is None or self.key.can_manage else self.key.pk
+
+    def must_manage(self) -> None:
+        """Raise `Forbidden` for whoever may not make, change and revoke keys."""
+        if self.key is None and not self.may_manage:
+            raise Forbidden("Your role may not change keys; ask an owner of the organization.")
+        self.must_see_keys()
+
+    def must_see_keys(self) -> None:
+        """Raise `Forbidden` for a key that has nothing to do with other keys; every member may look at them."""
+        if self.key is not None and not self.may_manage:
+            raise Forbidden("This key may not manage keys; it was made without that right.")
+
+
+def access_asker(key_hash: bytes) -> Asker | None:
+    """The asker with this key; None when there is no such key or it is revoked or expired."""
+    key = _working_key(key_hash)
+    if key is None:
+        return None
+    return Asker(
+        organization_id=key.organization_id,
+        membership_id=key.membership_id,
+        name=f"key {key.hint}",
+        may_manage=key.can_manage,
+        is_suspended=key.organization.suspended_at is not None,
+        tier=key.organization.tier,
+        key=key,
+    )
+
+
+def asker_of(viewer: Viewer) -> Asker:
+    """The same person as the REST API sees her."""
+    return Asker(
+        organization_id=viewer.organization_id,
+        membership_id=viewer.membership_id,
+        name=viewer.email,
+        may_manage=viewer.may(Right.KEYS),
+        is_suspended=viewer.is_suspended,
+        tier=viewer.tier,
+    )
+
+
+def access_key(asker: Asker, key_id: int) -> ApiKey:
+    """A key that the asker may see: any of her organization; for a key, itself and what it made. Raises `NotFound`."""
+    keys = ApiKey.objects.select_related("membership__user", "parent").filter(organization_id=asker.organization_id)
+    if asker.key is not None:
+        keys = keys.filter(visible_to_key(asker.key.pk))
+    key = keys.filter(pk=key_id).first()
+    if key is None:
+        raise NotFound("There is no such key.")
+    return key
+
+
+def visible_to_key(key_id: int) -> Q:
+    """The key itself, what it made, and what that made."""
+    return Q(pk=key_id) | Q(parent_id=key_id) | Q(parent__parent_id=key_id)

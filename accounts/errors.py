@@ -7,3 +7,27 @@ class AccountError(Exception):
 
 class EmailTaken(AccountError):
     """Somebody has this address already."""
+
+
+class LastOwner(AccountError):
+    """An organization must have an owner."""
+
+
+class AlreadyMember(AccountError):
+    """The person is a member already."""
+
+
+class TooMany(AccountError):
+    """More of it than anybody needs."""
+
+
+class InvitationClosed(AccountError):
+    """Accepted, revoked, expired, or never made."""
+
+
+class NotYours(AccountError):
+    """The invitation is for another address."""
+
+
+class AccountInUse(AccountError):
+    """The account cannot be deleted as things stand."""

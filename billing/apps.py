@@ -1,3 +1,5 @@
+from typing import override
+
 from django.apps import AppConfig
 
 
@@ -5,3 +7,8 @@ class BillingConfig(AppConfig):
     """Money and nothing else."""
 
     name = "billing"
+
+    @override
+    def ready(self) -> None:
+        """The system checks register themselves."""
+        from billing.payments import checks  # noqa: F401, PLC0415 - models can be imported only now

@@ -19,3 +19,19 @@ class StoreConflict(StoreRefused):
 
 class MovementRefused(Exception):
     """The ledger did not accept the movement; the message says why."""
+
+
+class PaymentError(Exception):
+    """What a person asked for cannot be done; the message is for that person."""
+
+
+class InvalidTopUp(PaymentError):
+    """The amount is below or above what a top-up may be."""
+
+
+class InvalidRecharge(PaymentError):
+    """Automatic top-up cannot be set up like that."""
+
+
+class NotRefundable(PaymentError):
+    """Nothing of the payment can be given back, or not now."""

@@ -67,6 +67,12 @@ class PriceVersion:
                 total += units * _price_of(components, bucket)
         return self._charge_of(total)
 
+    def lines(self, usage: Usage) -> list[tuple[str, int, int]]:
+        """What `charge` adds up: bucket, units, nano-USD per million units. Raises `UnpricedUsage`."""
+        components = self._components_for(usage.total_input)
+        used = [(bucket, getattr(usage, bucket)) for bucket in PRICED_BUCKETS]
+        return [(bucket, units, _price_of(components, bucket)) for bucket, units in used if units]
+
     def ceiling(self, input_tokens: int, output_tokens: int) -> int:
         """The most a call can be charged whose input and output are at most this many tokens of any bucket."""
         return self._charge_of(

@@ -4,21 +4,30 @@ The schedule is copied to Redis by redbeat when beat starts, so a task's last ru
 one beat of many is active.
 """
 
+import logging
 import os
 from datetime import timedelta
+from typing import Any
 
 from celery import Celery
+from celery.schedules import crontab
+from celery.signals import task_postrun
 from django.conf import settings
 
 from komilion import env
+from komilion.common import metrics
+
+log = logging.getLogger(__name__)
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "komilion.settings")
 
 BEAT_LOOK_EVERY_S = 5
+PAYMENTS_EVERY_S = 60
 BEAT_LOCK_S = 20  # what a killed beat costs its successor; must outlast a few looks, each of which renews the lock
 
 with env.ending_in_one_line():  # this is the first look at the settings, which reads them
     REAP_EVERY_S = settings.REAP_EVERY_S
+    ROLL_UP_EVERY_S = settings.ROLL_UP_EVERY_S
 
 app = Celery("komilion")
 app.config_from_object("django.conf:settings", namespace="CELERY")
@@ -32,8 +41,60 @@ app.conf.beat_schedule = {
         "schedule": timedelta(seconds=REAP_EVERY_S),
         "options": {"expires": REAP_EVERY_S},  # the next one does the work of one that came too late
     },
+    "roll-up-usage": {
+        "task": "billing.tasks.roll_up_usage",
+        "schedule": timedelta(seconds=ROLL_UP_EVERY_S),
+        "options": {"expires": ROLL_UP_EVERY_S},
+    },
+    "recheck-usage": {
+        "task": "billing.tasks.recheck_usage",
+        "schedule": crontab(hour=3, minute=17),
+    },
+    "recharge": {
+        "task": "billing.tasks.recharge",
+        "schedule": timedelta(seconds=PAYMENTS_EVERY_S),
+        "options": {"expires": PAYMENTS_EVERY_S},
+    },
+    "sweep-payments": {
+        "task": "billing.tasks.sweep_payments",
+        "schedule": timedelta(seconds=PAYMENTS_EVERY_S),
+        "options": {"expires": PAYMENTS_EVERY_S},
+    },
+    "write-letters": {
+        "task": "billing.tasks.write_letters",
+        "schedule": timedelta(seconds=PAYMENTS_EVERY_S),
+        "options": {"expires": PAYMENTS_EVERY_S},
+    },
+    "reconcile-payments": {
+        "task": "billing.tasks.reconcile_payments",
+        "schedule": crontab(hour=2, minute=41),
+    },
+    "book-breakage": {
+        "task": "billing.tasks.book_breakage",
+        "schedule": crontab(hour=0, minute=7),
+    },
+    "purge-answers": {
+        "task": "billing.tasks.purge_answers",
+        "schedule": timedelta(hours=1),
+        "options": {"expires": 3_600},
+    },
     "ensure-partitions": {
         "task": "billing.tasks.ensure_partitions",
         "schedule": timedelta(days=1),
     },
+    "mark-balances": {
+        "task": "billing.tasks.mark_balances",
+        "schedule": timedelta(minutes=5),
+        "options": {"expires": 300},
+    },
 }
+
+
+@task_postrun.connect  # type: ignore[untyped-decorator]
+def _count_job(task: Any, state: str, **_: Any) -> None:
+    """For `/metrics`; a full disk must not fail a job that is done."""
+    metrics.count("komilion_jobs", (task.name, state or "unknown"))
+    try:
+        metrics.write()
+    except OSError as error:
+        log.warning("metrics not written", extra={"error": str(error)})

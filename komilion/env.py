@@ -22,12 +22,16 @@ from cryptography.fernet import Fernet
 from django.core.exceptions import ImproperlyConfigured
 
 from komilion.common.clock import unix_s
+from komilion.common.money import InvalidAmount, parse_usd
 
 INSTANCE_FILE = "instance.json"
 SQLITE_FILE = "komilion.sqlite3"
 DEFAULT_DATA_DIR = "./var"
 SECRET_LEAST_CHARACTERS = 32
 REDIS_SCHEMES = ("redis", "rediss", "unix")
+STRIPE_KEY_PREFIXES = ("sk_live_", "rk_live_", "sk_test_", "rk_test_")
+SOCIAL_ORIGINS = {"google": "https://accounts.google.com", "github": "https://github.com"}
+SOCIAL_SCOPES = {"google": ["openid", "email"], "github": ["user:email"]}
 
 
 @contextlib.contextmanager
@@ -70,6 +74,27 @@ def choice(name: str, default: str, choices: Collection[str]) -> str:
     return raw.upper()
 
 
+def us_dollars(name: str, default: str) -> int:
+    """An amount such as 5.00, as nano-USD."""
+    try:
+        return parse_usd(text(name, default))
+    except InvalidAmount as error:
+        raise ImproperlyConfigured(f"{name}: {error}") from None
+
+
+def social_logins(**pairs: tuple[str, str]) -> dict[str, dict[str, object]]:
+    """django-allauth's settings of each provider whose pair (client id, client secret) is set."""
+    logins: dict[str, dict[str, object]] = {}
+    for name, (client_id, client_secret) in pairs.items():
+        if bool(client_id) != bool(client_secret):
+            variables = f"SOCIAL_{name.upper()}_CLIENT_ID and SOCIAL_{name.upper()}_CLIENT_SECRET"
+            raise ImproperlyConfigured(f"{variables} must be set together, or neither")
+        if client_id:
+            app = {"client_id": client_id, "secret": client_secret, "key": ""}
+            logins[name] = {"APPS": [app], "SCOPE": SOCIAL_SCOPES[name], "OAUTH_PKCE_ENABLED": True}
+    return logins
+
+
 def folder(name: str, default: str) -> Path:
     """An absolute path; nothing is made there."""
     return Path(text(name, default)).resolve()
@@ -82,6 +107,24 @@ def secret(name: str, default: str) -> str:
         least = f"at least {SECRET_LEAST_CHARACTERS} characters, such as the output of `openssl rand -hex 32`"
         raise ImproperlyConfigured(f"{name} must have {least}; it has {len(value)}")
     return value
+
+
+def optional_secret(name: str) -> str:
+    """A secret that may be left out: then empty."""
+    return secret(name, "") if os.environ.get(name) else ""
+
+
+def words(name: str) -> list[str]:
+    """What stands between commas, without what is empty; none where the variable is unset."""
+    return [word for part in text(name, "").split(",") if (word := part.strip())]
+
+
+def stripe_key(name: str) -> str:
+    """A secret or restricted key of Stripe's, live or test; empty where it is unset. It is never quoted."""
+    key = text(name, "")
+    if key and not key.startswith(STRIPE_KEY_PREFIXES):
+        raise ImproperlyConfigured(f"{name} must start with {', '.join(STRIPE_KEY_PREFIXES)}")
+    return key
 
 
 def fernet_keys(name: str, default: str) -> list[str]:
@@ -126,6 +169,15 @@ def public_url(name: str, host: str, port: int) -> str:
     return url
 
 
+def base_url(name: str, default: str) -> str:
+    """An address of a service, `http://` or `https://`, without a slash at its end and without login or query."""
+    url = text(name, default).rstrip("/")
+    parts = _split(name, url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment or parts.username:
+        raise ImproperlyConfigured(f"{name} must look like https://api.example.com, not {url!r}")
+    return url
+
+
 def broker_url(url: str) -> str:
     """`REDIS_URL` as Celery writes it: the same, but for a socket, whose scheme and database have other names there."""
     parts = urlsplit(url)
@@ -163,7 +215,8 @@ def database(url: str, data_dir: Path) -> dict[str, object]:
                 "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;",
             },
         }
-    options = dict(parse_qsl(parts.query))
+    # To compile a page's sums would take ten times as long as to run them (docs/usage.md).
+    options = {"options": "-c jit=off", **dict(parse_qsl(parts.query))}
     if parts.scheme in {"postgres", "postgresql"} and (parts.path.strip("/") or "service" in options):
         return {
             "ENGINE": "django.db.backends.postgresql",

@@ -1,11 +1,13 @@
 """One pure ASGI wrapper around gateway and Django: request id, CORS, 413, health, the path's dialect of errors."""
 
+import asyncio
 import logging
 from typing import Any
 
 from django.conf import settings
 
-from komilion import health
+from komilion import health, metrics
+from komilion.common import metrics as counters
 from komilion.common.errors import (
     BadRequest,
     Forbidden,
@@ -15,6 +17,7 @@ from komilion.common.errors import (
     NotFound,
     PayloadTooLarge,
 )
+from komilion.common.tasks import spawn
 from routing.gateway.app import Gateway
 from routing.gateway.endpoints import find_endpoint
 from routing.gateway.exchange import CORS, Exchange, Receive, Scope, Send
@@ -28,7 +31,7 @@ PREFLIGHT = [
     (b"access-control-max-age", b"86400"),
     (b"content-length", b"0"),
 ]
-API_PREFIXES = ("/v1/", "/api/", "/health")  # the first two also without their slash
+API_PREFIXES = ("/v1/", "/api/", "/key/", "/spend/", "/health")  # those with a slash also without it
 BY_STATUS: dict[int, type[KomilionError]] = {
     400: BadRequest,
     403: Forbidden,
@@ -53,6 +56,7 @@ class Envelope:
             await self._lifespan(receive, send)
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
+        writing: asyncio.Task[None] | None = None
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
@@ -62,8 +66,11 @@ class Envelope:
                     log.exception("start-up failed")
                     await send({"type": "lifespan.startup.failed", "message": str(error)})
                     return
+                writing = spawn(_write_metrics(), name="metrics")
                 await send({"type": "lifespan.startup.complete"})
             else:
+                if writing is not None:
+                    writing.cancel()
                 await self._gateway.stop()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
@@ -81,6 +88,11 @@ class Envelope:
             await send({"type": "http.response.body", "body": b""})
         elif path.rstrip("/") in {"/health", "/health/liveliness", "/health/readiness"}:
             await self._health(exchange, path.rstrip("/"))
+        elif path == "/metrics":
+            await self._metrics(exchange, scope)
+        elif _has_session(exchange):
+            private = {**scope, "extensions": {}, "komilion.request_id": exchange.request_id}
+            await self._serve_django(scope, Exchange(private, receive, _without_cors(send)), is_api=is_api)
         else:
             await self._serve_django(scope, exchange, is_api=is_api)
 
@@ -93,6 +105,15 @@ class Envelope:
             status, body = await health.readiness(self._gateway.services)
             await exchange.respond_json(body, status)
 
+    async def _metrics(self, exchange: Exchange, scope: Scope) -> None:
+        try:
+            if exchange.method != "GET":
+                raise MethodNotAllowed(headers={"Allow": "GET"})
+            client = scope.get("client") or ("",)
+            await metrics.serve_metrics(exchange, client[0], self._gateway.services)
+        except KomilionError as error:
+            await exchange.fail(error)
+
     async def _serve_django(self, scope: Scope, exchange: Exchange, *, is_api: bool) -> None:
         """Django's own error pages never leak: under an API path its errors are rendered as ours."""
         length = exchange.headers.get(b"content-length", b"")
@@ -104,7 +125,9 @@ class Envelope:
         async def send_ours(message: Any) -> None:
             nonlocal replaced
             if message["type"] == "http.response.start":
-                is_json = dict(message["headers"]).get(b"content-type", b"").startswith(b"application/json")
+                counters.count("komilion_pages", (str(message["status"]),))
+                kind = next((value for name, value in message["headers"] if name.lower() == b"content-type"), b"")
+                is_json = kind.startswith(b"application/json")
                 if is_api and message["status"] >= 400 and not is_json:
                     replaced = True
                     await exchange.fail(BY_STATUS.get(message["status"], InternalError)())
@@ -115,3 +138,27 @@ class Envelope:
                 await exchange.send(message)
 
         await self._django(scope, exchange.receive, send_ours)
+
+
+def _has_session(exchange: Exchange) -> bool:
+    """Whether a session cookie of ours came along: such an answer is for our own pages alone."""
+    return f"{settings.SESSION_COOKIE_NAME}=".encode() in exchange.headers.get(b"cookie", b"")
+
+
+def _without_cors(send: Send) -> Send:
+    async def send_privately(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [line for line in message["headers"] if line not in CORS]
+        await send(message)
+
+    return send_privately
+
+
+async def _write_metrics() -> None:
+    """Let the other processes of the installation see what this one counted."""
+    while True:
+        await asyncio.sleep(counters.WRITE_EVERY_S)
+        try:
+            await asyncio.to_thread(counters.write)
+        except OSError as error:
+            log.warning("metrics not written", extra={"error": str(error)})

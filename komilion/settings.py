@@ -8,6 +8,7 @@ from pathlib import Path
 from django.utils.csp import CSP
 
 from komilion import env
+from komilion.mail_url import mailers, sender
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -30,7 +31,14 @@ CREDENTIAL_KEYS = env.fernet_keys("CREDENTIAL_KEYS", INSTANCE.credential_key)  #
 # Where people find it: the address in e-mails, and whether cookies demand TLS.
 PUBLIC_URL = env.public_url("PUBLIC_URL", HOST, PORT)
 BEHIND_PROXY = env.switch("BEHIND_PROXY", default=False)  # a reverse proxy of ours sets X-Forwarded-For and -Proto
+METRICS_TOKEN = env.optional_secret("METRICS_TOKEN")  # who sends it may read /metrics
 IS_TLS = PUBLIC_URL.startswith("https://")
+
+# Logging in with an account elsewhere: where the pair of a provider is set.
+SOCIAL_LOGINS = env.social_logins(
+    google=(env.text("SOCIAL_GOOGLE_CLIENT_ID", ""), env.text("SOCIAL_GOOGLE_CLIENT_SECRET", "")),
+    github=(env.text("SOCIAL_GITHUB_CLIENT_ID", ""), env.text("SOCIAL_GITHUB_CLIENT_SECRET", "")),
+)
 
 # Django.
 DEBUG = False
@@ -57,6 +65,7 @@ INSTALLED_APPS = [
     "billing",
     "routing",
     "komilion.web",
+    *(f"allauth.socialaccount.providers.{name}" for name in SOCIAL_LOGINS),
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
@@ -113,7 +122,7 @@ SECURE_CSP = {
     "img-src": [CSP.SELF, "data:"],
     "font-src": [CSP.SELF],
     "connect-src": [CSP.SELF],
-    "form-action": [CSP.SELF],
+    "form-action": [CSP.SELF, *(env.SOCIAL_ORIGINS[name] for name in SOCIAL_LOGINS)],  # browsers check redirects too
     "frame-ancestors": [CSP.NONE],
     "base-uri": [CSP.NONE],
     "manifest-src": [CSP.SELF],
@@ -133,29 +142,113 @@ CSRF_COOKIE_HTTPONLY = True
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
 SESSION_COOKIE_AGE = 14 * 86_400
 
-# Accounts and e-mail (django-allauth): an address and a password, the address verified.
+# Accounts (django-allauth): an address and a password, the address verified before anything opens.
 AUTHENTICATION_BACKENDS = [
     "django.contrib.auth.backends.ModelBackend",
     "allauth.account.auth_backends.AuthenticationBackend",
 ]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+PASSWORD_RESET_TIMEOUT = 3_600
+LOGIN_URL = "account_login"
+LOGIN_REDIRECT_URL = "/dashboard"
+LOGOUT_REDIRECT_URL = "/"
+ACCOUNT_ADAPTER = "komilion.web.people.adapters.AccountAdapter"
+ACCOUNT_FORMS = {
+    "signup": "komilion.web.people.forms.SignupForm",
+    "reset_password": "komilion.web.people.forms.ResetPasswordForm",
+}
 ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
 ACCOUNT_EMAIL_VERIFICATION = "mandatory"
-LOGIN_REDIRECT_URL = "/dashboard"
-LOGOUT_REDIRECT_URL = "/"
-MAILERS = {
+ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
+ACCOUNT_EMAIL_NOTIFICATIONS = True
+ACCOUNT_CHANGE_EMAIL = True  # one address a person; the new one takes over when it is verified
+ACCOUNT_LOGIN_ON_EMAIL_CONFIRMATION = True  # in the browser that signed up, nowhere else
+ACCOUNT_REAUTHENTICATION_REQUIRED = True
+ACCOUNT_SESSION_REMEMBER = True
+ACCOUNT_RATE_LIMITS = {  # failed logins have a lock of their own, see komilion/web/people/limits.py
+    "signup": "30/h/ip",
+    "signup_address": "5/h/key",
+    "login": "30/m/ip",
+    "login_failed": "10/m/ip,5/5m/key",  # codes of the second factor
+    "confirm_email": "1/m/key,10/d/key",
+    "reset_password": "20/h/ip,5/h/key",
+}
+MFA_ADAPTER = "komilion.web.people.adapters.MfaAdapter"
+MFA_TOTP_ISSUER = "Komilion"
+MFA_ALLOW_UNVERIFIED_EMAIL = True  # a new address has no effect before it is verified
+SOCIALACCOUNT_ADAPTER = "komilion.web.people.adapters.SocialAccountAdapter"
+SOCIALACCOUNT_PROVIDERS = SOCIAL_LOGINS
+INVITATION_DAYS = 7
+
+# Trial credit: once a person, within a budget for everybody together.
+TRIAL_CREDIT_NANO = env.us_dollars("TRIAL_CREDIT", "5.00")  # 0: none
+TRIAL_DAILY_BUDGET_NANO = env.us_dollars("TRIAL_DAILY_BUDGET", "500.00")
+TRIAL_DAYS = 90
+TRIAL_GRANTS_A_DAY_PER_IP = 10
+
+# E-mail, and the limits that sign-up and login count in Redis.
+MAILERS = mailers(env.text("MAIL_URL", ""), DATA_DIR)
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = sender(env.text("MAIL_FROM", ""), PUBLIC_URL)
+CACHES = {
     "default": {
-        "BACKEND": "django.core.mail.backends.filebased.EmailBackend",
-        "OPTIONS": {"file_path": DATA_DIR / "mail"},
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": REDIS_URL,
+        "KEY_PREFIX": "komilion:cache",
+        "OPTIONS": {"socket_connect_timeout": 1, "socket_timeout": 2},
     }
 }
 
-# Paying.
+# Paying. Amounts in US cents.
 TEST_PAYMENTS = env.switch("TEST_PAYMENTS", default=False)
+STRIPE_SECRET_KEY = env.stripe_key("STRIPE_SECRET_KEY")
+STRIPE_WEBHOOK_SECRETS = env.words("STRIPE_WEBHOOK_SECRETS")  # several while one replaces the other
+STRIPE_API_BASE = env.base_url("STRIPE_API_BASE", "https://api.stripe.com")
+STRIPE_TAX = env.switch("STRIPE_TAX", default=False)
+TOPUP_MINIMUM_CENTS = 500
+TOPUP_MAXIMUM_CENTS = 1_000_000
+TOPUP_FEE_BASIS_POINTS = env.whole_number("TOPUP_FEE_BASIS_POINTS", 0, most=10_000)
+STRIPE_CONNECT_TIMEOUT_S = 5
+STRIPE_TIMEOUT_S = 20
+WEBHOOK_TOLERANCE_S = 300
+WEBHOOK_BODY_LIMIT_BYTES = 512 * 2**10
+RECHARGE_RETRY_S = 23 * 3_600
+RECHARGE_PAUSE_S = 3_600
 
 # The REST API.
-REST_FRAMEWORK = {"DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema"}
+REST_FRAMEWORK = {
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "accounts.api.authentication.KeyAuthentication",
+        "accounts.api.authentication.PersonAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["accounts.api.permissions.SomebodyAsks"],
+    "DEFAULT_THROTTLE_CLASSES": ["accounts.api.throttling.PerMinute"],
+    "DEFAULT_PARSER_CLASSES": ["accounts.api.json.StrictJSONParser"],
+    "DEFAULT_RENDERER_CLASSES": ["accounts.api.json.ExactJSONRenderer"],
+    "DEFAULT_METADATA_CLASS": None,
+    "EXCEPTION_HANDLER": "accounts.api.exceptions.handle_exception",
+    "UNAUTHENTICATED_USER": None,
+    "URL_FORMAT_OVERRIDE": None,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Komilion",
+    "DESCRIPTION": "One key, one prepaid wallet, every model. Inference speaks OpenAI's dialect; the rest manages keys "
+    "and reads usage.",
+    "VERSION": "1",
+    "OAS_VERSION": "3.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "COMPONENT_SPLIT_REQUEST": True,
+    "SORT_OPERATIONS": False,
+    "POSTPROCESSING_HOOKS": ["komilion.web.rest.openapi.complete"],
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+}
 
 # Celery; the beat schedule lives in Redis (celery-redbeat), so it survives restarts and runs once.
 CELERY_BROKER_URL = env.broker_url(REDIS_URL)
@@ -180,7 +273,14 @@ HEADER_LIMIT_BYTES = 32 * 2**10
 HEADER_TIMEOUT_S = 10
 WRITE_STALL_S = 30
 COMMENT_FRAME_EVERY_S = 15
+IDEMPOTENT_ANSWER_LIMIT_BYTES = 4 * 2**20
+IDEMPOTENCY_LIFETIME_S = 86_400
 SHUTDOWN_GRACE_S = 30
+
+# The REST API and the keys it manages.
+API_REQUESTS_PER_MINUTE = 300
+API_BODY_LIMIT_BYTES = 64 * 2**10
+KEYS_PER_ORGANIZATION = 1_000
 
 # Limits towards providers.
 CONNECT_TIMEOUT_S = 5
@@ -203,11 +303,14 @@ SETTLEMENT_WAIT_S = 5
 HEARTBEAT_EVERY_S = 3
 PROCESS_GONE_AFTER_S = 15
 REAP_EVERY_S = 10
+ROLL_UP_EVERY_S = 10
+USAGE_RECHECK_DAYS = 14
 
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"json": {"()": "komilion.common.logging.JsonFormatter"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
+    "loggers": {"stripe": {"level": "WARNING"}},  # else each request and answer is a line
     "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
 }

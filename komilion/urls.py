@@ -1,14 +1,23 @@
 """Addresses served by Django; the gateway's never come here (see komilion.envelope)."""
 
+from allauth.account.decorators import secure_admin_login
 from django.contrib import admin
 from django.urls import include, path
+
+# Operators log in where everybody does: same limits on guessing, same second factor.
+admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
+admin.site.site_header = "Komilion, for operators"
+admin.site.site_title = "Komilion"
 
 urlpatterns = [
     path("", include("komilion.web.site.urls")),
     path("auth/", include("komilion.web.people.auth_urls")),
-    path("dashboard", include("komilion.web.dashboard.urls")),
-    path("dashboard", include("komilion.web.people.urls")),
-    path("dashboard", include("komilion.web.paying.urls")),
+    path("invitations/", include("komilion.web.people.invitation_urls")),
+    path("", include("komilion.web.dashboard.urls")),
+    path("", include("komilion.web.keys.urls")),
+    path("", include("komilion.web.people.urls")),
+    path("", include("komilion.web.paying.urls")),
+    path("", include("komilion.web.rest.urls")),
     path("", include("accounts.api.urls")),
     path("", include("billing.api.urls")),
     path("operator/", admin.site.urls),

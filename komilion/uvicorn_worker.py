@@ -6,12 +6,15 @@ uvicorn's own `--workers` is not used: its workers keep serving when their paren
 
 import asyncio
 import logging
+import os
 import socket
 import sys
 from collections.abc import Iterable
 from typing import Any, override
 
+import django
 import uvicorn
+from django.db import DatabaseError
 from uvicorn._types import ASGI3Application, ASGIApplication
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
@@ -213,8 +216,25 @@ def server_config(application: ASGIApplication | str = "komilion.asgi:applicatio
     )
 
 
+def refusal_of_test_money() -> str:
+    """Why TEST_PAYMENTS=1 keeps this process from serving; empty where it does not. Looks into the database."""
+    if not settings.TEST_PAYMENTS:
+        return ""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "komilion.settings")
+    django.setup()
+    from billing.payments import pretend  # noqa: PLC0415 - models can be imported only now
+
+    try:
+        return pretend.refusal_of_test_money(settings.HOST, settings.STRIPE_SECRET_KEY)
+    except DatabaseError as error:
+        return f"TEST_PAYMENTS=1 asks the database for real payments, which fails: {error}"
+
+
 def main() -> int:
     """Serve until SIGTERM. The exit code."""
+    if refusal := refusal_of_test_money():
+        sys.stderr.write(f"komilion: {refusal}\n")
+        return 1
     try:
         listener = listen(settings.HOST, settings.PORT)
     except OSError as error:

@@ -18,12 +18,16 @@ from tests.network import block_network
 from tests.services.databases import drop_database, planned_database_url, server_url
 from tests.services.kept_folder import KeptFolder
 
-pytest_plugins = ["tests.services.valkey", "tests.services.postgres", "tests.stand"]
+pytest_plugins = ["tests.services.valkey", "tests.services.postgres", "tests.services.localstripe", "tests.stand"]
 
 # What somebody may have exported for an instance of their own; no test may touch that one.
 FOREIGN_VARIABLES = [
     *("ALLOWED_HOSTS", "BEHIND_PROXY", "PUBLIC_URL", "TEST_PAYMENTS"),
     *("COMPAT_NAMES", "CREDENTIAL_KEYS", "HOST", "KEY_PEPPER", "LOG_LEVEL", "PORT"),
+    *("STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRETS", "STRIPE_API_BASE", "STRIPE_TAX", "TOPUP_FEE_BASIS_POINTS"),
+    *("MAIL_URL", "MAIL_FROM", "TRIAL_CREDIT", "TRIAL_DAILY_BUDGET"),
+    *("SOCIAL_GOOGLE_CLIENT_ID", "SOCIAL_GOOGLE_CLIENT_SECRET"),
+    *("SOCIAL_GITHUB_CLIENT_ID", "SOCIAL_GITHUB_CLIENT_SECRET"),
     *("REDIS_URL", "SECRET_KEY", "WORKERS", "ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"),
     *("OPENAI_API_KEY", "OPENAI_BASE_URL", "ANTHROPIC_API_KEY"),
 ]
@@ -67,13 +71,22 @@ def _serve_static_files_as_they_are() -> None:
 
     settings.STORAGES["staticfiles"]["BACKEND"] = "django.contrib.staticfiles.storage.StaticFilesStorage"
     settings.WHITENOISE_USE_FINDERS = True
+    settings.WHITENOISE_AUTOREFRESH = True  # look a file up when it is asked for: every test client would list them all
     settings.STATIC_ROOT.mkdir(exist_ok=True)
+
+
+def _let_one_id_ask_often() -> None:
+    """A test's first key has the id that the first key of the test before had, and Redis counts by id."""
+    from django.conf import settings
+
+    settings.API_REQUESTS_PER_MINUTE = 1_000_000
 
 
 _prepare_environment()
 block_network()
 django.setup()
 _serve_static_files_as_they_are()
+_let_one_id_ask_often()
 # A worker inherits the environment, and with this name in it would load the settings before it has its own folder.
 del os.environ["DJANGO_SETTINGS_MODULE"]
 
@@ -98,3 +111,11 @@ def django_db_setup(django_test_environment: None, django_db_blocker: DjangoDbBl
         connections.close_all()
     if os.environ.get(DATABASE_VARIABLE) == "postgres":
         drop_database(server_url(), str(database["NAME"]))  # the file of SQLite goes with its folder
+
+
+@pytest.fixture(autouse=True)
+def _no_catalogue_of_another_test() -> None:
+    """Pages keep the catalogue by its version, and a version that a test rolled back comes again."""
+    from routing.queries import forget_catalog_rows
+
+    forget_catalog_rows()

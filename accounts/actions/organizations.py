@@ -31,6 +31,12 @@ def do_create_organization(*, email: str, tier: str, actor: str) -> Membership:
     return membership
 
 
+def do_rename(organization_id: int, name: str, *, actor: str) -> None:
+    """Give it another name, of 1 to 200 characters."""
+    organization = Organization.objects.get(pk=organization_id)
+    _change(organization, actor=actor, action="organization.rename", name=name.strip())
+
+
 def do_change_tier(organization: Organization, tier: str, *, actor: str) -> None:
     """Give the organization another tier; running processes follow within a second, holds at once."""
     _change(organization, actor=actor, action="organization.tier", tier=tier)

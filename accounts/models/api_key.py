@@ -21,11 +21,13 @@ class ApiKey(models.Model):
     hint = models.CharField(max_length=20)
     models_allowed = models.JSONField(null=True, blank=True)  # list of model ids; null = every model
     limits = models.JSONField(default=dict, blank=True)  # limits of this key alone, beside the organization's
+    has_caps = models.BooleanField(default=False)  # of its own, in billing; changed with them, under the wallet's lock
     can_manage = models.BooleanField(default=False)  # may make and revoke keys that have no more rights than itself
     auth_epoch = models.PositiveIntegerField(default=0)
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
+    form_token = models.CharField(max_length=64, null=True, blank=True, unique=True)  # of the form that made it: once
 
     @override
     def __str__(self) -> str:

@@ -6,7 +6,7 @@ from django.db import models
 
 
 class Tier(models.TextChoices):
-    """How much an organization may ask for; the numbers stand in routing.limits.tiers."""
+    """How much an organization may ask for; the numbers stand in komilion.common.tiers."""
 
     FREE = "free"
     STANDARD = "standard"
@@ -27,7 +27,7 @@ class Organization(models.Model):
 
     name = models.CharField(max_length=200)
     tier = models.CharField(max_length=16, choices=Tier.choices, default=Tier.STANDARD)
-    limits = models.JSONField(default=dict, blank=True)  # overrides of the tier, by the names of routing.limits
+    limits = models.JSONField(default=dict, blank=True)  # overrides of the tier, by the names of komilion.common.tiers
     auth_epoch = models.PositiveIntegerField(default=0)
     suspended_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)

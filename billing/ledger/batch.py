@@ -32,15 +32,14 @@ from billing.ledger.items import (
     Void,
     WalletState,
 )
+from billing.ledger.reads import Reads, payment_id
 from billing.ledger.sql import ids_json, rows_json
-from billing.ledger.store import Rows, Statement, Store
+from billing.ledger.store import Rows, Store
 from komilion.common.money import MAX_NANO
 
 # Tuples, because `A | B` would make a new type for each item that is looked at.
 HOLD_STATES_ALONE = (Place, Void)  # a batch of these need not wait for the disk
 RELEASES = (Void, Expire)
-REPEATABLE = (Extend, Movement)
-SPENDING = (Settle, Movement)
 ENTERED = (Granted, Done)
 
 type EntryKey = tuple[str, str, int]  # reference, kind, ordinal
@@ -68,6 +67,19 @@ class Batch:
         self.entry_ids: list[int] = []  # reserved for this batch
         self.happened: dict[EntryKey, int] = {}  # entries of earlier transactions: their amounts
         self.outcomes: list[Outcome | Deferred] = [DEFERRED] * len(items)
+        self._readers: dict[str, Callable[[Rows], None]] = {
+            "authorizations": self._read_authorizations,
+            "epochs": self._read_epochs,
+            "caps_of_keys": self.books.caps.read_of_keys,
+            "caps_of_entries": self.books.caps.read_of_entries,
+            "claims": self.books.claims.read,
+            "holds": self._read_holds,
+            "entries": self._read_entries,
+            "events": self._read_events,
+            "payments": self._read_payments,
+            "entry_ids": self._read_entry_ids,
+            "lots": self._read_lots,
+        }
 
     async def run(self) -> list[Outcome | Deferred]:
         """One transaction. Raises what the store raises, after rolling back; then nothing has happened.
@@ -90,35 +102,12 @@ class Batch:
         """Lock the wallets and read, under the locks, everything that the decisions need."""
         sql = self.store.sql
         wallets = ids_json(sorted({item.wallet_id for item in self.items}))
-        places = [item for item in self.items if isinstance(item, Place)]
-        keys = sorted({item.key_id for item in places if item.key_id is not None})
-        keyless = sorted({item.wallet_id for item in places if item.key_id is None})
-        named = [
-            item.request_id
-            for item in self.items
-            if not isinstance(item, Movement) and (self.is_retry or not isinstance(item, Place))
-        ]  # a first placing cannot be there yet
-        repeatable = (*REPEATABLE, Settle) if self.is_retry else REPEATABLE
-        references = [_subject(item) for item in self.items if isinstance(item, repeatable)]
-        entries = sum(not isinstance(item, Place) for item in self.items)
         lock = (sql.lock_wallets_waiting if self.wait_for_locks else sql.lock_wallets, (wallets,))
-        reads: list[tuple[Callable[[Rows], None], Statement]] = []
-        if keys:
-            reads.append((self._read_authorizations, (sql.authorizations, (ids_json(keys),))))
-        if keyless:
-            reads.append((self._read_epochs, (sql.organization_epochs, (ids_json(keyless),))))
-        if named:
-            reads.append((self._read_holds, (sql.holds, (ids_json(named),))))
-        if references:
-            reads.append((self._read_entries, (sql.entries, (ids_json(references),))))
-        if entries:
-            reads.append((self._read_entry_ids, (sql.new_entry_ids, (ids_json(range(entries)),))))
-        if any(isinstance(item, SPENDING) for item in self.items):
-            reads.append((self._read_lots, (sql.lots, (wallets,))))
+        reads = Reads(self.items, is_retry=self.is_retry).statements(sql, wallets)
         locked, *results = await self.store.lock_and_read(lock, [statement for _, statement in reads])
         self._read_wallets(locked)
-        for (read, _), rows in zip(reads, results, strict=True):
-            read(rows)
+        for (name, _), rows in zip(reads, results, strict=True):
+            self._readers[name](rows)
 
     def _read_wallets(self, rows: Rows) -> None:
         for wallet_id, *amounts in rows:
@@ -133,11 +122,18 @@ class Batch:
         self.books.organization_epoch = {row[0]: row[1] for row in rows}
 
     def _read_holds(self, rows: Rows) -> None:
-        for request_id, amount, state, is_due, generation in rows:
-            self.books.holds[request_id] = HoldState(amount, state, bool(is_due), generation)
+        for request_id, amount, state, is_due, generation, caps in rows:
+            entries = [tuple(entry) for entry in (orjson.loads(caps) if isinstance(caps, str) else caps)]
+            self.books.holds[request_id] = HoldState(amount, state, bool(is_due), generation, entries)
 
     def _read_entries(self, rows: Rows) -> None:
         self.happened = {(reference, kind, ordinal): amount for reference, kind, ordinal, amount in rows}
+
+    def _read_events(self, rows: Rows) -> None:
+        self.books.known_events = {row[0] for row in rows}
+
+    def _read_payments(self, rows: Rows) -> None:
+        self.books.known_payments = {row[0] for row in rows}
 
     def _read_entry_ids(self, rows: Rows) -> None:
         ids = rows[0][0]
@@ -151,8 +147,8 @@ class Batch:
     def _live(self) -> list[int]:
         """Indexes of the items whose wallet is ours now and that no earlier item of this batch keeps waiting.
 
-        Of the items about one request or movement only the first: the unique keys know no order. Nothing after a new
-        lot, which is spendable only once it has an id.
+        Of the items about one request, movement, payment or event only the first: the unique keys know no order.
+        Nothing after a new lot, which is spendable only once it has an id.
         """
         live = []
         subjects: set[str] = set()
@@ -162,8 +158,9 @@ class Batch:
                 if self.wait_for_locks:
                     self.outcomes[index] = Failure(f"there is no wallet {item.wallet_id}")
                 continue
-            must_wait = _subject(item) in subjects or item.wallet_id in granted
-            subjects.add(_subject(item))
+            names = _names(item)
+            must_wait = item.wallet_id in granted or not subjects.isdisjoint(names)
+            subjects.update(names)
             if must_wait:
                 continue
             live.append(index)
@@ -188,14 +185,17 @@ class Batch:
                 return refusal
         key = self._key(item)
         happened = self.happened.get(key)
-        if happened is not None or self._is_settled(item):
+        if happened is not None or self._is_done_already(item):
             if isinstance(item, Extend) and happened is not None:
-                return Granted(happened, wallet.available)
+                return self.books.granted(wallet, happened, self.books.holds[item.request_id].caps)
+            if isinstance(item, Movement):
+                self.books.record(item, with_payment=False)
             return Done(changed=False, available=wallet.available, debt=wallet.debt)
         if isinstance(item, Movement):
             refusal = self.books.check(item)
             if refusal is not None:
                 return refusal
+            self.books.record(item, with_payment=True)
         entry_id = self.entry_ids.pop()
         amount = self._amount(item)
         outcome = self._apply(item, entry_id)
@@ -205,8 +205,13 @@ class Batch:
             self.books.changes.entries.append(_entry_row(entry_id, key, item, amount))
         return outcome
 
-    def _is_settled(self, item: Item) -> bool:
-        """The hold says it: state and entry are written together. A hold that is not there says nothing."""
+    def _is_done_already(self, item: Item) -> bool:
+        """The hold says it: state and entry are written together. A hold that is not there says nothing.
+
+        Nor is a payment credited twice, by whatever reference.
+        """
+        if isinstance(item, Movement):
+            return item.payment is not None and payment_id(item) in self.books.known_payments
         hold = self.books.holds.get(item.request_id) if isinstance(item, Settle) else None
         return hold is not None and hold.state == "settled"
 
@@ -237,16 +242,24 @@ class Batch:
     # write
 
     async def _write(self) -> None:
-        sql, changes = self.store.sql, self.books.changes
+        sql, changes, claims = self.store.sql, self.books.changes, self.books.claims
         deltas = [self._delta(wallet) for wallet in self.books.wallets.values()]
-        steps: list[tuple[str, list[dict[str, Any]]]] = [
+        cap_uses_added, cap_uses = self.books.caps.rows()
+        steps: list[tuple[str, list[Any]]] = [
             (sql.insert_holds, changes.holds_added),
             (sql.insert_entries, changes.entries),
             (sql.update_holds, list(changes.holds.values())),
             (sql.insert_usage, changes.usage),
             (sql.insert_postings, changes.postings),
+            (sql.insert_events, changes.events),
+            (sql.insert_payments, changes.payments),
             (sql.insert_lots, changes.lots_added),
             (sql.update_lots, [{"id": lot, "spent": spent} for lot, spent in changes.lots_spent.items()]),
+            (sql.insert_calls, claims.added),
+            (sql.finish_calls, claims.finished),
+            (sql.free_calls, claims.freed),
+            (sql.insert_cap_uses, cap_uses_added),
+            (sql.update_cap_uses, cap_uses),
             (sql.update_wallets, [delta for delta in deltas if any(list(delta.values())[1:])]),
         ]
         await self.store.commit_with([(query, (rows_json(rows),)) for query, rows in steps if rows])
@@ -266,9 +279,16 @@ class Batch:
         }
 
 
-def _subject(item: Item) -> str:
-    """What the item is about: a request or a movement's reference."""
-    return item.reference if isinstance(item, Movement) else item.request_id
+def _names(item: Item) -> tuple[str, ...]:
+    """What no other item of the batch may be about."""
+    if not isinstance(item, Movement):
+        return (item.request_id,)
+    names = [item.reference]
+    if item.event_id:
+        names.append(f"event {item.event_id}")
+    if item.payment is not None:
+        names.append(f"payment {payment_id(item)}")
+    return tuple(names)
 
 
 def _entry_row(entry_id: int, key: EntryKey, item: Item, amount: int) -> dict[str, Any]:

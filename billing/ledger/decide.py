@@ -7,8 +7,11 @@ A `Books` holds the wallets and holds as read under the locks; each method appli
 from dataclasses import dataclass, field
 from typing import Any
 
+from billing.ledger.caps import CapBook, entries_of, tightest
+from billing.ledger.claims import ClaimBook
 from billing.ledger.items import (
     AuthorizationChanged,
+    CapEntry,
     Done,
     Expire,
     Extend,
@@ -29,7 +32,7 @@ from billing.prices import BASIS_POINTS
 from komilion.common.money import MAX_NANO
 from komilion.common.numbers import numbers
 
-TENTH = 10  # a hold of more than 1/TENTH of paid + promo must rest on counted tokens
+TENTH = 10  # a hold of more than 1/TENTH of paid + promo, or of a cap, must rest on counted tokens
 MOVES = {
     "topup": ("payment_clearing", "paid"),
     "recredit": ("platform_fee", "paid"),
@@ -37,7 +40,10 @@ MOVES = {
     "adjust": ("paid", "platform_fee"),
     "grant": ("promo_expense", "promo"),
     "breakage": ("promo", "breakage"),
+    "chargeback": ("paid", "payment_clearing"),
+    "chargeback_reversed": ("payment_clearing", "paid"),
 }
+TAKEN_IF_THERE = ("refund", "adjust")
 
 
 @dataclass(slots=True)
@@ -51,6 +57,8 @@ class Changes:
     holds: dict[str, dict[str, Any]] = field(default_factory=dict)
     lots_added: list[dict[str, Any]] = field(default_factory=list)
     lots_spent: dict[int, int] = field(default_factory=dict)
+    events: list[dict[str, Any]] = field(default_factory=list)
+    payments: list[dict[str, Any]] = field(default_factory=list)
 
 
 class Books:
@@ -61,6 +69,10 @@ class Books:
         self.holds: dict[str, HoldState] = {}
         self.key_auth: dict[int, tuple[int, int, bool]] = {}
         self.organization_epoch: dict[int, int] = {}
+        self.known_events: set[str] = set()  # of those that movements name, the ones that are recorded
+        self.known_payments: set[str] = set()
+        self.caps = CapBook()
+        self.claims = ClaimBook()
         self.changes = Changes()
 
     # checks, before anything is written
@@ -70,7 +82,7 @@ class Books:
         if isinstance(item, Movement):
             wallet = self.wallets[item.wallet_id]
             takeable = min(wallet.paid, wallet.available)
-            if MOVES[item.kind][0] == "paid" and item.amount > takeable:
+            if item.kind in TAKEN_IF_THERE and item.amount > takeable:
                 return Refused(takeable, item.amount)
             if item.kind == "breakage" and not self.breakable(item):
                 return Refused(0, item.amount)
@@ -94,18 +106,41 @@ class Books:
         wallet = self.wallets[item.wallet_id]
         known = self.holds.get(item.request_id)
         if known is not None:  # the batch runs again after a commit whose outcome was unknown
-            return Granted(known.amount, wallet.available)
+            return self.granted(wallet, known.amount, known.caps)
         if not self._is_authorized(item):
             return AuthorizationChanged()
-        amount = min(item.ceiling, wallet.available)
-        refused = wallet.available < item.minimum
-        if item.is_byte_bound and (refused or amount * TENTH > wallet.paid + wallet.promo):
+        if item.claim is not None:
+            holder = self.claims.holder(item.claim)
+            if holder is not None and holder.request_id != item.request_id:
+                return holder
+        caps = self.caps.of_keys(item.capped_keys) if item.capped_keys else []
+        cap = tightest(caps)
+        is_covered = wallet.available >= item.minimum
+        amount, credit = min(item.ceiling, wallet.available), wallet.paid + wallet.promo
+        is_within = is_whole = True
+        if cap is not None:
+            amount, credit = min(amount, cap.left), min(credit, *(state.limit for state in caps))
+            is_within, is_whole = cap.left >= item.minimum, cap.left >= item.ceiling
+        if item.is_byte_bound and not (is_covered and is_within and is_whole and amount * TENTH <= credit):
             return NeedsCount()
-        if refused:
+        if not is_covered:
             return Refused(wallet.available, item.minimum, wallet.debt)
+        if cap is not None and not is_within:
+            return Refused(cap.left, item.minimum, cap=cap.reached())
         self.reserve(wallet, amount)
-        self.changes.holds_added.append(_hold_row(item, amount, "open", item.lifetime_s))
-        return Granted(amount, wallet.available)
+        entries = entries_of(caps, amount) if caps else []
+        self.caps.reserve(entries)
+        if item.claim is not None:
+            self.claims.take(item.claim, item.request_id)
+        self.changes.holds_added.append(_hold_row(item, amount, "open", item.lifetime_s, entries))
+        return self.granted(wallet, amount, entries)
+
+    def granted(self, wallet: WalletState, amount: int, entries: list[CapEntry]) -> Granted:
+        """What the wallet and the caps leave beside the hold."""
+        cap = tightest(self.caps.of_entries(entries)) if entries else None
+        if cap is None:
+            return Granted(amount, wallet.available, entries)
+        return Granted(amount, min(wallet.available, cap.left), entries, is_capped=cap.left < wallet.available)
 
     def _is_authorized(self, item: Place) -> bool:
         if item.key_id is None:
@@ -118,9 +153,11 @@ class Books:
         hold = self.holds.get(item.request_id)
         if hold is None or hold.state not in {"open", "expired"}:
             return NotOpen(hold.state if hold else "missing")
-        amount = min(item.amount, wallet.available)
+        cap = tightest(self.caps.of_entries(item.caps)) if item.caps else None
+        amount = min(item.amount, wallet.available) if cap is None else min(item.amount, wallet.available, cap.left)
         if amount <= 0:
-            return Refused(wallet.available, item.amount)
+            reached = None if cap is None or wallet.available <= 0 else cap.reached()
+            return Refused(wallet.available if reached is None else 0, item.amount, cap=reached)
         self.reserve(wallet, amount)
         reopened = hold.state == "expired"
         if reopened:
@@ -132,7 +169,11 @@ class Books:
         change = self._hold_change(item.request_id, "open")
         change["added"] += added
         change["reopened"] += int(reopened)
-        return Granted(amount, wallet.available)
+        if hold.caps:
+            self.caps.reserve([(cap_id, starts_on, amount) for cap_id, starts_on, _ in hold.caps])
+            hold.caps = [(cap_id, starts_on, before + added) for cap_id, starts_on, before in hold.caps]
+            change["caps"] = hold.caps
+        return self.granted(wallet, amount, hold.caps)
 
     @staticmethod
     def reserve(wallet: WalletState, amount: int) -> None:
@@ -145,8 +186,11 @@ class Books:
         wallet = self.wallets[item.wallet_id]
         hold = self.holds[item.request_id]
         self.reserve(wallet, -hold.amount)
+        self.caps.reserve(hold.caps, -1)
         hold.state = "voided" if isinstance(item, Void) else "expired"
         self._hold_change(item.request_id, hold.state)
+        if isinstance(item, Expire) or item.is_claimed:
+            self.claims.free(item.request_id)
         if isinstance(item, Expire):
             self._book_crash_loss(item.wallet_id, hold, entry_id, back=False)
         self._pay_debt(wallet, entry_id)
@@ -160,14 +204,19 @@ class Books:
         hold = self.holds.get(item.request_id)
         if hold is None:
             self.holds[item.request_id] = HoldState(item.held, "settled", is_due=False, generation=0)
-            self.changes.holds_added.append(_hold_row(item, min(item.held, MAX_NANO), "settled", 0))
+            self.changes.holds_added.append(_hold_row(item, min(item.held, MAX_NANO), "settled", 0, item.caps))
+            self.caps.spend(item.caps, item.cost + item.fee)
         else:
             if hold.state == "open":
                 self.reserve(wallet, -hold.amount)
+                self.caps.reserve(hold.caps, -1)
             elif hold.state == "expired":
                 self._book_crash_loss(wallet.id, hold, entry_id, back=True)
             hold.state = "settled"
             self._hold_change(item.request_id, "settled")
+            self.caps.spend(hold.caps, item.cost + item.fee)
+        if item.claim is not None:
+            self.claims.end(item.claim, item.request_id, item.answer)
         self._charge(item, wallet, entry_id)
         self._pay_debt(wallet, entry_id)
         self.changes.usage.append(item.usage_row)
@@ -181,6 +230,8 @@ class Books:
         if item.kind == "breakage":
             amount = self._break_lot(item, wallet)
         elif source == "paid":
+            if item.kind == "chargeback":
+                amount = self._take_back(wallet, amount, entry_id)
             wallet.paid -= amount
             wallet.available -= amount
         elif target == "promo":
@@ -200,6 +251,21 @@ class Books:
         self._post(entry_id, wallet.id, source, target, amount)
         self._pay_debt(wallet, entry_id)
         return Done(changed=True, available=wallet.available, debt=wallet.debt)
+
+    def record(self, item: Movement, *, with_payment: bool) -> None:
+        """Note the event that brought the movement, once, and the payment that the movement credits."""
+        if item.event_id and item.event_id not in self.known_events:
+            self.known_events.add(item.event_id)
+            self.changes.events.append({"id": item.event_id, "type": item.event_type})
+        if with_payment and item.payment is not None:
+            self.changes.payments.append(item.payment)
+
+    def _take_back(self, wallet: WalletState, amount: int, entry_id: int) -> int:
+        """Money that the payer's bank took is gone, whatever was done with it: what is not there becomes debt."""
+        there = min(amount, wallet.paid, wallet.available)
+        wallet.debt += amount - there
+        self._post(entry_id, wallet.id, "debt", "payment_clearing", amount - there)
+        return there
 
     def _break_lot(self, item: Movement, wallet: WalletState) -> int:
         """Take it out of the ended lot; returns how much."""
@@ -271,14 +337,14 @@ class Books:
         return change
 
 
-def _hold_row(item: Place | Settle, amount: int, state: str, lifetime_s: int) -> dict[str, Any]:
+def _hold_row(item: Place | Settle, amount: int, state: str, lifetime_s: int, caps: list[CapEntry]) -> dict[str, Any]:
     return {
         "request_id": item.request_id,
         "wallet_id": item.wallet_id,
         "amount_nano": amount,
         "state": state,
         "price_ids": item.price_ids,
-        "caps": [],
+        "caps": caps,
         "process_id": item.process_id,
         "lifetime_s": lifetime_s,
     }

@@ -5,13 +5,25 @@ from typing import Any, Literal
 
 import msgspec
 
+type CapEntry = tuple[int, str, int]  # id of a cap, start of its period (YYYY-MM-DD, UTC), amount reserved with it
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """The Idempotency-Key of a call, unique for the API key `key_id` and the path; the HMAC is hexadecimal."""
+
+    key_id: int
+    path: str
+    key: str
+    body_hmac: str
+
 
 class Place(msgspec.Struct, frozen=True):
     """Reserve credit for one request before anything is sent to a provider.
 
-    The ledger grants min(`ceiling`, available) if that is at least `minimum`. With `is_byte_bound` the figures rest on
-    the input's bytes: where they would be refused, or would hold more than a tenth of paid + promo, the answer is
-    `NeedsCount`, and the caller asks again with counted tokens.
+    The ledger grants min(`ceiling`, available, what the caps of `capped_keys` leave) if that is at least `minimum`.
+    With `is_byte_bound` the figures rest on the input's bytes: where they would be refused, would be lowered by a cap,
+    or would hold more than a tenth of paid + promo or of a cap, the answer is `NeedsCount`, and the caller asks again
+    with counted tokens.
     """
 
     request_id: str
@@ -25,15 +37,21 @@ class Place(msgspec.Struct, frozen=True):
     price_ids: list[int]
     process_id: str
     lifetime_s: int
+    capped_keys: tuple[int, ...] = ()  # the key and those it comes from, where they have caps
+    claim: Claim | None = None  # held with the hold; where somebody has it, the answer is `Claimed`
 
 
 class Extend(msgspec.Struct, frozen=True):
-    """Reserve up to `amount` more for an open hold; `ordinal` counts the hold's extensions from 1."""
+    """Reserve up to `amount` more for an open hold; `ordinal` counts the hold's extensions from 1.
+
+    `caps` is what the hold was granted with; without it no cap is looked at.
+    """
 
     request_id: str
     wallet_id: int
     ordinal: int
     amount: int
+    caps: list[CapEntry] = []
 
 
 class Settle(msgspec.Struct, frozen=True, tag="settle"):
@@ -50,6 +68,11 @@ class Settle(msgspec.Struct, frozen=True, tag="settle"):
     price_ids: list[int]
     process_id: str
     usage_row: dict[str, Any]
+    caps: list[CapEntry] = []
+    claim: Claim | None = None
+    answer: str | None = (
+        None  # of a claim: encrypted; empty: too large to be kept; None: none that is kept, the key is free
+    )
 
 
 class Void(msgspec.Struct, frozen=True, tag="void"):
@@ -57,6 +80,7 @@ class Void(msgspec.Struct, frozen=True, tag="void"):
 
     request_id: str
     wallet_id: int
+    is_claimed: bool = False  # there is an Idempotency-Key to be freed
 
 
 class Expire(msgspec.Struct, frozen=True):
@@ -74,25 +98,59 @@ class Movement(msgspec.Struct, frozen=True):
     topup: payment_clearing -> paid · grant: promo_expense -> promo (a lot) · recredit: platform_fee -> paid
     refund: paid -> payment_clearing · adjust: paid -> platform_fee: refused beyond what is paid and available
     breakage: promo, lot `lot_id` -> breakage: takes what the lot still has and no hold may need.
+    chargeback: paid, as far as it is paid and available, then debt -> payment_clearing: never refused
+    chargeback_reversed: payment_clearing -> paid
+
+    A movement that a payment provider reported carries its event and, where it credits one, the payment: their rows are
+    written in the same transaction. A movement that happened before records an event it has not seen, and nothing else.
     """
 
     reference: str
-    kind: Literal["topup", "grant", "recredit", "refund", "adjust", "breakage"]
+    kind: Literal["topup", "grant", "recredit", "refund", "adjust", "breakage", "chargeback", "chargeback_reversed"]
     wallet_id: int
     amount: int
     memo: str = ""
     expires_at: str | None = None  # grants: "YYYY-MM-DD HH:MM:SS.ffffff" UTC
     lot_id: int | None = None  # breakage
+    payment: dict[str, Any] | None = None  # a row of billing_payment, without its created_at
+    event_id: str = ""
+    event_type: str = ""
 
 
 type Item = Place | Extend | Settle | Void | Expire | Movement
 
 
+class CapReached(msgspec.Struct, frozen=True):
+    """The cap that leaves too little: whose it is, its period (day, month, total) from `starts_on`, what is used."""
+
+    key_id: int
+    period: str
+    limit: int
+    spent: int
+    reserved: int
+    starts_on: str
+
+
 class Granted(msgspec.Struct, frozen=True):
-    """The hold stands; `available` is what the wallet has beside it."""
+    """The hold stands; `available` is what the call may still draw: the wallet's, or less where a cap leaves less.
+
+    `caps` is what was reserved with each cap; extensions and the settlement carry it. `is_capped`: a cap, not the
+    wallet, is what bounds the call.
+    """
 
     amount: int
     available: int
+    caps: list[CapEntry] = []
+    is_capped: bool = False
+
+
+class Claimed(msgspec.Struct, frozen=True):
+    """The Idempotency-Key is another call's, which runs or is finished; `is_kept`: its answer can be had."""
+
+    request_id: str
+    body_hmac: str
+    is_finished: bool
+    is_kept: bool
 
 
 class NeedsCount(msgspec.Struct, frozen=True):
@@ -100,11 +158,12 @@ class NeedsCount(msgspec.Struct, frozen=True):
 
 
 class Refused(msgspec.Struct, frozen=True):
-    """The wallet does not cover it; `debt` must be paid before anything is available again."""
+    """The wallet does not cover it, or a cap does not; `debt` must be paid before anything is available again."""
 
     available: int
     needed: int
     debt: int = 0
+    cap: CapReached | None = None
 
 
 class AuthorizationChanged(msgspec.Struct, frozen=True):
@@ -135,7 +194,7 @@ class Failure(msgspec.Struct, frozen=True):
     reason: str
 
 
-type Outcome = Granted | NeedsCount | Refused | AuthorizationChanged | Done | Pending | NotOpen | Failure
+type Outcome = Granted | Claimed | NeedsCount | Refused | AuthorizationChanged | Done | Pending | NotOpen | Failure
 
 
 @dataclass(slots=True)
@@ -167,3 +226,4 @@ class HoldState:
     state: str
     is_due: bool
     generation: int
+    caps: list[CapEntry] = field(default_factory=list)

@@ -52,7 +52,10 @@ HOLD_CHANGE = {
     "added": "bigint",
     "reopened": "int",
     "lifetime_s": "int",
+    "caps": "jsonb",  # only where an extension changed them
 }
+CAP_PERIOD = {"cap_id": "bigint", "starts_on": "date"}
+CAP_CHANGE = {**CAP_PERIOD, "reserved": "bigint", "spent": "bigint"}
 WALLET_CHANGE = {
     "id": "bigint",
     "available": "bigint",
@@ -63,6 +66,30 @@ WALLET_CHANGE = {
 }
 LOT = {"wallet_id": "bigint", "reference": "text", "granted_nano": "bigint", "expires_at": "text"}
 LOT_CHANGE = {"id": "bigint", "spent": "bigint"}
+CLAIM = {"key_id": "bigint", "path": "text", "key": "text"}
+CALL = {
+    "key_id": "bigint",
+    "path": "text",
+    "idempotency_key": "text",
+    "body_hmac": "text",
+    "request_id": "text",
+    "answer": "text",
+    "is_finished": "boolean",
+}
+CALL_END = {"request_id": "text", "answer": "text", "lifetime_s": "int"}
+EVENT = {"id": "text", "type": "text"}
+PAYMENT = {
+    "id": "text",
+    "order_id": "text",
+    "wallet_id": "bigint",
+    "credit_cents": "int",
+    "fee_cents": "int",
+    "tax_cents": "int",
+    "total_cents": "int",
+    "currency": "text",
+    "livemode": "boolean",
+    "charge_id": "text",
+}
 USAGE = {
     "created_at": "timestamptz",
     "request_id": "text",
@@ -122,7 +149,7 @@ class Sql:
         )
         self.organization_epochs = f"SELECT id, auth_epoch FROM accounts_organization WHERE id IN ({ids})"
         self.holds = (
-            f"SELECT request_id, amount_nano, state, expires_at <= {now} AS is_due, generation"
+            f"SELECT request_id, amount_nano, state, expires_at <= {now} AS is_due, generation, caps"
             f" FROM billing_hold WHERE request_id IN ({names})"
         )
         self.entries = (
@@ -142,8 +169,57 @@ class Sql:
             f" WHERE remaining_nano > 0 AND wallet_id IN ({ids})"
             " ORDER BY wallet_id, expires_at IS NULL, expires_at, id"
         )
+        self.events = f"SELECT id FROM billing_paymentevent WHERE id IN ({names})"
+        self.payments = f"SELECT id FROM billing_payment WHERE id IN ({names})"
+        self._set_caps(ids)
+        self._set_calls(now, later, names)
         self._set_inserts(now, later)
         self._set_updates(later)
+
+    def _set_caps(self, ids: str) -> None:
+        """Caps with what of them is used: those of keys in the running period, and those that holds have stored."""
+        today = "CAST(now() AT TIME ZONE 'UTC' AS date)" if self.postgres else "date('now')"
+        month = f"CAST(date_trunc('month', {today}) AS date)" if self.postgres else "date('now', 'start of month')"
+        ever = "DATE '1970-01-01'" if self.postgres else "'1970-01-01'"
+        start = f"CASE c.period WHEN 'day' THEN {today} WHEN 'month' THEN {month} ELSE {ever} END"
+        self.caps_of_keys = (
+            f"SELECT c.id, c.subject_id, c.period, c.limit_nano, {start} AS starts_on, u.reserved_nano, u.spent_nano"
+            f" FROM billing_cap c LEFT JOIN billing_capuse u ON u.cap_id = c.id AND u.starts_on = {start}"
+            f" WHERE c.kind = 'key' AND c.subject_id IN ({ids}) ORDER BY c.id"
+        )
+        self.caps_of_entries = (
+            "SELECT c.id, c.subject_id, c.period, c.limit_nano, r.starts_on, u.reserved_nano, u.spent_nano"
+            f" FROM {self._rows(CAP_PERIOD)} JOIN billing_cap c ON c.id = r.cap_id"
+            " LEFT JOIN billing_capuse u ON u.cap_id = r.cap_id AND u.starts_on = r.starts_on"
+        )
+        self.insert_cap_uses = (
+            "INSERT INTO billing_capuse (cap_id, starts_on, reserved_nano, spent_nano)"
+            f" SELECT r.cap_id, r.starts_on, r.reserved, r.spent FROM {self._rows(CAP_CHANGE)}"
+        )
+        self.update_cap_uses = (
+            "UPDATE billing_capuse SET reserved_nano = reserved_nano + r.reserved, spent_nano = spent_nano + r.spent"
+            f" FROM {self._rows(CAP_CHANGE)}"
+            " WHERE billing_capuse.cap_id = r.cap_id AND billing_capuse.starts_on = r.starts_on"
+        )
+
+    def _set_calls(self, now: str, later: str, names: str) -> None:
+        """Calls with an Idempotency-Key."""
+        self.claims = (
+            "SELECT c.key_id, c.path, c.idempotency_key, c.request_id, c.body_hmac, c.is_finished,"
+            f" c.answer <> '' AS is_kept FROM {self._rows(CLAIM)} JOIN billing_idempotentcall c"
+            " ON c.key_id = r.key_id AND c.path = r.path AND c.idempotency_key = r.key"
+        )
+        columns = ", ".join(CALL)
+        values = ", ".join(f"r.{name}" for name in CALL)
+        self.insert_calls = (
+            f"INSERT INTO billing_idempotentcall ({columns}, created_at, expires_at)"
+            f" SELECT {values}, {now}, {later} FROM {self._rows({**CALL, 'lifetime_s': 'int'})}"
+        )
+        self.finish_calls = (
+            f"UPDATE billing_idempotentcall SET is_finished = TRUE, answer = r.answer, expires_at = {later}"
+            f" FROM {self._rows(CALL_END)} WHERE billing_idempotentcall.request_id = r.request_id"
+        )
+        self.free_calls = f"DELETE FROM billing_idempotentcall WHERE NOT is_finished AND request_id IN ({names})"
 
     def _set_inserts(self, now: str, later: str) -> None:
         self.insert_holds = (
@@ -161,6 +237,8 @@ class Sql:
         )
         self.insert_postings = self._insert("billing_posting", POSTING)
         self.insert_usage = self._insert("billing_usagerow", USAGE)
+        self.insert_events = self._insert("billing_paymentevent", EVENT, created_at=now)
+        self.insert_payments = self._insert("billing_payment", PAYMENT, created_at=now)
         expires = "r.expires_at::timestamptz" if self.postgres else "r.expires_at"
         self.insert_lots = (
             "INSERT INTO billing_promolot"
@@ -172,7 +250,7 @@ class Sql:
     def _set_updates(self, later: str) -> None:
         self.update_holds = (
             "UPDATE billing_hold SET state = r.state, amount_nano = amount_nano + r.added,"
-            f" generation = generation + r.reopened,"
+            f" generation = generation + r.reopened, caps = COALESCE(r.caps, billing_hold.caps),"
             f" expires_at = CASE WHEN r.reopened > 0 THEN {later} ELSE expires_at END"
             f" FROM {self._rows(HOLD_CHANGE)} WHERE billing_hold.request_id = r.request_id"
         )
@@ -198,7 +276,7 @@ class Sql:
             return f"SELECT value::{kind} FROM jsonb_array_elements_text($1::jsonb)"
         return "SELECT value FROM json_each(?)"
 
-    def _insert(self, table: str, columns: dict[str, str]) -> str:
-        names = ", ".join(columns)
-        values = ", ".join(f"r.{name}" for name in columns)
+    def _insert(self, table: str, columns: dict[str, str], **computed: str) -> str:
+        names = ", ".join([*columns, *computed])
+        values = ", ".join([*(f"r.{name}" for name in columns), *computed.values()])
         return f"INSERT INTO {table} ({names}) SELECT {values} FROM {self._rows(columns)}"

@@ -10,6 +10,7 @@ from django.db import connection
 
 from billing.models import LedgerEntry, Posting, Price, UsageRow, Wallet
 from billing.prices import PriceVersion, UnpricedUsage
+from billing.statement import DELTA
 from komilion.common.db import read_snapshot
 from komilion.common.money import format_usd
 from komilion.common.usage import Usage
@@ -70,6 +71,30 @@ USAGE_WITHOUT_ENTRY = """
         SELECT 1 FROM billing_ledgerentry e WHERE e.reference = u.request_id AND e.kind = 'settle')
 """
 
+# A hold stores what it reserved with each cap; that of a cap which was removed since is of no interest.
+CAP_ENTRIES = {
+    "postgresql": "jsonb_array_elements(h.caps) AS e(value)",
+    "sqlite": "json_each(h.caps) AS e",
+}
+CAPS = """
+    SELECT u.cap_id, u.starts_on, u.reserved_nano, u.spent_nano, COALESCE(d.reserved, 0), COALESCE(d.spent, 0)
+      FROM billing_capuse u LEFT JOIN (
+        SELECT CAST(e.value ->> 0 AS bigint) AS cap_id, CAST(e.value ->> 1 AS text) AS starts_on,
+               SUM(CASE WHEN h.state = 'open' THEN CAST(e.value ->> 2 AS bigint) ELSE 0 END) AS reserved,
+               SUM(COALESCE(s.amount_nano, 0)) AS spent
+          FROM billing_hold h CROSS JOIN {entries}
+          LEFT JOIN billing_ledgerentry s ON s.reference = h.request_id AND s.kind = 'settle'
+         GROUP BY 1, 2) d ON d.cap_id = u.cap_id AND d.starts_on = CAST(u.starts_on AS text)
+     WHERE u.reserved_nano <> COALESCE(d.reserved, 0) OR u.spent_nano <> COALESCE(d.spent, 0)
+     ORDER BY u.cap_id, u.starts_on
+"""
+CAPS_OF_NOTHING = """
+    SELECT h.request_id, c.id FROM billing_hold h CROSS JOIN {entries}
+      JOIN billing_cap c ON c.id = CAST(e.value ->> 0 AS bigint)
+     WHERE c.wallet_id <> h.wallet_id OR NOT EXISTS (
+        SELECT 1 FROM billing_capuse u
+         WHERE u.cap_id = c.id AND CAST(u.starts_on AS text) = CAST(e.value ->> 1 AS text))
+"""
 STRAYS = """
     SELECT 'posting', CAST(p.id AS text) FROM billing_posting p LEFT JOIN billing_ledgerentry e ON e.id = p.entry_id
      WHERE e.id IS NULL OR e.wallet_id <> p.wallet_id
@@ -79,6 +104,13 @@ STRAYS = """
      UNION ALL
     SELECT 'hold', h.request_id FROM billing_hold h
      WHERE NOT EXISTS (SELECT 1 FROM billing_wallet w WHERE w.organization_id = h.wallet_id)
+"""
+
+MARKS_OFF = f"""
+    SELECT m.wallet_id, m.entry_id, m.balance_nano, e.balance FROM billing_balancemark m
+      LEFT JOIN (SELECT wallet_id, id, SUM({DELTA}) OVER (PARTITION BY wallet_id ORDER BY id) AS balance
+                   FROM billing_ledgerentry) e ON e.id = m.entry_id AND e.wallet_id = m.wallet_id
+     WHERE e.balance IS NULL OR e.balance <> m.balance_nano
 """
 
 
@@ -103,6 +135,10 @@ def differences() -> Iterator[str]:
             yield f"request {request_id}: usage row without a settlement"
         for kind, name in _rows(STRAYS):
             yield f"{kind} {name}: belongs to nothing in the ledger"
+        for wallet, entry_id, marked, derived in _rows(MARKS_OFF):
+            again = "no such entry" if derived is None else f"derived {format_usd(int(derived))}"
+            yield f"wallet {wallet}: balance after entry {entry_id} is marked {format_usd(marked)}, {again}"
+        yield from _caps()
         yield from _charges()
 
 
@@ -130,6 +166,16 @@ def _balances() -> Iterator[str]:
                     f"wallet {wallet}: {name} is {format_usd(stored)}, derived {format_usd(int(again))}"
                     f" (difference {format_usd(int(again) - stored)})"
                 )
+
+
+def _caps() -> Iterator[str]:
+    entries = CAP_ENTRIES[connection.vendor]
+    for cap, start, reserved, spent, *derived in _rows(CAPS.format(entries=entries)):
+        for name, stored, again in (("reserved", reserved, derived[0]), ("spent", spent, derived[1])):
+            if stored != again:
+                yield f"cap {cap} from {start}: {name} is {format_usd(stored)}, derived {format_usd(int(again))}"
+    for request_id, cap in _rows(CAPS_OF_NOTHING.format(entries=entries)):
+        yield f"request {request_id}: its hold counts on cap {cap}, which has no such period or another wallet"
 
 
 def _charges() -> Iterator[str]:

@@ -16,7 +16,8 @@ from billing.models.payment import (
 )
 from billing.models.price import Price
 from billing.models.process import GatewayProcess
-from billing.models.rollup import UsageDay, UsageHour
+from billing.models.rollup import LabelSum, UsageMark, UsageSum
+from billing.models.statement import BalanceMark
 from billing.models.usage import UsageRow
 from billing.models.wallet import PromoLot, Wallet
 
@@ -25,6 +26,7 @@ __all__ = [
     "Account",
     "AutoRecharge",
     "BalanceAlert",
+    "BalanceMark",
     "Cap",
     "CapUse",
     "Dispute",
@@ -32,6 +34,7 @@ __all__ = [
     "Hold",
     "HoldState",
     "IdempotentCall",
+    "LabelSum",
     "LedgerEntry",
     "PayingCustomer",
     "Payment",
@@ -41,8 +44,8 @@ __all__ = [
     "PromoLot",
     "Refund",
     "TopUpOrder",
-    "UsageDay",
-    "UsageHour",
+    "UsageMark",
     "UsageRow",
+    "UsageSum",
     "Wallet",
 ]

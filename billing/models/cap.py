@@ -62,8 +62,3 @@ class CapUse(models.Model):
     @override
     def __str__(self) -> str:
         return f"use of cap {self.cap_id} from {self.starts_on}"
-
-    @property
-    def used_nano(self) -> int:
-        """What no further call can have."""
-        return self.reserved_nano + self.spent_nano

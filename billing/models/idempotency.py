@@ -6,18 +6,18 @@ from django.db import models
 
 
 class IdempotentCall(models.Model):
-    """Inserted with the hold; gets its answer with the settlement; gone with the expiry of the hold.
+    """Inserted with the hold; gets its answer with the settlement; gone with a call that brought none.
 
-    `answer` is status, headers and body (or the very bytes of the stream), encrypted; null while the call runs, and
-    where the answer is not kept.
+    `answer` is status, headers and body (or the very bytes of the stream), encrypted, as text; empty while the call
+    runs, and for good where the answer is too large to be kept.
     """
 
     key_id = models.BigIntegerField()  # of the API key
-    path = models.CharField(max_length=64)
+    path = models.CharField(max_length=64)  # as it was asked for: the prefix decides in which dialect is answered
     idempotency_key = models.CharField(max_length=255)
-    body_hmac = models.BinaryField(max_length=32)
+    body_hmac = models.CharField(max_length=64)  # hexadecimal
     request_id = models.CharField(max_length=40, unique=True)
-    answer = models.BinaryField(null=True)
+    answer = models.TextField(blank=True, default="")
     is_finished = models.BooleanField(default=False)
     created_at = models.DateTimeField()
     expires_at = models.DateTimeField(db_index=True)

@@ -57,6 +57,8 @@ class TopUpOrder(models.Model):
     currency = models.CharField(max_length=3, default="usd")
     livemode = models.BooleanField()
     saves_card = models.BooleanField(default=False)
+    customer_id = models.CharField(max_length=64, blank=True)  # Stripe's, as it was when the order was made
+    payment_method_id = models.CharField(max_length=64, blank=True)  # of a recharge: a retry must not differ
     created_by = models.CharField(max_length=254)
     checkout_session_id = models.CharField(max_length=128, blank=True, db_index=True)
     payment_intent_id = models.CharField(max_length=64, blank=True, db_index=True)
@@ -108,6 +110,7 @@ class Payment(models.Model):
     livemode = models.BooleanField()
     charge_id = models.CharField(max_length=64, blank=True)
     created_at = models.DateTimeField()
+    receipted_at = models.DateTimeField(null=True, blank=True)  # when the receipt went out by e-mail
 
     @override
     def __str__(self) -> str:
@@ -115,7 +118,10 @@ class Payment(models.Model):
 
 
 class Refund(models.Model):
-    """Credit given back as money. `id` is ours (`ref-...`); the wallet is debited before Stripe is asked."""
+    """Credit given back as money. The wallet is debited before Stripe is asked.
+
+    `id` is ours (`ref-...`), or Stripe's (`re_...`) where the operator gave the money back at Stripe.
+    """
 
     class State(models.TextChoices):
         """`failed` has put the credit back."""
@@ -147,9 +153,11 @@ class Dispute(models.Model):
     id = models.CharField(max_length=64, primary_key=True)  # Stripe's
     payment = models.ForeignKey(Payment, on_delete=models.PROTECT, related_name="disputes")
     wallet = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="disputes")
-    amount_cents = models.PositiveIntegerField()
+    amount_cents = models.PositiveIntegerField()  # what Stripe took, with fee and tax
+    credit_cents = models.PositiveIntegerField()  # the part of it that is credit
     state = models.CharField(max_length=32)  # Stripe's words
     respond_by = models.DateTimeField(null=True, blank=True)
+    suspended_at = models.DateTimeField(null=True, blank=True)  # when the organization was, because of a dispute
     created_at = models.DateTimeField(auto_now_add=True)
     ended_at = models.DateTimeField(null=True, blank=True)
 

@@ -7,16 +7,22 @@
     |  +- ContentFiltered             400                        content_filter
     +- Unauthenticated                401 authentication_error   invalid_api_key
     +- InsufficientBalance            402 billing_error          insufficient_balance
+    |  +- KeyCapReached               402                        key_cap_reached
     +- Forbidden                      403 permission_error       forbidden
     |  +- Suspended                   403                        organization_suspended
     |  +- ModelNotAllowed             403                        model_not_allowed
     +- NotFound                       404 not_found_error        not_found
     |  +- ModelNotFound               404                        model_not_found
     +- MethodNotAllowed               405 invalid_request_error  method_not_allowed
+    +- NotAcceptable                  406 invalid_request_error  not_acceptable
     +- RequestTimeout                 408 timeout_error          request_timeout
     +- Conflict                       409 conflict_error         conflict
+    |  +- IdempotencyInProgress       409                        idempotency_in_progress
+    |  +- IdempotencyNotKept          409                        idempotency_not_kept
     +- PayloadTooLarge                413 invalid_request_error  payload_too_large
     +- UnsupportedMediaType           415 invalid_request_error  unsupported_media_type
+    +- Unprocessable                  422 invalid_request_error  invalid_fields
+    |  +- IdempotencyMismatch         422                        idempotency_mismatch
     +- RateLimited                    429 rate_limit_error       rate_limited
     |  +- TooManyParallel             429                        too_many_parallel_requests
     +- InternalError                  500 api_error              internal_error
@@ -24,6 +30,7 @@
     |  +- ProviderRefusedUs           502                        provider_rejected_credentials
     +- Unavailable                    503 service_unavailable    unavailable
        +- LedgerUnavailable           503                        ledger_unavailable
+       +- PaymentsOff                 503                        payments_unavailable
        +- ProviderUnavailable         503                        provider_unavailable
        +- ProviderTimeout             503                        provider_timeout
 
@@ -96,6 +103,11 @@ class InsufficientBalance(KomilionError):
     default_message = "The wallet does not cover this request. Top it up and try again."
 
 
+class KeyCapReached(InsufficientBalance):
+    reason = "key_cap_reached"
+    default_message = "A cap of this key does not leave enough for this request."
+
+
 class Forbidden(KomilionError):
     status = 403
     type = "permission_error"
@@ -132,6 +144,13 @@ class MethodNotAllowed(KomilionError):
     default_message = "This address does not take that method."
 
 
+class NotAcceptable(KomilionError):
+    status = 406
+    type = "invalid_request_error"
+    reason = "not_acceptable"
+    default_message = "The answer is JSON, which the request's Accept header refuses."
+
+
 class RequestTimeout(KomilionError):
     status = 408
     type = "timeout_error"
@@ -146,6 +165,19 @@ class Conflict(KomilionError):
     default_message = "The request conflicts with another one."
 
 
+class IdempotencyInProgress(Conflict):
+    reason = "idempotency_in_progress"
+    default_message = "The first call with this Idempotency-Key is still running; ask again in a second."
+
+
+class IdempotencyNotKept(Conflict):
+    reason = "idempotency_not_kept"
+    default_message = (
+        "The call with this Idempotency-Key was made and charged, but its answer is not kept (any more):"
+        " it was too large, or too long ago. Use another key to make the call again."
+    )
+
+
 class PayloadTooLarge(KomilionError):
     status = 413
     type = "invalid_request_error"
@@ -158,6 +190,18 @@ class UnsupportedMediaType(KomilionError):
     type = "invalid_request_error"
     reason = "unsupported_media_type"
     default_message = "The request body must be application/json."
+
+
+class Unprocessable(KomilionError):
+    status = 422
+    type = "invalid_request_error"
+    reason = "invalid_fields"
+    default_message = "A field of the request is not valid."
+
+
+class IdempotencyMismatch(Unprocessable):
+    reason = "idempotency_mismatch"
+    default_message = "This Idempotency-Key was used for another request; use another key for this one."
 
 
 class RateLimited(KomilionError):
@@ -198,6 +242,11 @@ class Unavailable(KomilionError):
 class LedgerUnavailable(Unavailable):
     reason = "ledger_unavailable"
     default_message = "The ledger cannot be reached, so nothing can be charged or served right now."
+
+
+class PaymentsOff(Unavailable):
+    reason = "payments_unavailable"
+    default_message = "Paying is not possible right now."
 
 
 class ProviderUnavailable(Unavailable):

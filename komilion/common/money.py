@@ -7,6 +7,7 @@ from decimal import Decimal
 
 NANO_DIGITS = 9
 NANO_PER_USD = 10**NANO_DIGITS
+NANO_PER_CENT = NANO_PER_USD // 100
 MAX_NANO = 2**63 - 1
 
 

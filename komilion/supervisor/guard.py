@@ -9,6 +9,7 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+from komilion.common.play_money import trouble_of_test_money
 from komilion.supervisor.signals import Signals
 
 PORT_PATIENCE_S = 2.0  # the processes of a supervisor that was just killed need a moment to vanish
@@ -18,6 +19,12 @@ PROBE_TIMEOUT_S = 2.0
 
 class Refusal(Exception):
     """Why we do not start, in words for the operator; never shown with a traceback."""
+
+
+def refuse_test_money(host: str, stripe_key: str) -> None:
+    """Raise `Refusal` where TEST_PAYMENTS=1 would give credit away; a database of real money is `prepare`'s to see."""
+    if trouble := trouble_of_test_money(host, stripe_key):
+        raise Refusal(f"{trouble}; leave it out, or set it to 0.")
 
 
 @contextlib.contextmanager

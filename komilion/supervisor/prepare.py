@@ -8,6 +8,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 import django
 from django.conf import settings
@@ -16,6 +17,7 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.db import Error, connection
 
+from komilion.common.play_money import is_loopback
 from komilion.env import INSTANCE_FILE
 from komilion.supervisor.banner import DEMO_KEY_FILE
 from komilion.supervisor.prepared import Prepared
@@ -63,6 +65,21 @@ def check_secrets() -> list[str]:
     return notes
 
 
+def do_decide_test_payments() -> str:
+    """Decide `settings.TEST_PAYMENTS` where it is unset: on where only this machine can come in and no money is real.
+
+    Returns why a TEST_PAYMENTS=1 that somebody set may not be; empty where it may.
+    """
+    from billing.payments.pretend import refusal_of_test_money  # noqa: PLC0415 - as above
+
+    refusal = refusal_of_test_money(settings.HOST, settings.STRIPE_SECRET_KEY)
+    if os.environ.get("TEST_PAYMENTS"):
+        return refusal if settings.TEST_PAYMENTS else ""
+    is_local = is_loopback(urlsplit(settings.PUBLIC_URL).hostname or "") and not settings.BEHIND_PROXY
+    settings.TEST_PAYMENTS = is_local and not refusal
+    return ""
+
+
 def tell(notes: list[str]) -> None:
     """Into the log."""
     sys.stderr.writelines(f"{note}\n" for note in notes)
@@ -72,16 +89,21 @@ def prepare() -> Prepared:
     """All of it. Raises `CommandError`, `ImproperlyConfigured`, `OSError` or Django's `Error`."""
     django.setup()
     from komilion.web.demo import do_ensure_demo_key  # noqa: PLC0415 - as above
+    from komilion.web.static_files import do_collect_static  # noqa: PLC0415 - as above
 
+    do_collect_static()
     with one_at_a_time():
         call_command("migrate", interactive=False)
         call_command("catalog_seed")
+        refusal = do_decide_test_payments()
+        if refusal:
+            return Prepared(demo_key_works=False, refusal=refusal)
         notes = check_secrets()
         demo = do_ensure_demo_key(settings.DATA_DIR / DEMO_KEY_FILE)
     if demo.note:
         notes.append(demo.note)
     tell(notes)
-    return Prepared(demo.works, notes)
+    return Prepared(demo.works, notes, test_payments=settings.TEST_PAYMENTS)
 
 
 def main() -> int:

@@ -10,10 +10,15 @@ FILE = "prepared.json"
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """`notes` are lines for the operator; `demo_key_works` says whether the key in `demo.key` is worth printing."""
+    """`notes` are lines for the operator; `demo_key_works` says whether the key in `demo.key` is worth printing.
+
+    `test_payments` is what TEST_PAYMENTS shall be for the processes that are started; `refusal` is why none may be.
+    """
 
     demo_key_works: bool
     notes: Sequence[str] = ()
+    test_payments: bool = False
+    refusal: str = ""
 
     def save(self, run_dir: Path) -> None:
         """For the supervisor, which reads it when this process has ended."""

@@ -6,6 +6,8 @@ would only compete for the processor. At the end web processes finish their call
 answers.
 """
 
+import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable
@@ -17,7 +19,7 @@ from komilion.common.redis import trouble_of
 from komilion.supervisor import valkey
 from komilion.supervisor.banner import DEMO_KEY_FILE, banner, url_of
 from komilion.supervisor.children import Child, Spec, how_it_ended
-from komilion.supervisor.guard import Refusal, answers_200, becomes_free, only_one
+from komilion.supervisor.guard import Refusal, answers_200, becomes_free, only_one, refuse_test_money
 from komilion.supervisor.prepared import Prepared
 from komilion.supervisor.signals import Signals, StopRequested
 
@@ -117,6 +119,9 @@ class Supervisor:
         if child.exit_code() != 0:
             raise Refusal(f"The database could not be prepared. Log: {child.log}\n{child.last_words()}")
         self._prepared = Prepared.load(self._ready_file.parent)
+        if self._prepared.refusal:
+            raise Refusal(self._prepared.refusal)
+        os.environ["TEST_PAYMENTS"] = "1" if self._prepared.test_payments else "0"  # for the children to come
         for note in self._prepared.notes:
             report(note)
 
@@ -168,7 +173,10 @@ def main() -> int:
     for name in ("run", "log"):
         (settings.DATA_DIR / name).mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
+        if settings.TEST_PAYMENTS:
+            refuse_test_money(settings.HOST, settings.STRIPE_SECRET_KEY)
         with only_one(settings.DATA_DIR / "run"):
+            shutil.rmtree(settings.DATA_DIR / "run" / "metrics", ignore_errors=True)  # of the processes before
             if not becomes_free(settings.HOST, settings.PORT, signals):
                 raise Refusal(f"Port {settings.PORT} is used by another program; set PORT to a free one.")
             supervisor = Supervisor(signals)

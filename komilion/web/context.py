@@ -7,9 +7,10 @@ from django.http import HttpRequest
 
 
 def site(request: HttpRequest) -> dict[str, Any]:
-    """`viewer` (lazy, may be None), `public_url`, `test_payments`."""
+    """`viewer` (lazy, may be None), `public_url`, `test_payments`, `trial_credit_nano`."""
     return {
         "viewer": getattr(request, "viewer", None),
         "public_url": settings.PUBLIC_URL,
         "test_payments": settings.TEST_PAYMENTS,
+        "trial_credit_nano": settings.TRIAL_CREDIT_NANO,
     }

@@ -9,9 +9,10 @@ from django.conf import settings
 
 from accounts.access import access_api_key
 from accounts.actions.keys import do_create_key
+from accounts.actions.organizations import do_suspend, do_unsuspend
 from accounts.errors import AccountError
 from accounts.models import Tier
-from accounts.queries import is_known_key, owner_of_email
+from accounts.queries import is_known_key, owner_of_email, suspended_by
 from billing.errors import MovementRefused, StoreBusy, StoreUnavailable
 from komilion.common.ids import hash_api_key
 from komilion.common.money import parse_usd
@@ -34,8 +35,12 @@ def do_ensure_demo_key(path: Path) -> DemoKey:
     """See that the key in `path` belongs to this database and its pepper, and make a new one where it does not.
 
     On the first start that makes the demo tenant. A file that was taken away is not made again while the tenant is
-    there, and a key that was revoked is not replaced. The file is 0600 afterwards. Raises `OSError`.
+    there, and a key that was revoked is not replaced. The file is 0600 afterwards. Without TEST_PAYMENTS there is no
+    demo tenant: one from earlier starts is suspended until a start with it. Raises `OSError`.
     """
+    if not settings.TEST_PAYMENTS:
+        return _retire()
+    _bring_back()
     if not path.exists():
         return _open_tenant(path, "") if owner_of_email(DEMO_EMAIL) is None else DemoKey(works=False)
     _tighten(path)
@@ -53,6 +58,27 @@ def do_ensure_demo_key(path: Path) -> DemoKey:
         return DemoKey(works=False, note=f"{stale}, and the demo tenant is suspended.")
     _write_private(path, do_create_key(owner, "demo key", actor=ACTOR).secret)
     return DemoKey(works=True, note=f"{stale}; the demo tenant has a new key.")
+
+
+def _retire() -> DemoKey:
+    owner = owner_of_email(DEMO_EMAIL)
+    if owner is None or owner.organization.suspended_at is not None:
+        return DemoKey(works=False)
+    do_suspend(owner.organization, actor=ACTOR)
+    return DemoKey(
+        works=False, note="The demo tenant is suspended: its credit is test money, and TEST_PAYMENTS is off."
+    )
+
+
+def _bring_back() -> None:
+    """Only what `_retire` suspended; what an operator suspended stays so."""
+    owner = owner_of_email(DEMO_EMAIL)
+    if (
+        owner is not None
+        and owner.organization.suspended_at is not None
+        and suspended_by(owner.organization_id) == ACTOR
+    ):
+        do_unsuspend(owner.organization, actor=ACTOR)
 
 
 def _open_tenant(path: Path, note: str) -> DemoKey:

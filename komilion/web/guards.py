@@ -5,11 +5,13 @@ from functools import wraps
 from typing import Any
 
 from django.contrib.auth.views import redirect_to_login
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.shortcuts import redirect
 
 from accounts.access import Right, Viewer
 
-type View = Callable[..., HttpResponse]
+type View = Callable[..., HttpResponseBase]
 
 
 def with_viewer(right: Right | None = None) -> Callable[[View], View]:
@@ -17,8 +19,10 @@ def with_viewer(right: Right | None = None) -> Callable[[View], View]:
 
     def decorate(view: View) -> View:
         @wraps(view)
-        def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
             viewer: Viewer | None = request.viewer or None  # type: ignore[attr-defined]
+            if viewer is None and request.user.is_authenticated:  # she belongs to no organization (any more)
+                return redirect("people:organizations")
             if viewer is None:
                 return redirect_to_login(request.get_full_path(), "account_login")
             if right is not None:

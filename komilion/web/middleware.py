@@ -1,17 +1,22 @@
 """What every page needs before its view runs, and what becomes of our errors after it."""
 
+import logging
 from collections.abc import Callable
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+import redis
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
 
 from accounts.access import access_viewer
-from komilion.common.errors import KomilionError
+from komilion.common.errors import KomilionError, Unavailable
 from komilion.common.errors import render as render_error
 
+log = logging.getLogger(__name__)
+
+RETRY_SOON = {"Retry-After": "5"}
 ORGANIZATION_IN_SESSION = "organization_id"
 API_PREFIXES = ("/api/", "/v1/", "/key/", "/spend/")
 
@@ -54,7 +59,10 @@ class ErrorPageMiddleware:
         return self._get_response(request)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
-        """Django calls this; None leaves what is not ours to Django."""
+        """Django calls this; None leaves what is not ours to Django. Without Redis there are no limits to count by."""
+        if isinstance(exception, redis.RedisError):
+            log.error("page needs Redis", extra={"path": request.path, "error": str(exception)})
+            exception = Unavailable("This is not possible for a moment. Try again soon.", headers=RETRY_SOON)
         if not isinstance(exception, KomilionError):
             return None
         if request.path.startswith(API_PREFIXES):
@@ -62,4 +70,7 @@ class ErrorPageMiddleware:
             return HttpResponse(
                 body, status=exception.status, content_type="application/json", headers=exception.headers
             )
-        return render(request, "error.html", {"error": exception}, status=exception.status)
+        page = render(request, "error.html", {"error": exception}, status=exception.status)
+        for name, value in exception.headers.items():
+            page[name] = value
+        return page

@@ -1,14 +1,28 @@
-"""Opening a tenant: organization, wallet, key and paid credit, for the command line."""
+"""Tenants, whole: organization, wallet, key and credit, which belong to several apps."""
 
+import logging
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 
+from django.conf import settings
 from django.db import transaction
 
+from accounts.actions.account import do_delete_account, organizations_owned_alone
 from accounts.actions.keys import do_create_key
 from accounts.actions.organizations import do_create_organization
-from accounts.models import Organization
+from accounts.actions.signup import do_found_another_organization, do_found_first_organization
+from accounts.actions.trial import Trial, do_claim_trial
+from accounts.errors import AccountInUse
+from accounts.models import Membership, Organization, User
+from accounts.queries import founded_by, trial_claim
 from billing.actions.wallets import do_move, do_open_wallet
+from billing.errors import MovementRefused, StoreBusy, StoreUnavailable
 from billing.ledger.items import Movement
+from billing.queries import is_granted, wallet_summary
+from komilion.common.money import parse_usd
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +31,14 @@ class NewTenant:
 
     organization: Organization
     key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ensured:
+    """What a login found or made: `is_new` is the organization of a person who just came, `trial` what she gets."""
+
+    is_new: bool
+    trial: Trial | None
 
 
 def do_open_tenant(email: str, *, tier: str, credit_nano: int, actor: str) -> NewTenant:
@@ -36,3 +58,72 @@ def do_open_tenant(email: str, *, tier: str, credit_nano: int, actor: str) -> Ne
             )
         )
     return NewTenant(membership.organization, key.secret)
+
+
+def do_ensure_tenant(user: User, *, allowed: Callable[[], bool]) -> Ensured:
+    """Give a verified person what she lacks: an organization with a wallet, and once her trial credit.
+
+    Every step is done once however often this runs, and what a crash or a busy ledger left out is made up for, so it
+    runs at verification and at each login. `allowed` says whether there may be another trial from where she is; it is
+    asked outside transactions. Never call this inside one.
+    """
+    with transaction.atomic():
+        membership = do_found_first_organization(user.pk)
+        if membership is not None:
+            do_open_wallet(membership.organization_id)
+    return Ensured(is_new=membership is not None, trial=do_ensure_trial(user, allowed=allowed))
+
+
+def do_ensure_trial(user: User, *, allowed: Callable[[], bool]) -> Trial | None:
+    """The trial credit of the organization that the person founded; None where she founded none."""
+    organization_id = founded_by(user.pk)
+    if organization_id is None:
+        return None
+    if trial_claim(organization_id) is not None:
+        trial = Trial.CLAIMED_BEFORE
+    else:
+        trial = do_claim_trial(organization_id, user.pk, user.email, allowed=allowed())
+    if trial in {Trial.CLAIMED, Trial.CLAIMED_BEFORE}:
+        _grant_claimed(organization_id)
+    return trial
+
+
+def do_open_another_tenant(user: User, name: str) -> Membership:
+    """One more organization, with its wallet, for a person who asks. Raises `TooMany`, `ValidationError`."""
+    with transaction.atomic():
+        membership = do_found_another_organization(user.pk, name)
+        do_open_wallet(membership.organization_id)
+    return membership
+
+
+def do_close_account(user: User) -> None:
+    """Delete the person's account. Raises `AccountInUse` while it would strand money or people."""
+    with transaction.atomic():
+        for organization in organizations_owned_alone(user.pk):
+            if parse_usd(wallet_summary(organization.pk)["paid"]) > 0:
+                raise AccountInUse(
+                    f"{organization.name} has paid credit and no other owner: have it refunded, spend it, or make "
+                    "somebody else an owner first."
+                )
+        do_delete_account(user.pk)
+
+
+def _grant_claimed(organization_id: int) -> None:
+    """Have the ledger grant what was claimed; where it cannot now, the next login has it do so."""
+    reference = f"trial-{organization_id}"
+    claim = trial_claim(organization_id)
+    if claim is None or is_granted(organization_id, reference):
+        return
+    ends = claim.created_at + timedelta(days=settings.TRIAL_DAYS)
+    movement = Movement(
+        reference=reference,
+        kind="grant",
+        wallet_id=organization_id,
+        amount=claim.amount_nano,
+        memo="trial credit",
+        expires_at=f"{ends:%Y-%m-%d %H:%M:%S.%f}",
+    )
+    try:
+        do_move(movement)
+    except (MovementRefused, StoreBusy, StoreUnavailable) as error:
+        log.error("trial credit not granted yet", extra={"organization": organization_id, "error": str(error)})

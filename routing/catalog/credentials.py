@@ -1,4 +1,7 @@
-"""Provider keys at rest: encrypted with the installation's Fernet keys, the newest first, so that keys can rotate."""
+"""Providers' API keys at rest, and answers that are kept for a replay.
+
+Encrypted with the installation's Fernet keys, the newest first, so that keys can rotate.
+"""
 
 from functools import cache
 
@@ -9,6 +12,16 @@ from django.conf import settings
 @cache
 def _fernet() -> MultiFernet:
     return MultiFernet([Fernet(key) for key in settings.CREDENTIAL_KEYS])
+
+
+def seal(data: bytes) -> bytes:
+    """Any bytes, encrypted; the result is ASCII, a third longer."""
+    return _fernet().encrypt(data)
+
+
+def unseal(sealed: bytes) -> bytes:
+    """What was sealed. Raises `InvalidToken` when no configured key fits."""
+    return _fernet().decrypt(sealed)
 
 
 def encrypt(secret: str) -> bytes:

@@ -6,10 +6,13 @@ from komilion.common.errors import KomilionError
 from komilion.common.failpoints import failpoint
 from komilion.common.numbers import numbers
 from routing.gateway.call import UpstreamResponse
-from routing.gateway.exchange import Exchange
+from routing.gateway.exchange import JSON_TYPE, Exchange
+from routing.gateway.idempotency import NOT_KEPT
 from routing.gateway.meter import Meter
 from routing.gateway.notes import annotate, cost_headers, origin_headers
+from routing.gateway.recording import Composed
 from routing.gateway.settle import NOTHING, Settlement
+from routing.gateway.types import Settled
 from routing.providers.base import Identity
 from routing.providers.scrub import scrub
 
@@ -29,13 +32,21 @@ async def answer(exchange: Exchange, upstream: UpstreamResponse, settlement: Set
     meter.count(0, whole.output_bytes)
     meter.report = whole.report
     usage, source = meter.final(exchange.request_id)
-    settled = await settlement.settle("completed", usage, source)
     is_v1 = exchange.path.startswith("/v1/")
     if source == "estimated":
         whole.payload.pop("usage", None)  # what it says is not what was charged
-    payload = annotate(whole.payload, reserved, settled, is_v1=is_v1)
-    data = scrub(orjson.dumps(payload), attempt.offer.target.api_key.encode())
+
+    def compose(settled: Settled) -> Composed:
+        payload = annotate(whole.payload, reserved, settled, is_v1=is_v1)
+        data = scrub(
+            orjson.dumps(settlement.admitted.inbound.form.render(payload)), attempt.offer.target.api_key.encode()
+        )
+        headers = [JSON_TYPE, *origin_headers(reserved, is_v1=is_v1), *cost_headers(settled, is_v1=is_v1)]
+        if reserved.recording is not None and reserved.recording.is_dropped:
+            headers.append(NOT_KEPT)
+        return headers, data
+
+    headers, data = await settlement.conclude("completed", usage, source, compose)
     failpoint("first-byte")
-    headers = [*origin_headers(reserved, is_v1=is_v1), *cost_headers(settled, is_v1=is_v1)]
-    await exchange.respond(200, data, headers)
+    await exchange.respond(200, data, headers[1:])
     failpoint("last-byte")

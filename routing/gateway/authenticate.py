@@ -13,6 +13,7 @@ from django.db import DatabaseError, connection
 
 from accounts.access import Caller, access_api_key
 from komilion.common.clock import monotonic_s, unix_s
+from komilion.common.credentials import CREDENTIAL_HEADERS, bare_token
 from komilion.common.errors import LedgerUnavailable, Suspended, Unauthenticated
 from komilion.common.ids import hash_api_key, is_well_formed_api_key
 from komilion.common.numbers import numbers
@@ -23,7 +24,6 @@ from routing.limits.tiers import limits_for
 
 log = logging.getLogger(__name__)
 
-CREDENTIAL_HEADERS = (b"authorization", b"x-api-key", b"x-litellm-api-key", b"api-key")
 CACHE_KEYS = 50_000
 FOUND_FOR_S = 60.0
 MISSING_FOR_S = 5.0
@@ -113,11 +113,12 @@ def _access(key_hash: bytes) -> Caller | None:
 
 
 def scopes_of(caller: Caller) -> tuple[Scope, ...]:
-    """Where the caller's requests are counted: its organization, and its key where that has limits of its own."""
+    """Where the caller's requests are counted: its organization, and of its key and those above it who has limits."""
     limits = limits_for(caller.tier, caller.organization_limits)
     scopes = [Scope(f"org:{caller.organization_id}", limits)]
     if caller.key_limits:
         scopes.append(Scope(f"key:{caller.key_id}", limits_for(caller.tier, caller.key_limits)))
+    scopes += [Scope(f"key:{key_id}", limits_for(caller.tier, own)) for key_id, own in caller.limits_above.items()]
     return tuple(scopes)
 
 
@@ -125,9 +126,9 @@ def credential_of(exchange: Exchange) -> str:
     """The one key that the request carries. Raises `Unauthenticated` for none, two that differ, or odd bytes."""
     headers = exchange.headers
     if len(headers) != len(exchange.raw_headers):  # a repeated header: the dictionary shows only the last
-        found = {_token(value) for name, value in exchange.raw_headers if name in CREDENTIAL_HEADERS}
+        found = {bare_token(value) for name, value in exchange.raw_headers if name in CREDENTIAL_HEADERS}
     else:
-        found = {_token(headers[name]) for name in CREDENTIAL_HEADERS if name in headers}
+        found = {bare_token(headers[name]) for name in CREDENTIAL_HEADERS if name in headers}
     found.discard(b"")
     if len(found) > 1:
         raise Unauthenticated("The request carries two different API keys.")
@@ -142,8 +143,3 @@ def credential_of(exchange: Exchange) -> str:
 def has_credential(exchange: Exchange) -> bool:
     """Whether any of the credential headers is there and not empty."""
     return any(exchange.headers.get(name) for name in CREDENTIAL_HEADERS)
-
-
-def _token(value: bytes) -> bytes:
-    value = value.strip()
-    return value[7:].strip() if value[:7].lower() == b"bearer " else value

@@ -68,6 +68,7 @@ class Call:
             "provider": reserved.attempt.offer.provider,
             "model": reserved.attempt.offer.model_id,
             "status": None,
+            "ms": None,
         }
 
     async def __aenter__(self) -> UpstreamResponse:
@@ -86,12 +87,12 @@ class Call:
         )
         failpoint("upstream-head")
         self._note["status"] = response.status
+        self._note["ms"] = self._elapsed_ms()  # until the provider began to answer; the row has when it ended
         if response.status != 200 or response.headers.get("content-encoding", "identity") != "identity":
             raise await _failure(self._attempt, response)
         return UpstreamResponse(self._attempt, response)
 
     async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        self._note["ms"] = round((monotonic_s() - self._progress.started_s) * 1000)
         if error is None:
             assert self._response is not None
             self._response.release()
@@ -103,6 +104,8 @@ class Call:
     def _translate(self, error: BaseException) -> None:
         """Raise what a fault of the connection means; everything else goes on as it is."""
         provider = self._attempt.offer.provider
+        if self._note["ms"] is None:
+            self._note["ms"] = self._elapsed_ms()
         if isinstance(error, NotConnected):
             self._note["error"] = "unreachable"
             raise NotSent(ProviderUnavailable(f"{provider} cannot be reached.")) from error
@@ -112,6 +115,10 @@ class Call:
         if isinstance(error, HttpError):
             self._note["error"] = type(error).__name__
             raise ProviderError(f"{provider} {_fault(error)}.") from error
+
+    def _elapsed_ms(self) -> int:
+        """Since the request came in."""
+        return round((monotonic_s() - self._progress.started_s) * 1000)
 
 
 def _fault(error: HttpError) -> str:

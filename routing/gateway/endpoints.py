@@ -2,8 +2,10 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 
 from routing.gateway.exchange import Exchange
+from routing.gateway.forms import FLAT
 from routing.gateway.listing import serve_model, serve_models, serve_providers, serve_wallet
 from routing.gateway.pipeline import serve_chat
 from routing.gateway.services import Services
@@ -16,22 +18,23 @@ ONE_MODEL = "/models/"
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """`path` below each prefix; a billable one must answer 401, 402 and 429 (a test walks this table)."""
+    """`path` below each of its prefixes; a billable one must answer 401, 402 and 429 (a test walks this table)."""
 
     method: str
     path: str
     serve: Handler
     is_billable: bool
+    prefixes: tuple[str, ...] = PREFIXES
 
 
 ENDPOINTS = (
     Endpoint("POST", "/chat/completions", serve_chat, is_billable=True),
+    Endpoint("POST", "/chat", partial(serve_chat, form=FLAT), is_billable=True, prefixes=("/api",)),
     Endpoint("GET", "/models", serve_models, is_billable=False),
     Endpoint("GET", "/providers", serve_providers, is_billable=False),
+    Endpoint("GET", "/wallet", serve_wallet, is_billable=False, prefixes=("/api",)),
 )
-BY_PATH: dict[str, Endpoint] = {prefix + endpoint.path: endpoint for prefix in PREFIXES for endpoint in ENDPOINTS} | {
-    "/api/wallet": Endpoint("GET", "/wallet", serve_wallet, is_billable=False)
-}
+BY_PATH = {prefix + endpoint.path: endpoint for endpoint in ENDPOINTS for prefix in endpoint.prefixes}
 
 
 def find_endpoint(path: str) -> Endpoint | None:

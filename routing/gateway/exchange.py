@@ -9,6 +9,7 @@ import orjson
 from komilion.common.clock import unix_s
 from komilion.common.errors import KomilionError, error_body
 from komilion.common.ids import new_request_id
+from komilion.common.metrics import count
 from routing.gateway.types import Session
 from routing.limits.admission import Admission
 
@@ -100,6 +101,7 @@ class Exchange:
 
     async def fail(self, error: KomilionError) -> None:
         """Send the error as this path's dialect says it."""
+        count("komilion_errors", (str(error.status), error.reason))
         extra = [(name.lower().encode(), value.encode("latin-1", "replace")) for name, value in error.headers.items()]
         await self.respond(error.status, orjson.dumps(error_body(error, self.path)), extra)
 

@@ -40,6 +40,8 @@ def annotate(
     }
     if stopped is not None:
         note["stopped"] = stopped
+    if reserved.recording is not None and reserved.recording.is_dropped:
+        note["idempotency_kept"] = False
     payload["x_komilion"] = note
     if is_v1 and numbers.COMPAT_NAMES:
         payload["x_kairosroute"] = {

@@ -8,6 +8,8 @@ from komilion.common.errors import KomilionError, Unauthenticated
 from routing.gateway.answer import answer
 from routing.gateway.call import Call
 from routing.gateway.exchange import Exchange
+from routing.gateway.forms import OPENAI, Form
+from routing.gateway.idempotency import AlreadyMade, refuse_or_replay, replay
 from routing.gateway.inbound import parse_inbound
 from routing.gateway.limit import Limit
 from routing.gateway.reserve import CallerChanged, reserve
@@ -21,17 +23,21 @@ from routing.gateway.watch import watch_over
 TIMESTAMP_LENGTH = len("2026-01-31 12:00:00.000000")  # without the zone, which is UTC
 
 
-async def serve_chat(exchange: Exchange, services: Services) -> None:
+async def serve_chat(exchange: Exchange, services: Services, form: Form = OPENAI) -> None:
     """From the first header to the last, settled byte. Raises what the caller must be told before the first byte."""
     progress = Progress(monotonic_s(), utc_now().isoformat(" ", "microseconds")[:TIMESTAMP_LENGTH])
     session = await services.authenticator.authenticate(exchange)
     inbound: Inbound | KomilionError
     try:
-        inbound = parse_inbound(exchange, await services.bodies.read(exchange))
+        inbound = parse_inbound(exchange, await services.bodies.read(exchange), form)
     except KomilionError as error:
         inbound = error  # it counts as a request, and its answer carries the state of the limits
     async with Limit(exchange, session, inbound, services.limiter) as admitted:
-        reserved = await _plan_and_reserve(exchange, admitted, services)
+        try:
+            reserved = await _plan_and_reserve(exchange, admitted, services)
+        except AlreadyMade as known:
+            await replay(exchange, known)
+            return
         settlement = Settlement(
             exchange.request_id, admitted, reserved, progress, services.committer, services.process_id
         )
@@ -49,13 +55,20 @@ async def serve_chat(exchange: Exchange, services: Services) -> None:
 async def _plan_and_reserve(exchange: Exchange, admitted: Admitted, services: Services) -> Reserved:
     """Once more with a fresh look at the caller where its rights changed since they were cached."""
     session: Session = admitted.session
+    claim = admitted.inbound.claim
     catalog = await services.current_catalog(admitted.admission.catalog_version)
     if admitted.inbound.chat.model not in catalog.models:
         catalog = await services.fresh_catalog()  # news of a new model may be on their way, or Redis be gone
     for _ in range(2):
-        plan = route(admitted.inbound, session.caller, catalog)
         try:
-            return await reserve(plan, session.caller, exchange.request_id, services.committer, services.process_id)
+            plan = route(admitted.inbound, session.caller, catalog)
+        except KomilionError as error:
+            await refuse_or_replay(claim, error)
+            raise
+        try:
+            return await reserve(
+                plan, session.caller, exchange.request_id, services.committer, services.process_id, claim
+            )
         except CallerChanged:
             services.authenticator.forget_organization(session.caller.organization_id)
             session = await services.authenticator.authenticate(exchange)

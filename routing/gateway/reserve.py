@@ -6,45 +6,64 @@ output limit is lowered to what it covers, and the answer says so.
 """
 
 import asyncio
+from datetime import date
 from typing import Literal
 
 from msgspec.structs import replace
 
 from accounts.access import Caller
+from billing.cap_periods import resets_on
 from billing.ledger.committer import Committer
 from billing.ledger.items import (
     AuthorizationChanged,
+    CapReached,
+    Claim,
+    Claimed,
     Extend,
     Granted,
     NeedsCount,
-    Outcome,
     Place,
     Refused,
 )
-from komilion.common.errors import InsufficientBalance, InternalError, LedgerUnavailable
+from komilion.common.errors import InsufficientBalance, InternalError, KeyCapReached, LedgerUnavailable
 from komilion.common.money import format_usd
 from komilion.common.numbers import numbers
 from routing.gateway.count_tokens import bound_tokens
+from routing.gateway.idempotency import AlreadyMade
+from routing.gateway.recording import Recording
 from routing.gateway.types import Attempt, Plan, Reserved
 
-type Extension = Literal["granted", "refused", "unavailable"]
+type Extension = Literal["granted", "insufficient_balance", "key_cap_reached", "unavailable"]
+
+CAP_WORDS = {"day": "daily", "month": "monthly", "total": "total"}
 
 
 class CallerChanged(Exception):
     """Key or organization changed since the caller was authenticated: authenticate again and try once more."""
 
 
-async def reserve(plan: Plan, caller: Caller, request_id: str, committer: Committer, process_id: str) -> Reserved:
-    """Hold what the dearest attempt may cost. Raises 402, 503, or `CallerChanged`."""
+async def reserve(
+    plan: Plan, caller: Caller, request_id: str, committer: Committer, process_id: str, claim: Claim | None = None
+) -> Reserved:
+    """Hold what the dearest attempt may cost, and `claim` with it.
+
+    Raises 402, 503, `CallerChanged`, or `AlreadyMade` where another call has the claim.
+    """
     attempt = plan.attempts[0]
-    outcome = await _place(attempt, caller, request_id, committer, process_id)
+    outcome = await committer.submit(_order(attempt, caller, request_id, process_id, claim))
     if isinstance(outcome, NeedsCount):
         counted = await asyncio.to_thread(bound_tokens, attempt.chat.messages, attempt.chat.parameters)
         attempt = replace(attempt, input_bound=min(attempt.input_bound, counted))
-        outcome = await _place(attempt, caller, request_id, committer, process_id, is_byte_bound=False)
+        exact = _order(attempt, caller, request_id, process_id, claim, is_byte_bound=False)
+        outcome = await committer.submit(exact)
     if isinstance(outcome, AuthorizationChanged):
         raise CallerChanged
+    if isinstance(outcome, Claimed):
+        assert claim is not None
+        raise AlreadyMade(claim, outcome)
     if isinstance(outcome, Refused):
+        if outcome.cap is not None:
+            raise KeyCapReached(_cap_message(outcome, outcome.cap, caller))
         debt = f" and ${format_usd(outcome.debt)} of debt to pay first" if outcome.debt else ""
         raise InsufficientBalance(
             f"This request needs at least ${format_usd(outcome.needed)} and the wallet has"
@@ -52,7 +71,10 @@ async def reserve(plan: Plan, caller: Caller, request_id: str, committer: Commit
         )
     if not isinstance(outcome, Granted):
         raise InternalError
-    return _lower_to_grant(plan, attempt, caller, outcome)
+    reserved = _lower_to_grant(plan, attempt, caller, outcome)
+    if claim is not None:
+        reserved.recording = Recording(claim)
+    return reserved
 
 
 def held_output(attempt: Attempt) -> int:
@@ -67,31 +89,43 @@ def is_metered(attempt: Attempt) -> bool:
     return attempt.chat.stream and not attempt.offer.is_reasoning
 
 
-async def _place(
+def _order(
     attempt: Attempt,
     caller: Caller,
     request_id: str,
-    committer: Committer,
     process_id: str,
+    claim: Claim | None,
     *,
     is_byte_bound: bool = True,
-) -> Outcome:
+) -> Place:
     price = attempt.offer.price
     least_output = min(attempt.output_ceiling, numbers.START_OUTPUT_TOKENS * attempt.chat.choices)
-    return await committer.submit(
-        Place(
-            request_id=request_id,
-            wallet_id=caller.organization_id,
-            key_id=caller.key_id,
-            key_epoch=caller.key_epoch,
-            organization_epoch=caller.organization_epoch,
-            ceiling=price.ceiling(attempt.input_bound, held_output(attempt)),
-            minimum=price.ceiling(attempt.input_bound, least_output),
-            is_byte_bound=is_byte_bound,
-            price_ids=[price.id],
-            process_id=process_id,
-            lifetime_s=numbers.HOLD_LIFETIME_S,
-        )
+    return Place(
+        request_id=request_id,
+        wallet_id=caller.organization_id,
+        key_id=caller.key_id,
+        key_epoch=caller.key_epoch,
+        organization_epoch=caller.organization_epoch,
+        ceiling=price.ceiling(attempt.input_bound, held_output(attempt)),
+        minimum=price.ceiling(attempt.input_bound, least_output),
+        is_byte_bound=is_byte_bound,
+        price_ids=[price.id],
+        process_id=process_id,
+        lifetime_s=numbers.HOLD_LIFETIME_S,
+        capped_keys=caller.capped_keys,
+        claim=claim,
+    )
+
+
+def _cap_message(refused: Refused, cap: CapReached, caller: Caller) -> str:
+    whose = "this key" if cap.key_id == caller.key_id else "the key that made this one"
+    running = f" and ${format_usd(cap.reserved)} reserved by running calls" if cap.reserved else ""
+    next_start = resets_on(cap.period, date.fromisoformat(cap.starts_on))
+    when = "It does not reset; raise it to go on." if next_start is None else f"It resets at {next_start} 00:00 UTC."
+    return (
+        f"This request needs at least ${format_usd(refused.needed)} and the {CAP_WORDS[cap.period]} cap of {whose},"
+        f" ${format_usd(cap.limit)}, leaves ${format_usd(refused.available)}:"
+        f" ${format_usd(cap.spent)} is spent{running}. {when}"
     )
 
 
@@ -99,7 +133,15 @@ def _lower_to_grant(plan: Plan, attempt: Attempt, caller: Caller, granted: Grant
     """Bound the upstream's output by what is paid for; a metered call may still draw on what is available."""
     price = attempt.offer.price
     if granted.amount >= price.ceiling(attempt.input_bound, attempt.output_ceiling):
-        return Reserved(plan, attempt, caller, granted.amount, attempt.output_ceiling, attempt.chat.adjusted)
+        return Reserved(
+            plan=plan,
+            attempt=attempt,
+            caller=caller,
+            held=granted.amount,
+            held_output=attempt.output_ceiling,
+            adjusted=attempt.chat.adjusted,
+            caps=granted.caps,
+        )
     held_tokens = min(held_output(attempt), price.output_tokens_for(granted.amount, attempt.input_bound))
     spendable = granted.amount + (granted.available if is_metered(attempt) else 0)
     affordable = price.output_tokens_for(spendable, attempt.input_bound)
@@ -114,7 +156,7 @@ def _lower_to_grant(plan: Plan, attempt: Attempt, caller: Caller, granted: Grant
                 "action": "lowered",
                 "from": attempt.chat.max_output_tokens,
                 "to": lowered,
-                "reason": "insufficient_balance",
+                "reason": "key_cap_reached" if granted.is_capped else "insufficient_balance",
             },
         )
     return Reserved(
@@ -124,6 +166,7 @@ def _lower_to_grant(plan: Plan, attempt: Attempt, caller: Caller, granted: Grant
         held=granted.amount,
         held_output=held_tokens,
         adjusted=adjusted,
+        caps=granted.caps,
     )
 
 
@@ -139,12 +182,16 @@ async def extend(reserved: Reserved, used: int, request_id: str, committer: Comm
         return "granted"
     ordinal = reserved.extensions + 1
     try:
-        outcome = await committer.submit(Extend(request_id, reserved.caller.organization_id, ordinal, amount))
+        outcome = await committer.submit(
+            Extend(request_id, reserved.caller.organization_id, ordinal, amount, reserved.caps)
+        )
     except LedgerUnavailable:
         return "unavailable"  # it may have been granted unseen: the same ordinal then gets the same amount
     reserved.extensions = ordinal
     if not isinstance(outcome, Granted):
-        return "refused"
+        is_capped = isinstance(outcome, Refused) and outcome.cap is not None
+        return "key_cap_reached" if is_capped else "insufficient_balance"
     reserved.held += outcome.amount
+    reserved.caps = outcome.caps
     reserved.held_output = min(wanted, price.output_tokens_for(reserved.held, attempt.input_bound))
     return "granted"

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from billing.ledger.committer import Committer
@@ -12,10 +13,14 @@ from komilion.common.clock import monotonic_s
 from komilion.common.numbers import numbers
 from komilion.common.usage import Usage, UsageSource
 from routing.gateway.call import NotSent
+from routing.gateway.recording import Composed
+from routing.gateway.tally import tally
 from routing.gateway.types import Admitted, Outcome, Progress, Reserved, Settled
 from routing.gateway.watch import Interrupted
 
 log = logging.getLogger(__name__)
+
+type Compose = Callable[[Settled], Composed]
 
 NOTHING = Usage()
 
@@ -39,6 +44,7 @@ class Settlement:
         self._committer = committer
         self._process_id = process_id
         self._future: asyncio.Future[LedgerOutcome] | None = None
+        self._last: Composed | None = None
         self._settled = Settled(0, is_pending=False, usage={})
 
     async def __aenter__(self) -> "Settlement":
@@ -49,7 +55,10 @@ class Settlement:
         if self._future is not None:
             return
         if isinstance(error, NotSent):
-            self._future = self._committer.submit(Void(self.request_id, self.reserved.caller.organization_id))
+            is_claimed = self.reserved.recording is not None
+            self._future = self._committer.submit(
+                Void(self.request_id, self.reserved.caller.organization_id, is_claimed)
+            )
         elif isinstance(error, Interrupted) and error.reason == "client_left":
             self._begin("client_left", NOTHING, "absent")
         elif isinstance(error, asyncio.CancelledError):
@@ -71,7 +80,28 @@ class Settlement:
         is_durable = isinstance(await self._future, Done)
         return Settled(self._settled.charge, not is_durable, self._settled.usage)
 
-    def _begin(self, outcome: Outcome, usage: Usage, source: UsageSource) -> None:
+    async def conclude(self, outcome: Outcome, usage: Usage, source: UsageSource, compose: Compose) -> Composed:
+        """Settle an answer; returns what `compose` makes of the bill: its last part, to be sent now.
+
+        With an Idempotency-Key that part is made, and recorded, before the settlement, which carries the whole answer.
+        """
+        recording = self.reserved.recording
+        if recording is None or self._future is not None:
+            return compose(await self.settle(outcome, usage, source))
+        self._begin(outcome, usage, source, lambda settled: recording.close(lambda: compose(settled)))
+        settled = await self.settle(outcome, usage, source)
+        if settled.is_pending:
+            return compose(settled)
+        assert self._last is not None
+        return self._last
+
+    def _begin(
+        self,
+        outcome: Outcome,
+        usage: Usage,
+        source: UsageSource,
+        close: Callable[[Settled], tuple[Composed, str]] | None = None,
+    ) -> None:
         price = self.reserved.attempt.offer.price
         try:
             charge = price.charge(usage)
@@ -81,7 +111,12 @@ class Settlement:
             charge = price.charge(usage)
         buckets = usage.buckets()
         self._settled = Settled(charge.charge, is_pending=True, usage=buckets)
+        recording, answer = self.reserved.recording, None
+        if close is not None:
+            self._last, answer = close(Settled(charge.charge, is_pending=False, usage=buckets))
         self.admitted.used_tokens = usage.total_input + usage.total_output
+        usage_row = self._usage_row(outcome, buckets, source, charge)
+        tally(usage_row)
         self._future = self._committer.submit(
             Settle(
                 request_id=self.request_id,
@@ -91,7 +126,10 @@ class Settlement:
                 fee=charge.fee,
                 price_ids=[price.id],
                 process_id=self._process_id,
-                usage_row=self._usage_row(outcome, buckets, source, charge),
+                usage_row=usage_row,
+                caps=self.reserved.caps,
+                claim=None if recording is None else recording.claim,
+                answer=answer,
             )
         )
 
@@ -113,7 +151,7 @@ class Settlement:
             "tags": inbound.chat.tags,
             "app_url": inbound.app_url,
             "app_title": inbound.app_title,
-            "endpoint": "chat.completions",
+            "endpoint": inbound.form.endpoint,
             "requested_model": self.reserved.plan.requested_model,
             "model": offer.model_id,
             "provider": offer.provider,

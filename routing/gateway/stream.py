@@ -18,9 +18,10 @@ from komilion.common.http_client import HttpError
 from komilion.common.tasks import spawn
 from komilion.common.usage import Usage, UsageSource
 from routing.gateway.call import UpstreamResponse, time_is_up
-from routing.gateway.exchange import Exchange
+from routing.gateway.exchange import Exchange, Headers
 from routing.gateway.meter import Meter
 from routing.gateway.notes import annotate, origin_headers
+from routing.gateway.recording import Composed
 from routing.gateway.reserve import Extension, extend, is_metered
 from routing.gateway.settle import Settlement
 from routing.gateway.types import Outcome, Settled
@@ -74,10 +75,11 @@ class Stream:
         self._extension: asyncio.Task[Extension] | None = None
         self._ask_again_at = 0  # counted output tokens
         self._may_extend = is_metered(upstream.attempt)
+        self._recording = settlement.reserved.recording
 
     async def relay(self) -> None:
         """From the first frame to the settled end. Raises what happened before the first byte was sent."""
-        self._watch.send_comments(self.start)
+        self._watch.send_comments(self._send_comment)
         try:
             await self._pump()
         except asyncio.CancelledError:
@@ -157,18 +159,37 @@ class Stream:
             await self._send(_frame(chunk))
         self._closing.clear()
 
-    async def start(self) -> None:
+    async def _start(self) -> None:
         """Send the head, once."""
         if not self.exchange.started:
             failpoint("first-byte")
-            headers = [*SSE_HEADERS, *origin_headers(self.reserved, is_v1=self._is_v1)]
-            await self.exchange.start(200, headers)
+            await self.exchange.start(200, self._head())
+
+    def _head(self) -> Headers:
+        return [*SSE_HEADERS, *origin_headers(self.reserved, is_v1=self._is_v1)]
 
     async def _send(self, data: bytes) -> None:
+        data = scrub(data, self._secret)
+        if not self.exchange.is_gone:
+            await self._start()
+        if self._recording is not None:
+            self._recording.add(data)
+        if not self.exchange.is_gone:
+            await self._watch.write(data)
+
+    async def _send_comment(self, comment: bytes) -> None:
+        await self._start()
+        if self._recording is not None:
+            self._recording.add(comment)
+        await self.exchange.write(comment)
+
+    async def _send_last(self, data: bytes) -> None:
+        """What closes the answer; it is recorded already."""
         if self.exchange.is_gone:
             return
-        await self.start()
-        await self._watch.write(scrub(data, self._secret))
+        await self._start()
+        await self._watch.write(data)
+        await self._watch.write(b"", last=True)
 
     # money while it runs
 
@@ -195,9 +216,9 @@ class Stream:
             self._extension = None
             if extension != "granted":
                 if used >= reserved.held_output:
-                    if extension == "refused":
-                        raise Stopped("insufficient_balance", "insufficient_balance")
-                    raise LedgerUnavailable
+                    if extension == "unavailable":
+                        raise LedgerUnavailable
+                    raise Stopped(extension, extension)
                 self._ask_again_at = (used + reserved.held_output + 1) // 2  # not with every frame
                 return
 
@@ -206,20 +227,14 @@ class Stream:
     async def _end(self, outcome: Outcome, usage: Usage, source: UsageSource, *, stopped: str | None = None) -> None:
         """Settle, then send the last frames."""
         self._watch.wind_up()
-        settled = await self._settle(outcome, usage, source)
-        if self.exchange.is_gone:
-            return
-        last = self._closing.pop() if self._closing else self._bare_chunk("length" if stopped else None)
-        await self._flush_closing()
-        last.pop("usage", None)
+        frames = self._closing or [self._bare_chunk("length" if stopped else None)]
+        for chunk in frames:
+            chunk.pop("usage", None)
         if self.attempt.chat.include_usage:
-            await self._send(_frame(last))
-            last = {**self._bare_chunk(None), "choices": []}
+            frames = [*frames, {**self._bare_chunk(None), "choices": []}]
         if source == "provider" and self.meter.report is not None:
-            last["usage"] = self.meter.report.raw
-        annotate(last, self.reserved, settled, is_v1=self._is_v1, stopped=stopped)
-        await self._send(_frame(last) + DONE)
-        await self._watch.write(b"", last=True)
+            frames[-1]["usage"] = self.meter.report.raw
+        await self._send_last(await self._conclude(outcome, usage, source, frames, stopped))
         failpoint("last-byte")
 
     async def fail(self, error: KomilionError, cause: BaseException | None, *, is_stop: bool = False) -> None:
@@ -230,16 +245,15 @@ class Stream:
         outcome: Outcome = "provider_failed"
         if self.meter.frames:
             usage, source, outcome = self.meter.estimated(), "estimated", "provider_cut"
-        settled = await self._settle("server_stopped" if is_stop else outcome, usage, source)
-        if not self.meter.frames and not self.exchange.started:
-            raise error from cause
-        if self.exchange.is_gone:
-            return
+        if is_stop:
+            outcome = "server_stopped"
+        if not self.meter.frames:  # nothing that anybody would want again
+            await self._settle(outcome, usage, source)
+            if not self.exchange.started:
+                raise error from cause
         chunk = self._bare_chunk("error")
         chunk |= error_body(error, self.exchange.path)
-        annotate(chunk, self.reserved, settled, is_v1=self._is_v1)
-        await self._send(_frame(chunk) + DONE)
-        await self._watch.write(b"", last=True)
+        await self._send_last(await self._conclude(outcome, usage, source, [chunk]))
 
     async def _interrupted(self, reason: Reason | None) -> None:
         """A time limit, a caller who left a provider that can be cancelled, or this server stopping (no reason)."""
@@ -257,6 +271,25 @@ class Stream:
         if self._extension is not None:
             await asyncio.wait({self._extension})
         return await self.settlement.settle(outcome, usage, source)
+
+    async def _conclude(
+        self,
+        outcome: Outcome,
+        usage: Usage,
+        source: UsageSource,
+        frames: list[dict[str, Any]],
+        stopped: str | None = None,
+    ) -> bytes:
+        """Settle; returns the closing frames, the last of which has the bill."""
+        if self._extension is not None:
+            await asyncio.wait({self._extension})
+
+        def compose(settled: Settled) -> Composed:
+            annotate(frames[-1], self.reserved, settled, is_v1=self._is_v1, stopped=stopped)
+            headers = [] if self._recording is None else self._head()
+            return headers, scrub(b"".join(map(_frame, frames)) + DONE, self._secret)
+
+        return (await self.settlement.conclude(outcome, usage, source, compose))[1]
 
     def _bare_chunk(self, finish_reason: str | None) -> dict[str, Any]:
         return {

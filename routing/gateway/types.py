@@ -10,7 +10,10 @@ from typing import Any, Literal
 import msgspec
 
 from accounts.access import Caller
+from billing.ledger.items import CapEntry, Claim
 from routing.catalog.snapshot import OfferEntry
+from routing.gateway.forms import Form
+from routing.gateway.recording import Recording
 from routing.limits.admission import Admission, Scope
 from routing.providers.base import ChatRequest, UpstreamRequest
 
@@ -20,6 +23,7 @@ type Outcome = Literal[
     "provider_failed",  # nothing came but an error or silence
     "client_left",  # the caller went away and cancelling stops the provider's meter
     "insufficient_balance",  # the wallet could not extend the hold
+    "key_cap_reached",  # a cap of the key could not
     "server_stopped",  # this server had to stop after its grace period
 ]
 
@@ -36,10 +40,12 @@ class Inbound(msgspec.Struct, frozen=True):
     """A parsed request and the facts about it that its usage row keeps."""
 
     chat: ChatRequest
+    form: Form
     body_bytes: int
     client_request_id: str
     app_url: str
     app_title: str
+    claim: Claim | None = None  # of an Idempotency-Key
 
     @property
     def estimated_tokens(self) -> int:
@@ -83,6 +89,8 @@ class Reserved(msgspec.Struct):
     held_output: int
     adjusted: tuple[dict[str, Any], ...] = ()
     extensions: int = 0
+    caps: list[CapEntry] = []  # what was reserved with the key's caps
+    recording: Recording | None = None  # of a call with an Idempotency-Key
 
 
 class Progress(msgspec.Struct):

@@ -41,7 +41,7 @@ class Watch:
         self._timer: asyncio.TimerHandle | None = None
         self._departure: asyncio.Task[None] | None = None
         self._ends_with_client = False
-        self._start_stream: Callable[[], Awaitable[None]] | None = None
+        self._send_comment: Callable[[bytes], Awaitable[None]] | None = None
         self._started = self._quiet_since = self._last_sent = self._loop.time()
         self._writing_since: float | None = None
         self._reason: Reason | None = None
@@ -85,9 +85,9 @@ class Watch:
         """The answer is over, well or not: nothing may interrupt its settlement and its last frames any more."""
         self._is_ending = True
 
-    def send_comments(self, start_stream: Callable[[], Awaitable[None]]) -> None:
-        """Say something every so often while nothing else is sent; `start_stream` sends the head if need be."""
-        self._start_stream = start_stream
+    def send_comments(self, send: Callable[[bytes], Awaitable[None]]) -> None:
+        """Say something every so often while nothing else is sent; `send` sends it, and the head if need be."""
+        self._send_comment = send
 
     async def write(self, data: bytes, *, last: bool = False) -> None:
         """Send a part of the stream; a client that does not take it in time counts as gone."""
@@ -145,27 +145,26 @@ class Watch:
                 self._timer = self._loop.call_later(SECOND_LOOK_S, self._look)
                 return
         is_quiet = self._writing_since is None and not self._is_ending and not self._exchange.is_gone
-        if self._start_stream is not None and is_quiet:
+        if self._send_comment is not None and is_quiet:
             due = self._last_sent + numbers.COMMENT_FRAME_EVERY_S
             if due <= now:
                 self._last_sent = now
-                _ = spawn(self._comment(self._start_stream), name="comment")
+                _ = spawn(self._comment(self._send_comment), name="comment")
                 due = now + numbers.COMMENT_FRAME_EVERY_S
             deadline = min(deadline, due)
         # What begins after this look must be found due in time too: a write that stalls, a stream to be kept alive.
         wake = min(max(deadline, now), now + numbers.WRITE_STALL_S, now + numbers.COMMENT_FRAME_EVERY_S)
         self._timer = self._loop.call_at(wake + TIMER_SLACK_S, self._look)
 
-    async def _comment(self, start_stream: Callable[[], Awaitable[None]]) -> None:
+    async def _comment(self, send: Callable[[bytes], Awaitable[None]]) -> None:
         if self._timer is not None:  # else the answer ended while this task waited for its turn
-            await start_stream()
-            await self._exchange.write(COMMENT_FRAME)
+            await send(COMMENT_FRAME)
 
 
 def watch_over(exchange: Exchange, reserved: Reserved) -> Watch:
     """The watch that this call needs: a whole answer has its own time limit, and one that is drained needs none."""
     attempt = reserved.attempt
-    ends_with_client = attempt.offer.cancel_stops_billing
+    ends_with_client = attempt.offer.cancel_stops_billing and reserved.recording is None  # a repeat wants all of it
     if not attempt.chat.stream:
         watch = Watch(
             exchange,

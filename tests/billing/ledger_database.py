@@ -25,8 +25,12 @@ from komilion import env
 from komilion.common.usage import Usage
 
 TABLES = [
+    *("billing_refund", "billing_dispute", "billing_autorecharge", "billing_balancealert", "billing_payingcustomer"),
     *("billing_posting", "billing_usagerow", "billing_ledgerentry", "billing_hold", "billing_promolot"),
-    *("billing_wallet", "billing_gatewayprocess", "billing_price"),
+    *("billing_usagesum", "billing_labelsum", "billing_usagemark"),
+    *("billing_capuse", "billing_cap", "billing_idempotentcall", "billing_payment", "billing_paymentevent"),
+    "billing_topuporder",
+    *("billing_balancemark", "billing_wallet", "billing_gatewayprocess", "billing_price"),
     *("accounts_apikey", "accounts_membership", "accounts_auditentry", "accounts_organization", "accounts_user"),
 ]  # so that nothing is removed before what refers to it
 ALIVE = "p-alive"
@@ -175,6 +179,22 @@ def settle(tenant: Tenant, request_id: str, price: PriceVersion, output: int, he
         process_id=ALIVE,
         usage_row={**fields, **row},
     )
+
+
+def payment_row(tenant: Tenant, number: int) -> dict[str, Any]:
+    """What a payment provider's payment of $5.00 looks like to the ledger; the order is not there, which it allows."""
+    return {
+        "id": f"pi_{tenant.wallet_id}_{number}",
+        "order_id": f"top-{tenant.wallet_id}-{number}",
+        "wallet_id": tenant.wallet_id,
+        "credit_cents": 500,
+        "fee_cents": 25,
+        "tax_cents": 0,
+        "total_cents": 525,
+        "currency": "usd",
+        "livemode": False,
+        "charge_id": "ch_1",
+    }
 
 
 def is_deferred(outcome: object) -> bool:

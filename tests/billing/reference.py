@@ -5,9 +5,12 @@ is available is credit minus that. It shares no code with the ledger, so what bo
 """
 
 from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
 
 from billing.ledger.items import (
     AuthorizationChanged,
+    CapEntry,
+    CapReached,
     Done,
     Expire,
     Extend,
@@ -38,6 +41,16 @@ class Hold:
     state: str = "open"
     is_due: bool = False
     process_id: str = ""
+    caps: list[CapEntry] = field(default_factory=list)
+
+
+@dataclass
+class Cap:
+    wallet_id: int
+    key_id: int
+    period: str
+    limit: int
+    spent: dict[str, int] = field(default_factory=dict)  # by the start of a period
 
 
 @dataclass
@@ -52,10 +65,14 @@ class Reference:
     happened: dict[tuple[str, str, int], int] = field(default_factory=dict)
     lot_names: dict[int, str] = field(default_factory=dict)  # the database's id of a lot -> its reference
     charged: dict[str, int] = field(default_factory=dict)
+    caps: dict[int, Cap] = field(default_factory=dict)
+    events: set[str] = field(default_factory=set)
+    payments: set[str] = field(default_factory=set)
+    taken_back: dict[int, int] = field(default_factory=dict)  # what charge-backs took beyond what was there
     overrun: dict[int, int] = field(default_factory=dict)  # what settlements charged beyond what was held for them
 
     def open_wallet(self, wallet_id: int) -> None:
-        self.paid[wallet_id] = self.debt[wallet_id] = self.overrun[wallet_id] = 0
+        self.paid[wallet_id] = self.debt[wallet_id] = self.overrun[wallet_id] = self.taken_back[wallet_id] = 0
         self.lots[wallet_id] = []
         self.epochs[wallet_id] = (0, 0)
 
@@ -81,46 +98,104 @@ class Reference:
             return self._settle(item)
         return self._move(item) if isinstance(item, Movement) else self._end(item)
 
+    # caps
+
+    def start(self, period: str) -> str:
+        """Of the running period."""
+        today = datetime.now(UTC).date()  # noqa: TID251 - the database's clock is the machine's
+        return {"day": today, "month": today.replace(day=1), "total": date(1970, 1, 1)}[period].isoformat()
+
+    def reserved_of(self, cap_id: int, start: str) -> int:
+        entries = [entry for hold in self.holds.values() if hold.state == "open" for entry in hold.caps]
+        return sum(amount for cap, day, amount in entries if (cap, day) == (cap_id, start))
+
+    def left(self, cap_id: int, start: str) -> int:
+        cap = self.caps[cap_id]
+        return max(0, cap.limit - cap.spent.get(start, 0) - self.reserved_of(cap_id, start))
+
+    def tightest(self, entries: list[CapEntry]) -> tuple[int, CapReached] | None:
+        """What the caps of these entries leave, and which leaves least; of equals the one that began first."""
+        there = [(self.left(cap, start), start, cap) for cap, start, _ in entries if cap in self.caps]
+        if not there:
+            return None
+        left, start, cap_id = min(there, key=lambda row: row[:2])
+        cap = self.caps[cap_id]
+        used = cap.spent.get(start, 0), self.reserved_of(cap_id, start)
+        return left, CapReached(cap.key_id, cap.period, cap.limit, *used, start)
+
+    def _granted(self, wallet: int, amount: int, entries: list[CapEntry]) -> Granted:
+        available, tightest = self.available(wallet), self.tightest(entries)
+        if tightest is None:
+            return Granted(amount, available, entries)
+        return Granted(amount, min(available, tightest[0]), entries, is_capped=tightest[0] < available)
+
+    def _spend(self, entries: list[CapEntry], charge: int) -> None:
+        for cap_id, start, _ in entries:
+            if cap_id in self.caps:
+                spent = self.caps[cap_id].spent
+                spent[start] = spent.get(start, 0) + charge
+
+    # calls
+
     def _place(self, item: Place) -> Outcome:
         available = self.available(item.wallet_id)
         if item.request_id in self.holds:
-            return Granted(self.holds[item.request_id].amount, available)
+            known = self.holds[item.request_id]
+            return self._granted(item.wallet_id, known.amount, known.caps)
         if self.epochs[item.wallet_id] != (item.key_epoch, item.organization_epoch):
             return AuthorizationChanged()
         credit = self.paid[item.wallet_id] + self.promo(item.wallet_id)
         is_covered, amount = available >= item.minimum, min(item.ceiling, available)
-        if item.is_byte_bound and not (is_covered and amount * 10 <= credit):
+        caps = [(i, self.start(cap.period), 0) for i, cap in self.caps.items() if cap.key_id in item.capped_keys]
+        tightest = self.tightest(caps)
+        left = tightest[0] if tightest else max(item.ceiling, item.minimum)
+        amount = min(amount, left)
+        bounds = [credit, *(self.caps[cap].limit for cap, _, _ in caps)]
+        if item.is_byte_bound and not (is_covered and left >= max(item.minimum, item.ceiling)):
+            return NeedsCount()
+        if item.is_byte_bound and amount * 10 > min(bounds):
             return NeedsCount()
         if not is_covered:
             return Refused(available, item.minimum, self.debt[item.wallet_id])
-        self.holds[item.request_id] = Hold(item.wallet_id, amount, "open", item.lifetime_s <= 0, item.process_id)
-        return Granted(amount, available - amount)
+        if tightest and left < item.minimum:
+            return Refused(left, item.minimum, cap=tightest[1])
+        entries = [(cap, start, amount) for cap, start, _ in caps]
+        is_due = item.lifetime_s <= 0
+        self.holds[item.request_id] = Hold(item.wallet_id, amount, "open", is_due, item.process_id, entries)
+        return self._granted(item.wallet_id, amount, entries)
 
     def _extend(self, item: Extend) -> Outcome:
         available, key = self.available(item.wallet_id), (item.request_id, "extend", item.ordinal)
-        if key in self.happened:
-            return Granted(self.happened[key], available)
         hold = self.holds.get(item.request_id)
+        if key in self.happened:
+            assert hold is not None
+            return self._granted(item.wallet_id, self.happened[key], hold.caps)
         if hold is None or hold.state not in {"open", "expired"}:
             return NotOpen(hold.state if hold else "missing")
-        amount = min(item.amount, available)
+        tightest = self.tightest(item.caps)
+        amount = min(item.amount, available, tightest[0] if tightest else available)
         if amount <= 0:
+            if tightest and available > 0:
+                return Refused(0, item.amount, cap=tightest[1])
             return Refused(available, item.amount)
         if hold.state == "expired":  # what was reserved before is gone
             hold.state, hold.amount, hold.is_due = "open", 0, False
+            hold.caps = [(cap, start, 0) for cap, start, _ in hold.caps]
         hold.amount += amount
+        hold.caps = [(cap, start, before + amount) for cap, start, before in hold.caps]
         self.happened[key] = amount
-        return Granted(amount, available - amount)
+        return self._granted(item.wallet_id, amount, hold.caps)
 
     def _settle(self, item: Settle) -> Outcome:
         wallet = item.wallet_id
         if item.request_id in self.charged:
             return self._done(wallet, changed=False)
-        hold = self.holds.setdefault(item.request_id, Hold(wallet, item.held, "missing"))
+        hold = self.holds.setdefault(item.request_id, Hold(wallet, item.held, "missing", caps=item.caps))
         reserved = hold.amount if hold.state == "open" else 0
         hold.state = "settled"
         owed = self.charged[item.request_id] = item.cost + item.fee
         self.overrun[wallet] += max(0, owed - reserved)
+        self._spend(hold.caps, owed)
         owed -= (payable := min(owed, self.available(wallet)))
         for lot in sorted(self.lots[wallet], key=lambda lot: lot.ends):
             payable -= (spent := min(lot.left, payable))
@@ -140,12 +215,19 @@ class Reference:
 
     def _move(self, item: Movement) -> Outcome:
         wallet, key = item.wallet_id, (item.reference, item.kind, 0)
-        if key in self.happened:
+        payment = item.payment["id"] if item.payment else ""
+        if key in self.happened or payment in self.payments:
+            self.events |= {item.event_id} - {""}
             return self._done(wallet, changed=False)
         if item.kind == "grant":
             self.lots[wallet].append(Lot(item.reference, item.expires_at or "9999", item.amount))
-        elif item.kind in {"topup", "recredit"}:
+        elif item.kind in {"topup", "recredit", "chargeback_reversed"}:
             self.paid[wallet] += item.amount
+        elif item.kind == "chargeback":
+            there = min(item.amount, self.paid[wallet], self.available(wallet))
+            self.paid[wallet] -= there
+            self.debt[wallet] += item.amount - there
+            self.taken_back[wallet] += item.amount - there
         elif item.kind == "breakage":
             named = [lot for lot in self.lots[wallet] if lot.reference == self.lot_names.get(item.lot_id or 0)]
             left = min(sum(lot.left for lot in named), self.available(wallet))
@@ -158,6 +240,8 @@ class Reference:
                 return Refused(takeable, item.amount)
             self.paid[wallet] -= item.amount
         self.happened[key] = item.amount
+        self.events |= {item.event_id} - {""}
+        self.payments |= {payment} - {""}
         return self._done(wallet, changed=True)
 
     def _done(self, wallet: int, *, changed: bool) -> Done:

@@ -1,6 +1,7 @@
 """The ledger against its reference: random batches on several wallets, with crashes before and around the commit."""
 
 from collections.abc import Sequence
+from datetime import date, timedelta
 from typing import override
 
 import hypothesis.strategies as st
@@ -10,16 +11,39 @@ from django.db.models import F
 from django.db.models.functions import Now
 from hypothesis import settings as hypothesis_settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from msgspec.structs import replace
 
 from accounts.models import ApiKey, Organization
+from billing.actions.caps import do_set_caps
 from billing.errors import StoreUnavailable
 from billing.ledger.batch import Batch
-from billing.ledger.items import Expire, Extend, Item, Movement, Void
+from billing.ledger.items import CapEntry, Expire, Extend, Item, Movement, Void
 from billing.ledger.reap import reap
 from billing.ledger.store import Statement, Store, run_blocking
 from billing.ledger.verify import differences
-from billing.models import GatewayProcess, Hold, LedgerEntry, PromoLot, UsageRow, Wallet
-from tests.billing.ledger_database import ALIVE, LedgerDatabase, Tenant, is_deferred, new_name, place, settle
+from billing.models import (
+    Cap,
+    CapUse,
+    GatewayProcess,
+    Hold,
+    LedgerEntry,
+    Payment,
+    PaymentEvent,
+    PromoLot,
+    UsageRow,
+    Wallet,
+)
+from tests.billing.ledger_database import (
+    ALIVE,
+    LedgerDatabase,
+    Tenant,
+    is_deferred,
+    new_name,
+    payment_row,
+    place,
+    settle,
+)
+from tests.billing.reference import Cap as ReferenceCap
 from tests.billing.reference import Reference
 
 WALLETS = 3
@@ -78,13 +102,22 @@ class LedgerMachine(RuleBasedStateMachine):
         tenant = self.requests[request_id]
         kind = data.draw(st.sampled_from(["extend", "settle", "void", "expire"]))
         if kind == "extend":
-            return Extend(request_id, tenant.wallet_id, data.draw(st.integers(1, 4)), data.draw(amounts))
+            ordinal, caps = data.draw(st.integers(1, 4)), self._caps_of(request_id, tenant)
+            return Extend(request_id, tenant.wallet_id, ordinal, data.draw(amounts), caps)
         if kind == "settle":
-            return settle(tenant, request_id, self.price, data.draw(amounts), held=data.draw(amounts))
+            end = settle(tenant, request_id, self.price, data.draw(amounts), held=data.draw(amounts))
+            return replace(end, caps=self._caps_of(request_id, tenant))
         if kind == "void":
             return Void(request_id, tenant.wallet_id)
         gone = self.model.holds[request_id].process_id == DEAD if request_id in self.model.holds else False
         return Expire(request_id, tenant.wallet_id, only_if_due=data.draw(st.booleans()), process_gone=gone)
+
+    def _caps_of(self, request_id: str, tenant: Tenant) -> list[CapEntry]:
+        """As the gateway was told when the hold was granted; for a hold that the database lost, the caps of now."""
+        if request_id in self.model.holds:
+            return self.model.holds[request_id].caps
+        caps = self.model.caps.items()
+        return [(i, self.model.start(cap.period), 5) for i, cap in caps if cap.wallet_id == tenant.wallet_id]
 
     def _draw_place(self, data: st.DataObject, tenant: Tenant) -> Item:
         key_epoch, organization_epoch = self.model.epochs[tenant.wallet_id]
@@ -96,6 +129,7 @@ class LedgerMachine(RuleBasedStateMachine):
             key_epoch=key_epoch - data.draw(st.sampled_from([0, 0, 0, 1])),
             organization_epoch=organization_epoch,
             process_id=data.draw(st.sampled_from([ALIVE, DEAD])),
+            capped_keys=tuple({cap.key_id for cap in self.model.caps.values() if cap.key_id == tenant.key_id}),
             lifetime_s=data.draw(st.sampled_from([0, 600])),
         )
         self.requests[item.request_id] = tenant
@@ -105,6 +139,7 @@ class LedgerMachine(RuleBasedStateMachine):
         if self.movements and data.draw(st.integers(0, 4)) == 0:
             return data.draw(st.sampled_from(self.movements))  # the same reference again
         kinds = ["topup", "topup", "topup", "grant", "grant", "recredit", "refund", "adjust", "breakage"]
+        kinds += ["chargeback", "chargeback_reversed"]
         kind = data.draw(st.sampled_from(kinds))
         item = Movement(
             new_name(kind),
@@ -114,6 +149,10 @@ class LedgerMachine(RuleBasedStateMachine):
             expires_at=data.draw(st.sampled_from(ENDS)) if kind == "grant" else None,
             lot_id=data.draw(st.sampled_from([*self.model.lot_names, 0])) if kind == "breakage" else None,
         )
+        if kind in {"topup", "chargeback", "chargeback_reversed"} and data.draw(st.booleans()):
+            event = data.draw(st.sampled_from([*sorted(self.model.events), new_name("evt")]))
+            payment = payment_row(tenant, data.draw(st.integers(1, 3))) if kind == "topup" else None
+            item = replace(item, event_id=event, event_type="test", payment=payment)
         self.movements.append(item)
         return item
 
@@ -170,6 +209,38 @@ class LedgerMachine(RuleBasedStateMachine):
             Organization.objects.filter(pk=tenant.wallet_id).update(auth_epoch=F("auth_epoch") + 1)
         self.model.epochs[tenant.wallet_id] = (key_epoch + of_key, organization_epoch + (not of_key))
 
+    @rule(
+        index=st.integers(0, WALLETS - 1),
+        period=st.sampled_from(Cap.Period.values),
+        limit=st.none() | st.integers(0, 300) | amounts,
+    )
+    def set_cap(self, index: int, period: str, limit: int | None) -> None:
+        tenant, caps = self.tenants[index], self.model.caps
+        do_set_caps(tenant.wallet_id, tenant.key_id, {period: limit})
+        key_epoch, organization_epoch = self.model.epochs[tenant.wallet_id]
+        self.model.epochs[tenant.wallet_id] = (key_epoch + 1, organization_epoch)
+        known = next((i for i, cap in caps.items() if (cap.key_id, cap.period) == (tenant.key_id, period)), None)
+        if known is not None and limit is not None:
+            caps[known].limit = limit
+        elif known is not None:
+            del caps[known]
+        elif limit is not None:
+            pk = Cap.objects.get(subject_id=tenant.key_id, period=period).pk
+            caps[pk] = ReferenceCap(tenant.wallet_id, tenant.key_id, period, limit)
+
+    @precondition(lambda self: self.model.caps)
+    @rule()
+    def let_a_day_pass(self) -> None:
+        """Without a clock: everything that counts in a period of days or months is put a day back."""
+        for use in CapUse.objects.exclude(cap__period="total").order_by("starts_on"):
+            CapUse.objects.filter(pk=use.pk).update(starts_on=use.starts_on - timedelta(days=1))
+        for hold in Hold.objects.exclude(caps=[]):
+            Hold.objects.filter(pk=hold.pk).update(caps=[a_day_before(entry) for entry in hold.caps])
+        for known in self.model.holds.values():
+            known.caps = [a_day_before(entry) for entry in known.caps]
+        for cap in self.model.caps.values():
+            cap.spent = {a_day_before((0, start, 0))[1]: spent for start, spent in cap.spent.items()}
+
     @precondition(lambda self: any(hold.state == "open" for hold in self.model.holds.values()))
     @rule()
     def reap(self) -> None:
@@ -192,7 +263,7 @@ class LedgerMachine(RuleBasedStateMachine):
             assert (wallet.paid_nano, wallet.promo_nano) == (model.paid[wallet.pk], model.promo(wallet.pk))
             assert (wallet.held_nano, wallet.debt_nano) == (model.held(wallet.pk), model.debt[wallet.pk])
             assert wallet.available_nano == available >= 0
-            assert wallet.debt_nano <= model.overrun[wallet.pk], "debt comes from overruns only"
+            assert wallet.debt_nano <= model.overrun[wallet.pk] + model.taken_back[wallet.pk], "debt has a cause"
             assert wallet.debt_nano == 0 or min(wallet.paid_nano, available) == 0, "debt is paid as soon as it can be"
 
     @invariant()
@@ -201,6 +272,26 @@ class LedgerMachine(RuleBasedStateMachine):
         assert stored == {name: (hold.state, hold.amount) for name, hold in self.model.holds.items()}
         lots = {lot.reference: lot.left for lots in self.model.lots.values() for lot in lots}
         assert dict(PromoLot.objects.values_list("reference", "remaining_nano")) == lots
+
+    @invariant()
+    def caps_are_as_the_reference_says(self) -> None:
+        stored = {
+            (use.cap_id, use.starts_on.isoformat()): (use.reserved_nano, use.spent_nano) for use in CapUse.objects.all()
+        }
+        entries = {entry[:2] for hold in self.model.holds.values() for entry in hold.caps}
+        pairs = entries | {(i, start) for i, cap in self.model.caps.items() for start in cap.spent}
+        assert stored == {
+            (i, start): (self.model.reserved_of(i, start), self.model.caps[i].spent.get(start, 0))
+            for i, start in pairs
+            if i in self.model.caps
+        }
+        for hold in Hold.objects.all():
+            assert [tuple(entry) for entry in hold.caps] == self.model.holds[hold.pk].caps
+
+    @invariant()
+    def events_and_payments_are_recorded_once(self) -> None:
+        assert set(PaymentEvent.objects.values_list("pk", flat=True)) == self.model.events
+        assert set(Payment.objects.values_list("pk", flat=True)) == self.model.payments
 
     @invariant()
     def every_call_is_charged_once(self) -> None:
@@ -220,6 +311,14 @@ class LedgerMachine(RuleBasedStateMachine):
     @invariant()
     def the_audit_finds_nothing(self) -> None:
         assert list(differences()) == []
+
+
+def a_day_before(entry: CapEntry) -> CapEntry:
+    """The entry as it would have been stored yesterday; a total has one period only."""
+    cap_id, start, amount = entry
+    if start == "1970-01-01":
+        return (cap_id, start, amount)
+    return (cap_id, (date.fromisoformat(start) - timedelta(days=1)).isoformat(), amount)
 
 
 def test_random_batches_do_what_the_reference_does(ledger: LedgerDatabase):

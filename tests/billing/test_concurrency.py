@@ -12,9 +12,10 @@ import pytest
 from django.db import connection, transaction
 
 from accounts.models import Organization
-from billing.errors import StoreBusy
+from billing.actions.caps import do_set_caps
+from billing.errors import StoreBusy, StoreConflict
 from billing.ledger.batch import Batch
-from billing.ledger.items import Done, Expire, Extend, Granted, Item, Movement, Outcome, Refused, Void
+from billing.ledger.items import Claim, Claimed, Done, Expire, Extend, Granted, Item, Movement, Outcome, Refused, Void
 from billing.ledger.open_store import open_store
 from billing.ledger.store import Store, run_blocking
 from billing.ledger.verify import differences
@@ -56,7 +57,7 @@ class Worker:
                 outcomes = run_blocking(
                     Batch(self.store, items, wait_for_locks=number % 4 == 3, is_retry=number > 0).run()
                 )
-            except StoreBusy:
+            except (StoreBusy, StoreConflict):  # a conflict: somebody settled a hold that was about to be placed
                 continue
             for item, outcome in zip(items, outcomes, strict=True):
                 self._note(item, outcome)
@@ -167,6 +168,30 @@ def test_fifty_equal_calls_on_ten_and_a_half_holds_are_ten(ledger: LedgerDatabas
     wallet = ledger.wallet(alice.wallet_id)
     assert (wallet["paid"], wallet["debt"], wallet["held"]) == (max(0, 1_050 - charged), max(0, charged - 1_050), 0)
     assert list(differences()) == []
+
+
+@pytest.mark.parametrize("committers", [1, 2])
+def test_twenty_equal_calls_on_a_cap_for_five_are_five(ledger: LedgerDatabase, tmp_path: Path, committers: int):
+    alice = ledger.open_wallet(paid=10_000)
+    do_set_caps(alice.wallet_id, alice.key_id, {"day": 550, "total": 5_000})
+    holds = [place(alice, 100, key_epoch=1, capped_keys=(alice.key_id,)) for _ in range(20)]
+    outcomes = crowd(tmp_path, pause_of(ledger), [holds[number::committers] for number in range(committers)])
+    assert sum(isinstance(outcome, Granted) for outcome in outcomes) == 5
+    refused = [outcome for outcome in outcomes if isinstance(outcome, Refused)]
+    assert [(one.available, one.cap.period) for one in refused if one.cap is not None] == [(50, "day")] * 15
+    assert ledger.wallet(alice.wallet_id)["held"] == 500
+    assert list(differences()) == []
+
+
+@pytest.mark.parametrize("committers", [1, 2])
+def test_twenty_calls_with_one_idempotency_key_are_one(ledger: LedgerDatabase, tmp_path: Path, committers: int):
+    alice = ledger.open_wallet(paid=10_000)
+    claim = Claim(alice.key_id, "/v1/chat/completions", "key-1", "ab" * 32)
+    holds = [place(alice, 100, claim=claim) for _ in range(20)]
+    outcomes = crowd(tmp_path, pause_of(ledger), [holds[number::committers] for number in range(committers)])
+    assert sum(isinstance(outcome, Granted) for outcome in outcomes) == 1
+    (placed,) = Hold.objects.values_list("pk", flat=True)
+    assert outcomes.count(Claimed(placed, claim.body_hmac, is_finished=False, is_kept=False)) == 19
 
 
 @pytest.mark.parametrize("committers", [1, 2])

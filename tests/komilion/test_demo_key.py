@@ -40,6 +40,12 @@ def migrated(
 
 
 @pytest.fixture(autouse=True)
+def test_money(settings: Any) -> None:
+    """The demo tenant exists only with it."""
+    settings.TEST_PAYMENTS = True
+
+
+@pytest.fixture(autouse=True)
 def database(tmp_path: Path, migrated: Path, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
     """An empty database of this test's own: opening a tenant needs two connections, so nothing can be rolled back."""
     shutil.copy(migrated, tmp_path / "own.sqlite3")
@@ -127,6 +133,28 @@ def test_a_suspended_tenant_is_not_advertised_and_gets_no_key(key_file: Path, is
     assert not demo.works
     assert "suspended" in demo.note
     assert ApiKey.objects.count() == 1
+
+
+def test_without_test_money_no_tenant_is_made(key_file: Path, settings: Any):
+    settings.TEST_PAYMENTS = False
+    assert do_ensure_demo_key(key_file) == DemoKey(works=False)
+    assert not Organization.objects.exists()
+    assert not key_file.exists()
+
+
+def test_without_test_money_the_tenant_of_earlier_starts_is_suspended_until_there_is_some(
+    key_file: Path, settings: Any
+):
+    do_ensure_demo_key(key_file)
+    settings.TEST_PAYMENTS = False
+    demo = do_ensure_demo_key(key_file)
+    assert not demo.works
+    assert "TEST_PAYMENTS is off" in demo.note
+    assert Organization.objects.get().suspended_at is not None
+    assert do_ensure_demo_key(key_file) == DemoKey(works=False)
+    settings.TEST_PAYMENTS = True
+    assert do_ensure_demo_key(key_file) == DemoKey(works=True)
+    assert Organization.objects.get().suspended_at is None
 
 
 @pytest.fixture

@@ -171,7 +171,7 @@ def test_a_postgres_url_is_taken_apart(tmp_path: Path, scheme: str) -> None:
     database = env.database(f"{scheme}://ann:p%40ss@db.example:5433/shop?sslmode=require", tmp_path)
     wanted = {"USER": "ann", "PASSWORD": "p@ss", "HOST": "db.example", "PORT": "5433", "NAME": "shop"}
     assert {name: database[name] for name in wanted} == wanted
-    assert database["OPTIONS"] == {"sslmode": "require"}
+    assert database["OPTIONS"] == {"sslmode": "require", "options": "-c jit=off"}
 
 
 @pytest.mark.parametrize(

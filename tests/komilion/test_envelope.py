@@ -18,7 +18,7 @@ def test_an_unknown_address_under_api_is_an_error_as_we_write_it(gateway: Gatewa
     assert (answer.status, answer.json["error"]["code"]) == (404, 404)
 
 
-@pytest.mark.parametrize("path", ["/", "/v1x", "/apis"])
+@pytest.mark.parametrize("path", ["/nothing", "/v1x", "/apis"])
 def test_an_unknown_address_elsewhere_is_a_page(gateway: Gateway, path: str):
     answer = call(gateway.url, path)
     assert answer.status == 404

@@ -192,6 +192,7 @@ def test_a_child_that_crashes_is_reported_and_started_again_later_each_time(tmp_
         ("SECRET_KEY", "x", "SECRET_KEY must have at least 32 characters"),
         ("KEY_PEPPER", "x", "KEY_PEPPER must have at least 32 characters"),
         ("HOST", "192.0.2.1", "Cannot listen on 192.0.2.1"),
+        ("STRIPE_SECRET_KEY", "pk_live_1", "STRIPE_SECRET_KEY must start with sk_live_"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused_in_one_line(
@@ -200,6 +201,39 @@ def test_settings_that_make_no_sense_are_refused_in_one_line(
     text = start(**{variable: value}).refusal()
     assert message in text
     assert text.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "message"),
+    [
+        ("HOST", "0.0.0.0", "HOST 0.0.0.0 can be reached from other machines"),
+        ("STRIPE_SECRET_KEY", "sk_live_0123456789", "STRIPE_SECRET_KEY is a live key"),
+    ],
+)
+def test_test_money_where_it_may_not_be_is_refused_in_one_line(
+    start: Callable[..., Running], variable: str, value: str, message: str
+) -> None:
+    text = start(TEST_PAYMENTS="1", **{variable: value}).refusal()
+    assert f"TEST_PAYMENTS=1 gives credit away, and {message}" in text
+    assert text.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_a_start_turns_test_money_on_where_only_this_machine_comes_in_and_off_elsewhere(
+    start: Callable[..., Running],
+) -> None:
+    local = start().wait_ready()
+    assert (local.data / "demo.key").exists()
+    child = local.child("uvicorn")
+    assert child is not None
+    assert child.environ()["TEST_PAYMENTS"] == "1"
+    local.stop()
+    proxied = start(port=local.port, BEHIND_PROXY="1").wait_ready()
+    child = proxied.child("uvicorn")
+    assert child is not None
+    assert child.environ()["TEST_PAYMENTS"] == "0"
+    assert "The demo tenant is suspended" in proxied.output()
+    assert "curl" not in proxied.output()
 
 
 @pytest.mark.slow

@@ -55,6 +55,28 @@ def only_row(tenant: Tenant, model: str | None = None):
     return row
 
 
+def first_key_id(tenant: Tenant) -> int:
+    """The key that the tenant got first."""
+    from accounts.models import ApiKey
+
+    return ApiKey.objects.filter(organization_id=organization_id(tenant)).earliest("pk").pk
+
+
+def set_caps(tenant: Tenant, key: int | None = None, **nano: int | None) -> None:
+    """Set the caps of the tenant's key, as a page would."""
+    from billing.actions.caps import do_set_caps
+
+    do_set_caps(organization_id(tenant), key or first_key_id(tenant), nano)
+
+
+def cap_use(tenant: Tenant, period: str) -> tuple[int, int]:
+    """Reserved and spent."""
+    from billing.queries import caps_of_keys
+
+    status = caps_of_keys(organization_id(tenant), [first_key_id(tenant)])[first_key_id(tenant)][period]
+    return status.reserved_nano, status.spent_nano
+
+
 def paid_nano(gateway: Gateway, tenant: Tenant) -> int:
     """What the wallet holds in paid credit less debt, in nano-USD."""
     wallet = gateway.wallet(tenant.email)
@@ -72,4 +94,5 @@ def assert_in_order(gateway: Gateway, tenant: Tenant, charge_nano: int, credit: 
 
     wait_until(lambda: nothing_is_held(gateway, tenant), what="every hold to end")
     assert int(Decimal(credit) * NANO) - paid_nano(gateway, tenant) == charge_nano
-    assert list(differences()) == []
+    found = list(differences())
+    assert not found, found

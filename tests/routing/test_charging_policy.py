@@ -13,7 +13,15 @@ from komilion.env import free_port
 from tests.fakes.client import RawCall, events_in
 from tests.fakes.journal import Call, Tokens
 from tests.fakes.replies import Cut, Reply
-from tests.routing.books import assert_in_order, charge_of, counted, counted_input, only_row, usage_rows
+from tests.routing.books import (
+    assert_in_order,
+    charge_of,
+    counted,
+    counted_input,
+    only_row,
+    set_caps,
+    usage_rows,
+)
 from tests.routing.gates import Gate, words
 from tests.routing.servers import second_server
 from tests.stand import CANCELLING, DRAINING, Gateway, Tenant
@@ -208,6 +216,16 @@ def left_drained_streamed(play: Play) -> None:
 
 
 @case
+def left_with_a_key(play: Play) -> None:
+    gate = Gate(3)
+    play.begin(gate.script, provider=CANCELLING)
+    with play.raw(stream=True) as raw:
+        raw.head = raw.head.replace(b"\r\nHost", b"\r\nIdempotency-Key: k\r\nHost", 1)
+        raw.send().read_frames(3)
+    gate.open()
+
+
+@case
 def left_cancelled(play: Play) -> None:
     gate = Gate()
     play.begin(gate.script, provider=CANCELLING)
@@ -253,6 +271,23 @@ def wallet_ran_out(play: Play) -> None:
     with play.raw(stream=True) as raw, RawCall(play.gateway.url, play.tenant.key, model=taking) as rest:
         raw.send().read_frames(1)
         rest.send()  # it holds all that is left
+        other.wait_for_call()
+        gate.open()
+        assert b'"finish_reason":"length"' in raw.rest()
+    text = text_of(raw.payload)
+    play.delivered(len(text.split()), text)
+
+
+@case
+def cap_ran_out(play: Play) -> None:
+    play.settings.STREAM_HOLD_OUTPUT_TOKENS = play.settings.START_OUTPUT_TOKENS = 10
+    gate, other = Gate(1, Reply(frames=40)), Gate()
+    play.begin(gate.script)
+    set_caps(play.tenant, total=20_000_000)
+    taking = play.gateway.add_model(other.script, provider=CANCELLING)
+    with play.raw(stream=True) as raw, RawCall(play.gateway.url, play.tenant.key, model=taking) as rest:
+        raw.send().read_frames(1)
+        rest.send()  # it reserves all that the cap leaves
         other.wait_for_call()
         gate.open()
         assert b'"finish_reason":"length"' in raw.rest()

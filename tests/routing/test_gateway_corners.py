@@ -309,3 +309,13 @@ class TestCatalogue:
         assert news.publish({"kind": "something else"})
         model = gateway.add_model(Reply())
         assert gateway.chat(gateway.tenant(), model).status == 200
+
+
+def test_an_attempt_says_where_it_went_and_how_long_it_took(gateway: Gateway):
+    tenant = gateway.tenant()
+    model = gateway.add_model("ok")
+    assert gateway.chat(tenant, model).status == 200
+    row = only_row(tenant)
+    (attempt,) = row.detail["attempts"]
+    assert (attempt["provider"], attempt["model"], attempt["status"]) == ("up", model, 200)
+    assert 0 <= attempt["ms"] <= row.duration_ms

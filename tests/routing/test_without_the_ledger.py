@@ -96,7 +96,7 @@ def test_an_item_that_the_ledger_refuses_is_our_fault(gateway: Gateway, monkeypa
     async def failing(*_: object, **__: object) -> Failure:
         return Failure("scripted")
 
-    monkeypatch.setattr("routing.gateway.reserve._place", failing)
+    monkeypatch.setattr("billing.ledger.committer.Committer.submit", failing)
     answer = gateway.chat(tenant, model)
     assert (answer.status, answer.json["error"]["reason"]) == (500, "internal_error")
     assert "scripted" not in answer.body.decode()

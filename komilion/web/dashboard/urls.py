@@ -1,5 +1,14 @@
-"""Addresses of this folder's pages."""
+"""Addresses of the overview and the usage explorer, below `/dashboard`."""
 
-from django.urls import URLPattern, URLResolver
+from django.urls import path
 
-urlpatterns: list[URLPattern | URLResolver] = []
+from komilion.web.dashboard import overview, usage
+
+app_name = "dashboard"
+urlpatterns = [
+    path("dashboard", overview.show, name="overview"),
+    path("dashboard/first-request", overview.first_request, name="first_request"),
+    path("dashboard/usage", usage.explore, name="usage"),
+    path("dashboard/usage.csv", usage.export, name="usage_csv"),
+    path("dashboard/usage/<str:request_id>", usage.show_request, name="request"),
+]

@@ -1,5 +1,11 @@
-"""Sign-up, login, passwords, second factors: allauth's addresses."""
+"""Sign-up, login, passwords, second factors: allauth's addresses, two of them answered by views of ours."""
 
-from django.urls import include, path
+from django.urls import include, path, re_path
 
-urlpatterns = [path("", include("allauth.urls"))]
+from komilion.web.people import entrance
+
+urlpatterns = [
+    path("confirm-email/again/", entrance.send_again, name="account_send_again"),
+    re_path(r"^confirm-email/(?P<key>[-:\w]+)/$", entrance.confirm_email, name="account_confirm_email"),
+    path("", include("allauth.urls")),
+]

@@ -1,5 +1,24 @@
-"""Addresses of this folder's pages."""
+"""Addresses of the pages about people, below /dashboard."""
 
-from django.urls import URLPattern, URLResolver
+from django.urls import path
 
-urlpatterns: list[URLPattern | URLResolver] = []
+from komilion.web.people import account, members, organizations
+
+app_name = "people"
+urlpatterns = [
+    path("dashboard/members", members.members, name="members"),
+    path("dashboard/members/organization", organizations.rename, name="rename"),
+    path("dashboard/members/<int:membership_id>/role", members.change_role, name="change_role"),
+    path("dashboard/members/<int:membership_id>/remove", members.remove, name="remove"),
+    path("dashboard/members/invitations/<int:invitation_id>/again", members.invite_again, name="invite_again"),
+    path(
+        "dashboard/members/invitations/<int:invitation_id>/revoke", members.revoke_invitation, name="revoke_invitation"
+    ),
+    path("dashboard/organizations", organizations.organizations, name="organizations"),
+    path("dashboard/organizations/<int:organization_id>/open", organizations.switch, name="switch"),
+    path("dashboard/audit", organizations.audit_log, name="audit"),
+    path("dashboard/account", account.account, name="account"),
+    path("dashboard/account/time-zone", account.change_time_zone, name="time_zone"),
+    path("dashboard/account/sessions", account.end_sessions, name="end_sessions"),
+    path("dashboard/account/delete", account.delete_account, name="delete_account"),
+]

@@ -1,15 +1,23 @@
-"""What templates say in one word: money, moments, numbers. Every tag escapes what it shows."""
+"""What templates say in one word: money, moments, numbers, icons, rights. Every tag escapes what it shows."""
 
 from datetime import datetime
+from typing import Any
 
 from django import template
+from django.forms import BoundField
+from django.template.loader import render_to_string
 from django.utils import timezone
 from django.utils.html import format_html
-from django.utils.safestring import SafeString
+from django.utils.safestring import SafeString, mark_safe
 
+from accounts.access import Viewer
+from billing.queries import available_nano
 from komilion.common.money import NANO_PER_USD, format_usd
 
 register = template.Library()
+
+NANO_PER_CENT = NANO_PER_USD // 100
+CURRENT = mark_safe(' aria-current="page"')
 
 
 @register.simple_tag
@@ -17,25 +25,79 @@ def money(nano: int | None) -> str | SafeString:
     """`$12.34`, the exact amount on hover; below ten cents as many digits as it takes to see something."""
     if nano is None:
         return "-"
-    exact = format_usd(nano)
-    shown = exact if abs(nano) < NANO_PER_USD // 10 else f"{round(nano / NANO_PER_USD, 2):,.2f}"
+    exact = format_usd(abs(nano))
+    shown = exact if abs(nano) < NANO_PER_USD // 10 else _in_cents(abs(nano))
     sign = "-" if nano < 0 else ""
-    return format_html('<span class="money" title="${}">{}${}</span>', exact, sign, shown.removeprefix("-"))
+    return format_html('<span class="money" title="{}${}">{}${}</span>', sign, exact, sign, shown)
+
+
+def _in_cents(nano: int) -> str:
+    """Rounded to a cent, half of one up: 1_234_567_890_000 -> `1,234.57`."""
+    dollars, cents = divmod((nano + NANO_PER_CENT // 2) // NANO_PER_CENT, 100)
+    return f"{dollars:,}.{cents:02d}"
+
+
+@register.filter
+def usd(nano: int | None) -> str:
+    """`$3.75`, exact, for prices and sentences: no digit is rounded away."""
+    return "-" if nano is None else f"{'-' if nano < 0 else ''}${format_usd(abs(nano))}"
 
 
 @register.simple_tag
 def when(moment: datetime | None) -> str | SafeString:
-    """A moment in the viewer's zone, the exact one on hover."""
+    """A moment in the viewer's zone, the exact one on hover; with its year where that is not this one."""
     if moment is None:
         return "-"
     local = timezone.localtime(moment)
     exact = local.strftime("%Y-%m-%d %H:%M:%S %Z")
-    return format_html(
-        '<time datetime="{}" title="{}">{}</time>', moment.isoformat(), exact, local.strftime("%b %-d, %H:%M")
-    )
+    year = "" if local.year == timezone.localtime().year else f" {local.year}"
+    shown = f"{local:%b} {local.day}{year}, {local:%H:%M}"
+    return format_html('<time datetime="{}" title="{}">{}</time>', moment.isoformat(), exact, shown)
 
 
 @register.filter
 def number(value: int | None) -> str:
     """12,345."""
     return "-" if value is None else f"{value:,}"
+
+
+@register.filter
+def may(viewer: Viewer | None, right: str) -> bool:
+    """`{% if viewer|may:"keys" %}`: whether the person has this right in the organization she looks at."""
+    return bool(viewer) and viewer is not None and viewer.may(right)
+
+
+@register.simple_tag(takes_context=True)
+def current(context: template.Context, path: str, *, exact: bool = False) -> str:
+    """Marks a link that leads to this page, or to one above it unless `exact`."""
+    request = context.get("request")
+    here = "" if request is None else request.path
+    return CURRENT if here == path or (not exact and here.startswith(f"{path}/")) else ""
+
+
+@register.simple_tag
+def icon(name: str) -> SafeString:
+    """A drawing beside a word; components/icon.html has them."""
+    return mark_safe(render_to_string("components/icon.html", {"name": name}))  # noqa: S308 - a template of ours
+
+
+@register.simple_tag(takes_context=True)
+def available(context: template.Context) -> int | None:
+    """What the wallet of the organization that is looked at has left for new calls, in nano-USD."""
+    viewer, request = context.get("viewer"), context.get("request")
+    if not viewer:
+        return None
+    found: dict[int, int | None] = {} if request is None else vars(request).setdefault("available_nano", {})
+    if viewer.organization_id not in found:  # pages show it twice
+        found[viewer.organization_id] = available_nano(viewer.organization_id)
+    return found[viewer.organization_id]
+
+
+@register.simple_tag
+def control(field: BoundField, help_text: str = "") -> SafeString:
+    """The control of a form's field, described by its help and its errors for those who do not see them beside it."""
+    described = [f"{field.auto_id}_helptext"] if help_text else []
+    if field.errors:
+        described.append(f"{field.auto_id}_error")
+    attributes: dict[str, Any] = {"aria-describedby": " ".join(described)} if described else {}
+    return field.as_widget(attrs=attributes)

@@ -1,0 +1,44 @@
+"""Django's system checks of how paying is set up: `manage.py check`, and before every other command."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.db import DatabaseError
+
+from billing.payments.pretend import refusal_of_test_money
+from komilion.common.play_money import trouble_of_test_money
+
+
+@register(Tags.security)
+def check_payments(app_configs: Any, **_: Any) -> list[CheckMessage]:
+    """What can be seen in the settings alone."""
+    found: list[CheckMessage] = []
+    if settings.TEST_PAYMENTS and (trouble := trouble_of_test_money(settings.HOST, settings.STRIPE_SECRET_KEY)):
+        hint = "Set TEST_PAYMENTS=0, or leave it out."
+        found.append(Error(f"{trouble}.", hint=hint, id="billing.E001"))
+    if settings.STRIPE_SECRET_KEY and not settings.STRIPE_WEBHOOK_SECRETS:
+        hint = "Set STRIPE_WEBHOOK_SECRETS to the signing secret of the endpoint PUBLIC_URL/webhooks/stripe at Stripe."
+        message = (
+            "STRIPE_SECRET_KEY is set without STRIPE_WEBHOOK_SECRETS: payments could not be credited, so paying is off."
+        )
+        found.append(Error(message, hint=hint, id="billing.E002"))
+    if settings.STRIPE_WEBHOOK_SECRETS and not settings.STRIPE_SECRET_KEY:
+        hint = "Set STRIPE_SECRET_KEY, or leave STRIPE_WEBHOOK_SECRETS out."
+        message = "STRIPE_WEBHOOK_SECRETS is set without STRIPE_SECRET_KEY: events come in, but nobody can pay."
+        found.append(Warning(message, hint=hint, id="billing.W001"))
+    return found
+
+
+@register(Tags.database)
+def check_test_money(app_configs: Any, databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
+    """`manage.py check --database default`: test money in a database that held real money."""
+    if not settings.TEST_PAYMENTS or "default" not in (databases or ()):
+        return []
+    try:
+        trouble = refusal_of_test_money("localhost", "")
+    except DatabaseError:  # not migrated yet
+        return []
+    hint = "Set TEST_PAYMENTS=0, or work on another database."
+    return [Error(f"{trouble}.", hint=hint, id="billing.E003")] if trouble else []

@@ -1,0 +1,70 @@
+"""Reads of payments for pages; tenants come in by organization only."""
+
+from billing.models import AutoRecharge, BalanceAlert, Dispute, PayingCustomer, Payment, Refund, TopUpOrder
+from billing.payments.mode import PaymentMode, is_current, payment_mode
+from billing.payments.objects import ENDED
+from komilion.common.errors import NotFound
+
+__all__ = ["PaymentMode", "payment_mode"]
+
+ROWS = 100
+
+
+def orders_of(organization_id: int, limit: int = ROWS) -> list[TopUpOrder]:
+    """Top-ups that were asked for, newest first."""
+    return list(TopUpOrder.objects.filter(wallet_id=organization_id).order_by("-created_at", "-pk")[:limit])
+
+
+def order_of(organization_id: int, order_id: str) -> TopUpOrder:
+    """One of them. Raises `NotFound`, also for another organization's."""
+    order = TopUpOrder.objects.filter(wallet_id=organization_id, pk=order_id).first()
+    if order is None:
+        raise NotFound
+    return order
+
+
+def payments_of(organization_id: int, limit: int = ROWS) -> list[Payment]:
+    """What was paid and credited, newest first, each with its `order`."""
+    payments = Payment.objects.filter(wallet_id=organization_id).select_related("order")
+    return list(payments.order_by("-created_at", "-pk")[:limit])
+
+
+def payment_of(organization_id: int, payment_id: str) -> Payment:
+    """One of them, with its `order`, for its receipt. Raises `NotFound`, also for another organization's."""
+    payment = Payment.objects.filter(wallet_id=organization_id, pk=payment_id).select_related("order").first()
+    if payment is None:
+        raise NotFound
+    return payment
+
+
+def refunds_of(organization_id: int, limit: int = ROWS) -> list[Refund]:
+    """What was given back, newest first, each with its `payment`."""
+    refunds = Refund.objects.filter(wallet_id=organization_id).select_related("payment")
+    return list(refunds.order_by("-created_at", "-pk")[:limit])
+
+
+def disputes_of(organization_id: int, limit: int = ROWS) -> list[Dispute]:
+    """Charge-backs, newest first, each with its `payment`."""
+    disputes = Dispute.objects.filter(wallet_id=organization_id).select_related("payment")
+    return list(disputes.order_by("-created_at", "-pk")[:limit])
+
+
+def customer_of(organization_id: int) -> PayingCustomer | None:
+    """The customer and its saved card (`payment_method_id` is empty without one), as far as they are good here now."""
+    customer = PayingCustomer.objects.filter(wallet_id=organization_id).first()
+    return customer if customer is not None and is_current(customer) else None
+
+
+def auto_recharge_of(organization_id: int) -> AutoRecharge | None:
+    """Automatic top-up as it was set up; None where it never was."""
+    return AutoRecharge.objects.filter(wallet_id=organization_id).first()
+
+
+def alert_of(organization_id: int) -> BalanceAlert | None:
+    """When an e-mail says that the credit runs low; None where nobody asked for it."""
+    return BalanceAlert.objects.filter(wallet_id=organization_id).first()
+
+
+def has_open_dispute(organization_id: int) -> bool:
+    """Whether a payment is disputed and the case is still open."""
+    return Dispute.objects.filter(wallet_id=organization_id).exclude(state__in=ENDED).exists()

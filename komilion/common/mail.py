@@ -1,0 +1,45 @@
+"""E-mail: a template and an address in, a message of Django's out; one look for all of them.
+
+`templates/mail/NAME.txt` is the message; where there is a `NAME.html` (it extends `mail/base.html`) it goes along. Mail
+programs drop style sheets, so the styles are written into the elements here, at send time.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import css_inline
+from django.conf import settings
+from django.core.mail import EmailMultiAlternatives
+from django.template.exceptions import TemplateDoesNotExist
+from django.template.loader import get_template
+
+SUBJECT_LIMIT_CHARACTERS = 200
+_inliner = css_inline.CSSInliner(
+    inline_style_tags=True,
+    keep_style_tags=False,
+    keep_at_rules=True,  # those for dark screens and small ones
+    load_remote_stylesheets=False,
+)
+
+
+def send_mail(template: str, to: str, context: Mapping[str, Any], *, subject: str) -> None:
+    """Send one message to one address. It may talk to a server, and raises what that says: call it after the commit.
+
+    The templates also see `public_url` and `subject`. The text is plain, so the `.txt` says `{% autoescape off %}`.
+    """
+    subject = " ".join(subject.split())[:SUBJECT_LIMIT_CHARACTERS]  # a line break would begin another header
+    seen = {"public_url": settings.PUBLIC_URL, "subject": subject, **context}
+    text = get_template(f"mail/{template}.txt").render(seen)
+    message = EmailMultiAlternatives(subject=subject, body=text.strip() + "\n", to=[to])
+    html = _html_of(template, seen)
+    if html is not None:
+        message.attach_alternative(html, "text/html")
+    message.send()
+
+
+def _html_of(template: str, seen: dict[str, Any]) -> str | None:
+    try:
+        found = get_template(f"mail/{template}.html")
+    except TemplateDoesNotExist:
+        return None
+    return _inliner.inline(found.render(seen))

@@ -1,0 +1,78 @@
+"""The filters of the usage explorer: a GET form whose fields are the address's parameters."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any, override
+
+from django import forms
+from django.utils import timezone
+
+from billing.usage_queries import UsageFilter
+from komilion.web.dashboard.words import OUTCOMES
+
+type Choices = Iterable[tuple[str, str]]
+
+
+class LocalMomentField(forms.Field):
+    """A time of the current zone. One that the clock skips or has twice there is taken as the earlier."""
+
+    widget = forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M")
+
+    @override
+    def to_python(self, value: Any) -> datetime | None:
+        """An aware time in UTC."""
+        if not value:
+            return None
+        try:
+            naive = datetime.fromisoformat(str(value))
+            return naive.replace(tzinfo=naive.tzinfo or timezone.get_current_timezone()).astimezone(UTC)
+        except (ValueError, OverflowError) as error:
+            raise forms.ValidationError("Write a time such as 2026-11-22T18:30.") from error
+
+
+class UsageForm(forms.Form):
+    """`choices` offers what there is to choose from; another value is searched for all the same and finds nothing."""
+
+    key = forms.IntegerField(required=False, min_value=0, max_value=2**63 - 1, label="Key")
+    model = forms.CharField(required=False, max_length=200, label="Model")
+    provider = forms.CharField(required=False, max_length=64, label="Provider")
+    outcome = forms.CharField(required=False, max_length=24, label="Outcome")
+    tag = forms.CharField(required=False, max_length=128, label="Tag")
+    user = forms.CharField(required=False, max_length=512, label="End user")
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.fields["from"] = LocalMomentField(required=False, label="From")
+        self.fields["to"] = LocalMomentField(required=False, label="To")
+
+    def offer(self, keys: Choices, models: Choices, providers: Choices) -> None:
+        """Turn fields into lists of what there is; what is being searched for stays in the list."""
+        outcomes = [(name, outcome.word) for name, outcome in OUTCOMES.items()]
+        for name, choices in (("key", keys), ("model", models), ("provider", providers), ("outcome", outcomes)):
+            listed = list(choices)
+            chosen = str(self.data.get(name, ""))
+            if chosen and chosen not in dict(listed):
+                listed.append((chosen, chosen))
+            self.fields[name].widget = forms.Select(choices=[("", "all"), *listed])
+
+    @override
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        start, end = cleaned.get("from"), cleaned.get("to")
+        if start is not None and end is not None and start >= end:
+            self.add_error("to", "This is not after the start.")
+        return cleaned
+
+    def filters(self) -> UsageFilter:
+        """What was asked for; a valid form's."""
+        data = self.cleaned_data
+        return UsageFilter(
+            key_id=data["key"],
+            model=data["model"] or None,
+            provider=data["provider"] or None,
+            outcome=data["outcome"] or None,
+            tag=data["tag"] or None,
+            end_user=data["user"] or None,
+            start=data["from"],
+            end=data["to"],
+        )

@@ -1,0 +1,64 @@
+"""What the books' short names say to a reader."""
+
+from dataclasses import dataclass
+
+BUCKETS = {
+    "input": "input",
+    "cache_read": "input from the cache",
+    "cache_write": "input written to the cache",
+    "cache_write_1h": "input written to the cache for an hour",
+    "input_audio": "audio input",
+    "output": "output",
+    "output_audio": "audio output",
+    "web_searches": "web searches",
+    "reasoning": "of it reasoning",
+}
+ACCOUNTS = {
+    "paid": "your paid credit",
+    "promo": "your promo credit",
+    "debt": "your debt",
+    "provider_cost": "the provider's cost",
+    "platform_fee": "our fee",
+    "crash_loss": "our losses",
+}
+ENTRIES = {
+    "extend": "more was reserved",
+    "settle": "charged",
+    "void": "released, nothing was sent",
+    "expire": "released, the call was lost",
+}
+SOURCES = {
+    "provider": "reported by the provider",
+    "estimated": "counted by us",
+    "absent": "nothing was reported and nothing is charged",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a call ended: a word, its badge, and a sentence."""
+
+    word: str
+    badge: str
+    meaning: str
+
+
+OUTCOMES = {
+    "completed": Outcome("completed", "good", "The provider finished its answer."),
+    "provider_failed": Outcome("failed", "bad", "The provider refused or failed before anything was written."),
+    "provider_cut": Outcome("cut off", "warn", "The stream broke off; what was delivered is charged."),
+    "client_left": Outcome("you left", "quiet", "Your program closed the connection, and the provider stopped."),
+    "insufficient_balance": Outcome("wallet ran out", "warn", "The wallet could not cover more of the answer."),
+    "key_cap_reached": Outcome("cap reached", "warn", "A cap of the key did not allow more of the answer."),
+    "server_stopped": Outcome("server stopped", "bad", "Our server had to stop in the middle of it."),
+}
+STATES = {
+    "running": Outcome("running", "info", "It is not settled yet: what it may cost is reserved."),
+    "voided": Outcome("not sent", "quiet", "No provider saw it; nothing is charged."),
+    "expired": Outcome("lost", "quiet", "It was never settled, so it costs you nothing; what it may cost us is ours."),
+}
+
+
+def outcome_of(name: str) -> Outcome:
+    """In words; a name that has none yet stands for itself."""
+    return OUTCOMES.get(name) or Outcome(name.replace("_", " "), "quiet", "")

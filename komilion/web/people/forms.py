@@ -1,0 +1,150 @@
+"""Forms of sign-up and of the pages about people."""
+
+from typing import Any, override
+
+from allauth.account.forms import ResetPasswordForm as AllauthResetPasswordForm
+from allauth.account.forms import SignupForm as AllauthSignupForm
+from allauth.core import context, ratelimit
+from django import forms
+from django.contrib.auth.hashers import make_password
+from django.contrib.auth.models import AbstractBaseUser
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
+from django.http import HttpRequest, HttpResponse, QueryDict
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+from accounts.actions.account import do_set_time_zone, time_zones
+from accounts.actions.signup import do_drop_unverified
+from accounts.models import Role, User
+from accounts.queries import is_taken
+
+
+def sent(request: HttpRequest) -> QueryDict | None:
+    """What a form is bound to: what was posted, be it nothing; None for a page that is only looked at."""
+    return request.POST if request.method == "POST" else None
+
+
+class SignupForm(AllauthSignupForm):
+    """Sign-up. The browser's time zone comes along where a script could fill it in."""
+
+    time_zone = forms.CharField(required=False, max_length=64, widget=forms.HiddenInput)
+
+    @override
+    def clean_email(self) -> str:
+        """The address; one that signs up over and over is told to wait, whether it has an account or not."""
+        email: str = super().clean_email()
+        if not ratelimit.consume(context.request, action="signup_address", key=email):
+            raise ValidationError("Too many sign-ups with this address. Try again in an hour.")
+        return email
+
+    @override
+    def validate_unique_email(self, value: str) -> str:
+        """An address belongs to who verified it: a sign-up that nobody verified is in nobody's way."""
+        self.account_already_exists = is_taken(value)
+        return value
+
+    @override
+    def try_save(self, request: HttpRequest) -> tuple[AbstractBaseUser | None, HttpResponse | None]:
+        """The new person, or the answer for an address that has an account: the same page, and another mail."""
+        if not self.account_already_exists:
+            try:
+                with transaction.atomic():
+                    do_drop_unverified(self.cleaned_data["email"])
+                    return super().try_save(request)  # type: ignore[no-any-return]
+            except IntegrityError:  # somebody signed up with the address at this very moment
+                self.account_already_exists = True
+        make_password(self.cleaned_data["password1"])  # takes as long as it does for a new account
+        return super().try_save(request)  # type: ignore[no-any-return]
+
+    def custom_signup(self, request: HttpRequest, user: Any) -> None:
+        """Allauth calls this with the person just made."""
+        super().custom_signup(request, user)
+        do_set_time_zone(user.pk, self.cleaned_data["time_zone"])
+
+
+class ResetPasswordForm(AllauthResetPasswordForm):
+    """Only an address that is somebody's own gets a link, not one that she is about to change to."""
+
+    users: list[User]
+
+    @override
+    def clean_email(self) -> str:
+        """Sets `users`, as allauth expects."""
+        email: str = super().clean_email()
+        self.users = [user for user in self.users if user.email == email.lower()]
+        return email
+
+
+class PasswordForm(forms.Form):
+    """Shows that the person herself sits there."""
+
+    password = forms.CharField(
+        strip=False, widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}), label="Password"
+    )
+
+
+class DeleteAccountForm(PasswordForm):
+    """The same, and for who logs in by another account only: her address, typed."""
+
+    email = forms.EmailField(label="Your e-mail address", widget=forms.EmailInput(attrs={"autocomplete": "off"}))
+
+    def __init__(self, person: User, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._person = person
+        del self.fields["email" if person.has_usable_password() else "password"]
+
+    def clean_email(self) -> str:
+        """Hers, in whatever case."""
+        email = str(self.cleaned_data["email"]).lower()
+        if email != self._person.email:
+            raise ValidationError("This is not the address of your account.")
+        return email
+
+
+class ZoneSelect(forms.Select):
+    """A list of four hundred zones: a template rendered for each of them would take a tenth of a second."""
+
+    @override
+    def render(self, name: str, value: Any, attrs: Any = None, renderer: Any = None) -> SafeString:
+        """The whole element."""
+        zones = ((zone, " selected" if zone == value else "", zone.replace("_", " ")) for zone in time_zones())
+        options = format_html_join("", '<option value="{}"{}>{}</option>', zones)
+        given = format_html_join("", ' {}="{}"', {**self.attrs, **(attrs or {}), "name": name}.items())
+        return format_html("<select{}>{}</select>", given, options)
+
+
+class TimeZoneForm(forms.Form):
+    """In which zone times are shown."""
+
+    time_zone = forms.CharField(label="Time zone", widget=ZoneSelect)
+
+
+class OrganizationForm(forms.Form):
+    """The name of an organization."""
+
+    name = forms.CharField(max_length=200, label="Name")
+
+    def clean_name(self) -> str:
+        """No address of a site: the name stands in mails to people who never asked for one."""
+        name = str(self.cleaned_data["name"])
+        if "://" in name or "www." in name.lower():
+            raise ValidationError("A name cannot hold the address of a site.")
+        return name
+
+
+class RoleForm(forms.Form):
+    """A member's role."""
+
+    role = forms.ChoiceField(choices=Role.choices, label="Role")
+
+
+class InvitationForm(forms.Form):
+    """Whom to invite, as what."""
+
+    email = forms.EmailField(label="E-mail address", widget=forms.EmailInput(attrs={"autocomplete": "off"}))
+    role = forms.ChoiceField(choices=Role.choices, initial=Role.DEVELOPER, label="Role")
+
+    def clean_email(self) -> str:
+        """In lower case."""
+        return str(self.cleaned_data["email"]).lower()

@@ -1,0 +1,26 @@
+"""Which of our mails stands for which of allauth's."""
+
+CONFIRMATIONS = frozenset({"account/email/email_confirmation_signup", "account/email/email_confirmation"})
+
+# allauth's name -> template in templates/mail/, subject
+MAILS = {
+    "account/email/email_confirmation_signup": ("confirm_email", "Confirm your e-mail address"),
+    "account/email/email_confirmation": ("confirm_email", "Confirm your e-mail address"),
+    "account/email/account_already_exists": ("account_exists", "You have an account already"),
+    "account/email/unknown_account": ("no_account", "There is no account with this address"),
+    "account/email/password_reset_key": ("password_reset", "Set a new password"),
+}
+
+# allauth's name -> what happened; said in one template
+SECURITY_NOTICES = {
+    "account/email/password_changed": "Your password was changed.",
+    "account/email/password_reset": "Your password was set anew by a link that was mailed to you.",
+    "account/email/password_set": "A password was set for your account.",
+    "account/email/email_changed": "The e-mail address of your account was changed from {from_email} to {to_email}.",
+    "account/email/email_deleted": "The e-mail address {deleted_email} was removed from your account.",
+    "mfa/email/totp_activated": "An authenticator app was added to your account.",
+    "mfa/email/totp_deactivated": "The authenticator app was removed from your account.",
+    "mfa/email/recovery_codes_generated": "New recovery codes were made for your account; the old ones are void.",
+    "socialaccount/email/account_connected": "An account elsewhere was connected to yours, to log in with.",
+    "socialaccount/email/account_disconnected": "An account elsewhere was disconnected from yours.",
+}

@@ -1,0 +1,110 @@
+"""The public pages: what Komilion is, its models, its prices, its documents."""
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from komilion.common.errors import NotFound
+from komilion.common.tiers import TIERS
+from komilion.web.site import docs as documents
+from komilion.web.site.caching import public_page
+from komilion.web.site.examples import Example, example_model, first_request, worked_example
+from komilion.web.site.figures import fee_percent, percent
+from komilion.web.site.search import ModelSearch, find_models
+from routing.queries import catalog_rows
+
+MODELS_ON_THE_LANDING_PAGE = 6
+
+
+@require_safe
+@public_page
+def landing(request: HttpRequest) -> HttpResponse:
+    """What it is, in a sentence, a request and a bill."""
+    rows = catalog_rows()
+    model = example_model(rows)
+    context = {
+        **_terms(),
+        "model": model,
+        "example": worked_example(model),
+        "tabs": first_request(settings.PUBLIC_URL, model.id if model else "vendor/model"),
+        "models": list(rows.models.values())[:MODELS_ON_THE_LANDING_PAGE],
+        "model_count": len(rows.models),
+    }
+    return render(request, "site/landing.html", context)
+
+
+@require_safe
+@public_page
+def models(request: HttpRequest) -> HttpResponse:
+    """The catalogue, searched and sorted by the query string."""
+    rows = catalog_rows()
+    search = ModelSearch(rows, request.GET)
+    context = {
+        **_terms(),
+        "search": search,
+        "models": find_models(rows, search),
+        "model_count": len(rows.models),
+        "is_filtered": search.is_filtered,
+    }
+    return render(request, "site/models.html", context)
+
+
+@require_safe
+@public_page
+def model(request: HttpRequest, model_id: str) -> HttpResponse:
+    """One model: what it costs, who offers it, how to call it."""
+    row = catalog_rows().models.get(model_id)
+    if row is None:
+        raise NotFound(f"There is no model {model_id[:200]}.")
+    example: Example | None = worked_example(row)
+    context = {
+        **_terms(),
+        "model": row,
+        "example": example,
+        "tabs": first_request(settings.PUBLIC_URL, row.id),
+    }
+    return render(request, "site/model.html", context)
+
+
+@require_safe
+@public_page
+def pricing(request: HttpRequest) -> HttpResponse:
+    """The fee, what is free, what comes back, how much one may ask for."""
+    row = example_model(catalog_rows())
+    context = {**_terms(), "model": row, "example": worked_example(row), "tiers": TIERS}
+    return render(request, "site/pricing.html", context)
+
+
+@require_safe
+@public_page
+def docs(request: HttpRequest, slug: str = documents.FIRST) -> HttpResponse:
+    """One page of the documents."""
+    page = documents.PAGES.get(slug)
+    if page is None:
+        raise NotFound("There is no such page in the documents.")
+    row = example_model(catalog_rows())
+    model_id = row.id if row else "vendor/model"
+    body = documents.render_page(slug, documents.Figures(settings.PUBLIC_URL, model_id))
+    return render(request, "site/docs.html", {"page": page, "pages": documents.PAGES.values(), "body": body})
+
+
+@require_safe
+def robots(request: HttpRequest) -> HttpResponse:
+    """What search engines have no use for."""
+    lines = [
+        "User-agent: *",
+        *(f"Disallow: {path}" for path in ("/auth/", "/dashboard", "/operator/", "/invitations/")),
+    ]
+    return HttpResponse("\n".join([*lines, ""]), content_type="text/plain")
+
+
+def _terms() -> dict[str, object]:
+    """The figures of our price, from the settings that charge them."""
+    return {
+        "fee_percent": fee_percent(),
+        "trial_nano": settings.TRIAL_CREDIT_NANO,
+        "trial_days": settings.TRIAL_DAYS,
+        "top_up_minimum_nano": settings.TOPUP_MINIMUM_CENTS * 10_000_000,
+        "top_up_fee_percent": percent(settings.TOPUP_FEE_BASIS_POINTS) if settings.TOPUP_FEE_BASIS_POINTS else "",
+    }

@@ -1,0 +1,41 @@
+"""What operators see of the catalogue; it changes by commands, whose effect every process hears of."""
+
+from django.contrib import admin
+
+from komilion.common.admin import ReadOnlyAdmin
+from routing.catalog.models import Model, Offer, OfferPrice, Provider
+
+
+class OfferInline(admin.TabularInline):  # type: ignore[type-arg]  # generic only in its stubs
+    """Where a model is offered."""
+
+    model = Offer
+    extra = 0
+    can_delete = False
+    fields = readonly_fields = ("provider", "upstream_id", "context_length", "max_output", "capabilities")
+
+
+@admin.register(Provider)
+class ProviderAdmin(ReadOnlyAdmin):
+    """Upstream APIs, without their credentials."""
+
+    list_display = ("name", "dialect", "base_url", "api_key_env", "cancel_stops_billing")
+    exclude = ("api_key_encrypted",)
+
+
+@admin.register(Model)
+class ModelAdmin(ReadOnlyAdmin):
+    """Models and their offers."""
+
+    list_display = ("id", "name", "created_at")
+    search_fields = ("id", "name")
+    inlines = (OfferInline,)
+
+
+@admin.register(OfferPrice)
+class OfferPriceAdmin(ReadOnlyAdmin):
+    """What an offer cost from when on."""
+
+    list_display = ("offer", "price", "effective_from")
+    list_select_related = ("offer", "price")
+    date_hierarchy = "effective_from"

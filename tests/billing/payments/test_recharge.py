@@ -1,0 +1,487 @@
+"""Automatic top-up: charged when credit runs low, once, within the cap, and off where it should be."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from accounts.actions.organizations import do_suspend
+from accounts.models import AuditEntry
+from billing.actions.recharge import do_set_auto_recharge, do_start_recharges, do_stop_auto_recharge
+from billing.actions.recharge_attempts import do_attempt_recharges
+from billing.errors import InvalidRecharge
+from billing.ledger.items import Movement
+from billing.models import AutoRecharge, PayingCustomer, TopUpOrder
+from billing.payments.mandate import MANDATE_VERSION
+from billing.tasks import recharge
+from tests.billing.ledger_database import new_name
+from tests.billing.payments.conftest import (
+    CUSTOMER,
+    Alarms,
+    Alice,
+    deliver,
+    dispute_of,
+    event,
+    intent_event,
+    intent_of,
+    payment_of,
+)
+from tests.fakes.stripe import FakeStripe
+
+CENT = 10_000_000
+TERMS: dict[str, Any] = {"threshold_nano": 500 * CENT, "credit_cents": 1_000, "daily_cap_cents": 2_000}
+INTENTS = "payment_intents"
+
+
+def switch_on(alice: Alice, **terms: Any) -> None:
+    do_set_auto_recharge(alice.id, **{**TERMS, **terms}, actor=alice.email, ip="192.0.2.7")
+
+
+@pytest.fixture
+def ready(alice: Alice, fake_stripe: FakeStripe) -> Alice:
+    """Alice with a saved card, $6.00 and automatic top-up below $5.00."""
+    alice.card()
+    alice.top_up(600)
+    switch_on(alice)
+    return alice
+
+
+def order() -> TopUpOrder:
+    """The newest recharge."""
+    return TopUpOrder.objects.filter(kind="recharge").latest("created_at")
+
+
+def state() -> AutoRecharge:
+    return AutoRecharge.objects.get()
+
+
+def make_due(**fields: Any) -> None:
+    """As if the next attempt's time had come."""
+    TopUpOrder.objects.filter(pk=order().pk).update(next_attempt_at=timezone.now(), **fields)
+
+
+def test_spending_below_the_threshold_charges_the_saved_card_and_the_event_credits_it(
+    ready: Alice, fake_stripe: FakeStripe
+):
+    recharge()
+    assert fake_stripe.sent(INTENTS) == []
+    ready.spend(100)
+    recharge()
+    assert fake_stripe.sent(INTENTS) == []  # $5.00 is not below
+    ready.spend(1)
+    recharge()
+    (sent,) = fake_stripe.sent(INTENTS)
+    form = sent.form
+    assert (sent.key, form["metadata[order_id]"]) == (order().pk, order().pk)
+    assert (form["amount"], form["currency"], form["customer"]) == ("1000", "usd", CUSTOMER)
+    assert (form["payment_method"], form["confirm"], form["off_session"]) == ("pm_1", "true", "true")
+    assert (order().state, ready.balance()) == ("unknown", (499, 0))  # the answer alone credits nothing
+    recharge()
+    assert len(fake_stripe.sent(INTENTS)) == 1
+    assert deliver(intent_event(order(), id=order().payment_intent_id)) == 200
+    assert (order().state, ready.balance()) == ("paid", (1_499, 0))
+    recharge()
+    assert TopUpOrder.objects.filter(kind="recharge").count() == 1
+
+
+def test_promo_credit_counts_and_so_does_what_running_calls_hold(ready: Alice):
+    ready.ledger.commit(Movement(new_name("grant"), "grant", ready.id, 500 * CENT))
+    ready.spend(600)
+    assert do_start_recharges() == []
+
+
+def test_the_day_s_cap_holds_until_the_next_day(ready: Alice, fake_stripe: FakeStripe):
+    for paid in (1_099, 1_599, 99):
+        ready.spend(ready.balance()[0] - 99)
+        recharge()
+        if paid != 99:
+            assert deliver(intent_event(order(), id=order().payment_intent_id)) == 200
+    assert len(fake_stripe.sent(INTENTS)) == 2
+    TopUpOrder.objects.filter(kind="recharge").update(created_at=timezone.now() - timedelta(days=1))
+    assert len(do_start_recharges()) == 1
+
+
+def test_a_wallet_has_one_open_recharge_at_most(ready: Alice):
+    ready.spend(200)
+    assert len(do_start_recharges()) == 1
+    assert do_start_recharges() == []
+    AutoRecharge.objects.update(is_on=False)
+    AutoRecharge.objects.update(is_on=True)
+    assert do_start_recharges() == []
+
+
+def test_a_recharge_that_was_credited_while_the_sweep_looked_starts_no_other(
+    ready: Alice, monkeypatch: pytest.MonkeyPatch
+):
+    from billing.actions import recharge as module
+
+    ready.spend(200)
+
+    def credited_meanwhile(_: PayingCustomer) -> bool:
+        ready.ledger.commit(Movement(new_name("topup"), "topup", ready.id, 1_000 * CENT))
+        return True
+
+    monkeypatch.setattr(module, "is_current", credited_meanwhile)
+    assert do_start_recharges() == []
+    assert not TopUpOrder.objects.filter(kind="recharge").exists()
+
+
+def test_a_suspended_organization_and_one_without_a_card_are_not_charged(ready: Alice, fake_stripe: FakeStripe):
+    ready.spend(200)
+    PayingCustomer.objects.update(payment_method_id="")
+    assert do_start_recharges() == []
+    PayingCustomer.objects.all().delete()
+    assert do_start_recharges() == []
+    ready.card()
+    do_suspend(ready.organization, actor="test")
+    assert do_start_recharges() == []
+
+
+def test_where_paying_is_off_nothing_starts_and_nothing_is_sent(ready: Alice, fake_stripe: FakeStripe, settings: Any):
+    ready.spend(200)
+    do_start_recharges()
+    settings.STRIPE_WEBHOOK_SECRETS = []
+    recharge()
+    assert fake_stripe.sent(INTENTS) == []
+
+
+def test_debt_switches_it_off(ready: Alice, mailoutbox: list[Any]):
+    ready.ledger.commit(Movement(new_name("chargeback"), "chargeback", ready.id, 601 * CENT))
+    assert do_start_recharges() == []
+    assert (state().is_on, state().off_reason) == (False, "The wallet is in debt.")
+    assert [mail.subject for mail in mailoutbox] == ["Automatic top-up is off"]
+    with pytest.raises(InvalidRecharge, match="in debt"):
+        switch_on(ready)
+
+
+def test_a_dispute_switches_it_off(ready: Alice):
+    paid = TopUpOrder.objects.get(kind="checkout")
+    assert deliver(event("charge.dispute.created", dispute_of(payment_of(paid), 600))) == 200
+    assert (state().is_on, state().off_reason) == (False, "A payment is disputed.")
+    with pytest.raises(InvalidRecharge, match="disputed"):
+        switch_on(ready)
+
+
+# the mandate
+
+
+def test_the_mandate_is_kept_and_audited(ready: Alice):
+    kept = state()
+    assert (kept.agreed_by, kept.agreed_from, kept.agreed_version) == (ready.email, "192.0.2.7", MANDATE_VERSION)
+    assert kept.agreed_at is not None
+    do_stop_auto_recharge(ready.id, actor=ready.email)
+    do_stop_auto_recharge(ready.id, actor=ready.email)
+    assert not state().is_on
+    actions = AuditEntry.objects.filter(organization_id=ready.id, action__startswith="recharge").order_by("pk")
+    assert list(actions.values_list("action", flat=True)) == ["recharge.on", "recharge.off"]
+
+
+@pytest.mark.parametrize(
+    ("terms", "message"),
+    [
+        ({"threshold_nano": 0}, "threshold"),
+        ({"threshold_nano": 2**63}, "threshold"),
+        ({"credit_cents": 499}, "between"),
+        ({"daily_cap_cents": 999}, "daily cap"),
+    ],
+)
+def test_terms_that_make_no_sense_are_refused(ready: Alice, terms: dict[str, int], message: str):
+    with pytest.raises(InvalidRecharge, match=message):
+        switch_on(ready, **terms)
+
+
+def test_without_a_saved_card_it_cannot_be_switched_on(alice: Alice, fake_stripe: FakeStripe):
+    with pytest.raises(InvalidRecharge, match="card"):
+        switch_on(alice)
+
+
+# declines
+
+
+def low(alice: Alice) -> TopUpOrder:
+    """Spend, and have a recharge tried."""
+    alice.spend(alice.balance()[0])
+    recharge()
+    return order()
+
+
+def test_two_declines_in_a_row_switch_it_off_and_the_card_rests_between_them(
+    ready: Alice, fake_stripe: FakeStripe, mailoutbox: list[Any]
+):
+    fake_stripe.decline("card_declined", "insufficient_funds")
+    first = low(ready)
+    assert (first.state, first.failure, first.payment_intent_id) == ("failed", "insufficient_funds", "pi_declined")
+    assert (state().is_on, state().declines) == (True, 1)
+    recharge()
+    assert len(fake_stripe.sent(INTENTS)) == 1
+    TopUpOrder.objects.filter(pk=first.pk).update(ended_at=timezone.now() - timedelta(hours=2))
+    AutoRecharge.objects.update(agreed_at=timezone.now() - timedelta(days=1))
+    fake_stripe.decline("card_declined")
+    recharge()
+    assert (state().is_on, state().declines) == (False, 2)
+    assert "declined 2 times in a row" in state().off_reason
+    (mail,) = mailoutbox
+    assert mail.to == [ready.email]
+    assert state().off_reason in mail.body
+    assert "/dashboard/wallet" in mail.body
+    assert mail.alternatives
+
+
+def test_a_success_between_two_declines_starts_the_count_anew(ready: Alice, fake_stripe: FakeStripe):
+    fake_stripe.decline("card_declined")
+    low(ready)
+    switch_on(ready)  # somebody looked at it: no rest
+    recharge()
+    assert deliver(intent_event(order(), id=order().payment_intent_id)) == 200
+    assert state().declines == 0
+
+
+@pytest.mark.parametrize("code", ["lost_card", "stolen_card", "expired_card"])
+def test_a_hard_decline_switches_it_off_at_once(ready: Alice, fake_stripe: FakeStripe, code: str):
+    fake_stripe.decline("card_declined", code)
+    low(ready)
+    assert not state().is_on
+    assert code in state().off_reason
+
+
+def test_a_bank_that_wants_the_card_holder_switches_it_off_with_a_link_to_pay(
+    ready: Alice, fake_stripe: FakeStripe, mailoutbox: list[Any]
+):
+    fake_stripe.decline("authentication_required")
+    failed = low(ready)
+    assert (failed.state, state().is_on) == ("failed", False)
+    assert "confirm the payment" in state().off_reason
+    assert "/dashboard/wallet" in mailoutbox[0].body
+    assert deliver(intent_event(failed)) == 200  # it was paid in the end
+    failed.refresh_from_db()
+    assert (failed.state, ready.balance()) == ("paid", (1_000, 0))
+
+
+@pytest.mark.parametrize(
+    ("fields", "failure"),
+    [
+        ({"status": "requires_action"}, "requires_action"),
+        ({"status": "requires_payment_method", "last_payment_error": {"code": "card_declined"}}, "card_declined"),
+        ({"status": "canceled"}, "canceled"),
+    ],
+)
+def test_an_answer_without_success_is_a_decline_too(
+    ready: Alice, fake_stripe: FakeStripe, fields: dict[str, Any], failure: str
+):
+    fake_stripe.answer("POST", INTENTS, 200, {"id": "pi_7", **fields})
+    assert (low(ready).state, order().failure, order().payment_intent_id) == ("failed", failure, "pi_7")
+    assert state().declines == 1
+
+
+def test_the_news_of_a_decline_may_come_by_answer_and_event_and_counts_once(ready: Alice, fake_stripe: FakeStripe):
+    fake_stripe.decline("card_declined")
+    failed = low(ready)
+    for kind in ("payment_failed", "canceled"):
+        assert deliver(intent_event(failed, kind, status="requires_payment_method")) == 200
+    assert state().declines == 1
+
+
+def test_an_event_alone_ends_a_recharge_whose_outcome_was_unknown(ready: Alice, fake_stripe: FakeStripe):
+    fake_stripe.swallows.add(("POST", INTENTS))
+    waiting = low(ready)
+    assert waiting.state == "unknown"
+    foreign = intent_event(waiting, "payment_failed", customer="cus_charlie")
+    assert deliver(foreign) == 200
+    assert order().state == "unknown"
+    assert deliver(intent_event(waiting, "requires_action")) == 200
+    assert (order().state, order().failure, state().is_on) == ("failed", "requires_action", False)
+    assert deliver(intent_event(ready.order(), "payment_failed")) == 200  # of Checkout: people try again
+
+
+def test_a_refusal_for_another_reason_switches_it_off(ready: Alice, fake_stripe: FakeStripe, alarms: Alarms):
+    fake_stripe.answer("POST", INTENTS, 400, {"error": {"message": "No such payment method"}})
+    assert (low(ready).state, order().failure) == ("failed", "No such payment method")
+    assert (state().is_on, alarms.names) == (False, ["recharge_refused"])
+
+
+# unknown outcomes
+
+
+@pytest.mark.parametrize("status", [409, 429, 500])
+def test_an_unknown_outcome_is_asked_for_again_with_the_same_key_and_the_same_card(
+    ready: Alice, fake_stripe: FakeStripe, status: int
+):
+    fake_stripe.answer("POST", INTENTS, status)
+    assert low(ready).state == "unknown"
+    recharge()  # not due yet
+    assert len(fake_stripe.sent(INTENTS)) == 1
+    ready.customer(payment_method_id="pm_2")
+    make_due()
+    recharge()
+    first, second = fake_stripe.sent(INTENTS)
+    assert (first.key, first.form) == (second.key, second.form)
+    assert order().payment_intent_id
+
+
+def test_a_charge_that_happened_unseen_is_found_by_its_key_and_not_repeated(ready: Alice, fake_stripe: FakeStripe):
+    fake_stripe.swallows.add(("POST", INTENTS))
+    assert low(ready).payment_intent_id == ""
+    make_due()
+    recharge()
+    assert len([path for path in fake_stripe.objects if path.startswith(INTENTS)]) == 1
+    assert order().payment_intent_id
+
+
+def test_after_23_hours_it_is_looked_up_and_never_sent_again(ready: Alice, fake_stripe: FakeStripe):
+    fake_stripe.swallows.add(("POST", INTENTS))
+    low(ready)
+    fake_stripe.put(INTENTS, id="pi_other_1", customer=CUSTOMER)
+    fake_stripe.put(INTENTS, id="pi_other_2", customer=CUSTOMER)
+    fake_stripe.objects = dict(sorted(fake_stripe.objects.items(), reverse=True))  # it is on the second page
+    make_due(first_attempt_at=timezone.now() - timedelta(hours=23, minutes=1))
+    recharge()
+    assert len(fake_stripe.sent(INTENTS)) == 1
+    assert (order().state, bool(order().payment_intent_id)) == ("unknown", True)
+
+
+def test_one_that_stripe_never_had_has_failed_and_the_card_is_not_to_blame(ready: Alice, fake_stripe: FakeStripe):
+    fake_stripe.answer("POST", INTENTS, 500)
+    low(ready)
+    make_due(first_attempt_at=timezone.now() - timedelta(hours=24))
+    recharge()
+    assert (order().state, order().failure) == ("failed", "the payment provider never had it")
+    assert (state().is_on, state().declines) == (True, 0)
+
+
+def test_a_payment_whose_event_never_comes_is_looked_up_and_credited(
+    ready: Alice, fake_stripe: FakeStripe, alarms: Alarms
+):
+    waiting = low(ready)
+    intent = fake_stripe.objects[f"{INTENTS}/{waiting.payment_intent_id}"]
+    intent.update(intent_of(waiting, id=waiting.payment_intent_id, status="processing"))
+    make_due()
+    recharge()
+    assert order().state == "unknown"
+    intent["status"] = "succeeded"
+    make_due()
+    recharge()
+    assert (order().state, ready.balance()) == ("paid", (1_000, 0))
+    assert alarms.names == ["webhook_missed"]
+
+
+def test_the_event_may_be_faster_than_the_answer(ready: Alice, fake_stripe: FakeStripe):
+    from billing.actions import recharge_attempts as module
+
+    charge = module.client.charge_saved_card
+
+    def told_meanwhile(row: TopUpOrder) -> dict[str, Any]:
+        answer = charge(row)
+        assert deliver(intent_event(row, id=answer["id"])) == 200
+        return answer
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module.client, "charge_saved_card", told_meanwhile)
+        assert low(ready).state == "paid"
+    assert ready.balance() == (1_000, 0)
+
+
+def test_a_refusal_that_its_event_overtook_counts_once(ready: Alice, fake_stripe: FakeStripe):
+    from billing.actions import recharge_attempts as module
+
+    def refused_and_told(row: TopUpOrder) -> dict[str, Any]:
+        assert deliver(intent_event(row, "payment_failed", status="requires_payment_method")) == 200
+        raise module.client.StripeRefused("no")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module.client, "charge_saved_card", refused_and_told)
+        assert low(ready).state == "failed"
+    assert (state().is_on, state().declines) == (True, 1)
+
+
+def test_an_order_that_another_sweep_took_is_left_to_it(
+    ready: Alice, fake_stripe: FakeStripe, monkeypatch: pytest.MonkeyPatch
+):
+    from billing.actions import recharge_attempts as module
+    from tests.billing.payments.conftest import new_alice
+
+    other = new_alice(ready.ledger)
+    other.customer(customer_id="cus_other", payment_method_id="pm_2")
+    switch_on(other)
+    ready.spend(200)
+    attempt = module._attempt
+
+    def sweep_again(row: TopUpOrder, now: Any) -> bool:
+        do_attempt_recharges()
+        return attempt(row, now)
+
+    monkeypatch.setattr(module, "_attempt", sweep_again)
+    recharge()
+    assert len(fake_stripe.sent(INTENTS)) == 2
+    assert TopUpOrder.objects.filter(kind="recharge", attempts=1).count() == 2
+
+
+def test_two_sweeps_at_once_make_one_attempt(ready: Alice, fake_stripe: FakeStripe, monkeypatch: pytest.MonkeyPatch):
+    from billing.actions import recharge_attempts as module
+
+    attempt = module._attempt
+    swept: list[int] = []
+
+    def sweep_again(row: TopUpOrder, now: Any) -> bool:
+        swept.append(do_attempt_recharges())
+        return attempt(row, now)
+
+    monkeypatch.setattr(module, "_attempt", sweep_again)
+    low(ready)
+    assert (swept, len(fake_stripe.sent(INTENTS))) == ([0], 1)
+
+
+def test_a_claim_that_comes_second_is_no_claim(ready: Alice):
+    from billing.actions.recharge_attempts import _claim
+
+    ready.spend(200)
+    do_start_recharges()
+    first, second = order(), order()
+    assert _claim(first, timezone.now())
+    assert not _claim(second, timezone.now())
+
+
+def test_a_stripe_that_is_away_is_asked_once_in_a_sweep(ready: Alice, fake_stripe: FakeStripe):
+    from tests.billing.payments.conftest import new_alice
+
+    other = new_alice(ready.ledger)
+    other.customer(customer_id="cus_other", payment_method_id="pm_2")
+    switch_on(other)
+    ready.spend(200)
+    fake_stripe.answer("POST", INTENTS, 500)
+    recharge()
+    assert len(fake_stripe.sent(INTENTS)) == 1
+    recharge()
+    assert len(fake_stripe.sent(INTENTS)) == 2
+
+
+def test_an_order_of_another_stripe_account_is_not_charged(ready: Alice, fake_stripe: FakeStripe, settings: Any):
+    ready.spend(200)
+    do_start_recharges()
+    settings.STRIPE_SECRET_KEY = "sk_live_0123456789"
+    assert do_attempt_recharges() == 1
+    assert (order().state, order().failure) == ("failed", "made for another Stripe account")
+    assert fake_stripe.sent(INTENTS) == []
+
+
+@pytest.mark.usefixtures("test_money")
+def test_with_test_money_the_test_card_is_charged(alice: Alice):
+    from billing.actions.checkout import do_start_checkout
+    from billing.actions.test_checkout import do_pay_test_order
+
+    do_start_checkout(alice.id, 600, saves_card=True, actor=alice.email, return_url="/")
+    do_pay_test_order(alice.id, TopUpOrder.objects.get().pk, actor=alice.email)
+    switch_on(alice)
+    alice.spend(200)
+    recharge()
+    assert (order().state, alice.balance()) == ("paid", (1_400, 0))
+
+
+def test_a_decline_of_somebody_who_has_no_automatic_top_up_any_more_ends_the_order(
+    ready: Alice, fake_stripe: FakeStripe
+):
+    fake_stripe.swallows.add(("POST", INTENTS))
+    waiting = low(ready)
+    AutoRecharge.objects.all().delete()
+    assert deliver(intent_event(waiting, "payment_failed", status="requires_payment_method")) == 200
+    assert order().state == "failed"

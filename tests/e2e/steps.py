@@ -1,0 +1,63 @@
+"""What a person does in a browser before it gets interesting: sign up, pay, make a key."""
+
+import email
+import email.policy
+import re
+
+from playwright.sync_api import Page, expect
+
+from tests.e2e.browser import Person
+from tests.e2e.server import Installation
+from tests.waiting import wait_until
+
+PASSWORD = "seven quiet herons at noon"
+
+
+def link_in_mail(site: Installation, address: str) -> str:
+    """The path of the first link in the newest mail to this address."""
+    folder = site.folder / "data" / "mail"
+    wait_until(lambda: any(folder.glob(f"*{address}.eml")), 10, f"a mail to {address}")
+    newest = max(folder.glob(f"*{address}.eml"))
+    message = email.message_from_bytes(newest.read_bytes(), policy=email.policy.default)
+    body = message.get_body(("plain",))
+    assert body is not None
+    found = re.search(rf"{re.escape(site.url)}(/\S+)", body.get_content())
+    assert found, body.get_content()
+    return found[1]
+
+
+def sign_up(site: Installation, person: Person, address: str) -> Page:
+    """From the landing page to the dashboard."""
+    page = person.visit("/").page
+    page.get_by_role("link", name="Get a key").first.click()
+    page.get_by_label("Email").fill(address)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Create account").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text(re.compile("Confirm"))
+    page.goto(site.url + link_in_mail(site, address))
+    page.get_by_role("button", name="Confirm").click()
+    page.wait_for_url("**/dashboard**")
+    return page
+
+
+def top_up(site: Installation, page: Page) -> None:
+    """Ten dollars of test money."""
+    page.goto(f"{site.url}/dashboard/wallet")
+    page.get_by_label("$10", exact=False).first.check()
+    page.get_by_role("button", name="Pay with test money").click()
+    expect(
+        page.get_by_role("heading", name="No real money").or_(page.get_by_text("No real money")).first
+    ).to_be_visible()
+    page.get_by_role("button", name="Pay with test money").click()
+    expect(page.get_by_text("The credit is in the wallet.")).to_be_visible()
+
+
+def make_key(site: Installation, page: Page, *, cap: str) -> str:
+    """A key with a cap; its secret, as the page shows it."""
+    page.goto(f"{site.url}/dashboard/keys/new")
+    page.get_by_label("Name").fill("the first one")
+    page.get_by_label("Most ever").fill(cap)
+    page.get_by_role("button", name="Make the key").click()
+    secret = page.locator(".copy .mono").first.inner_text()
+    assert secret.startswith("ck_")
+    return secret

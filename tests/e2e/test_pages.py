@@ -1,0 +1,137 @@
+"""Every page in a real browser: narrow and wide, light and dark, with nothing for axe-core to find."""
+
+from collections.abc import Iterator
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from playwright.sync_api import expect
+
+from tests.e2e.browser import SCHEMES, WIDTHS, BadPage, Browser, Person, browser
+from tests.e2e.conftest import Install
+from tests.e2e.server import Installation
+from tests.e2e.site_pages import SITE_PAGES, SitePage
+from tests.e2e.steps import make_key, sign_up, top_up
+from tests.fakes.client import chat
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+MODEL = "acme/large"
+
+
+@pytest.fixture
+def site(install: Install) -> Installation:
+    """A running installation with some models, its static files under the names that a start gives them."""
+    installation = install("sqlite")
+    installation.environment["TEST_PAYMENTS"] = "1"
+    installation.manage("collectstatic", "--no-input", "--verbosity", "0")
+    installation.add_model(MODEL, "draining", "ok", context=200_000)
+    installation.add_model("acme/mini", "draining", "ok", context=128_000, capabilities="tools")
+    installation.start()
+    return installation
+
+
+@pytest.fixture(scope="module")
+def url(gateway_url: str) -> str:
+    """The server of this process, with two models of one vendor."""
+    call_command("provider", "add", "pages", "--base-url", "https://api.pages.example/v1", stdout=StringIO())
+    for name in ("pages/large", "pages/mini"):
+        prices = ("--input-price", "3.00", "--output-price", "15.00")
+        call_command("model", "add", name, "--provider", "pages", *prices, stdout=StringIO())
+    return gateway_url
+
+
+@pytest.fixture
+def people(url: str) -> Iterator[Browser]:
+    """A browser on it."""
+    with browser(url) as running:
+        yield running
+
+
+def test_no_page_has_a_fault_at_any_width_in_any_scheme(site: Installation):
+    faults = []
+    with browser(site.url) as people:
+        cookies, names = _owner(site, people)
+        for scheme in SCHEMES:
+            for width in WIDTHS:
+                for who in ("anybody", "owner"):
+                    pages = [page for page in SITE_PAGES if page.who == who and width in page.widths]
+                    with people.person(width=width, scheme=scheme, cookies=cookies[who]) as person:
+                        faults += [f"{width} px, {scheme}: {fault}" for fault in _faults(person, pages, names)]
+    assert not faults, "\n".join(faults)
+
+
+def _faults(person: Person, pages: list[SitePage], names: dict[str, str]) -> Iterator[BadPage]:
+    for page in pages:
+        try:
+            visit = person.visit(page.path.format(**names), status=page.status)
+            visit.check(without=page.without)
+            visit.page.close()
+        except BadPage as fault:
+            yield fault
+
+
+def _owner(site: Installation, people: Browser) -> tuple[dict[str, Any], dict[str, str]]:
+    """Somebody with a history: the cookies of both kinds of visitor, and what stands in the paths."""
+    with people.person() as person:
+        page = sign_up(site, person, "alice@example.com")
+        top_up(site, page)
+        page.get_by_role("link", name="Receipt").click()
+        payment = page.url.rsplit("/", 1)[1]
+        key = make_key(site, page, cap="1.00")
+        for _ in range(3):
+            answer = chat(site.url, key, model=MODEL, max_tokens=20)
+        assert answer.status == 200, answer.body
+        names = {"model": MODEL, "payment": payment, "request": answer.json["id"], "key": "1"}
+        return {"anybody": None, "owner": person.cookies()}, names
+
+
+def test_the_search_works_with_and_without_scripts(people: Browser):
+    for scripts in (True, False):
+        with people.person(scripts=scripts) as person:
+            visit = person.visit("/models?vendor=pages")
+            rows = visit.page.locator("#found tbody tr")
+            assert rows.count() == 2
+            visit.page.get_by_label("Search").fill("mini")
+            if not scripts:
+                visit.page.get_by_role("button", name="Show").click()
+            visit.page.wait_for_url("**q=mini**")
+            expect(rows).to_have_count(1)
+            assert visit.faults == []
+
+
+def test_tabs_follow_each_other_and_work_without_scripts(people: Browser):
+    for scripts in (True, False):
+        with people.person(scripts=scripts) as person:
+            visit = person.visit("/docs/chat")
+            visit.page.get_by_text("Python", exact=True).first.click()
+            assert visit.page.get_by_text("from openai import OpenAI").first.is_visible()
+            shown = visit.page.locator(".tabs__panel:visible").all_inner_texts()
+            assert sum("import os" in text for text in shown) == (len(shown) if scripts else 1)
+
+
+def test_a_chosen_scheme_is_there_before_the_first_paint_and_stays(people: Browser):
+    with people.person(scheme="light") as person:
+        visit = person.visit("/")
+        switch = visit.page.get_by_role("button", name="Colours")
+        grounds = [visit.page.evaluate("getComputedStyle(document.documentElement).backgroundColor")]
+        for _ in range(2):  # light, then dark
+            switch.click()
+            grounds.append(visit.page.evaluate("getComputedStyle(document.documentElement).backgroundColor"))
+        assert grounds[0] == grounds[1] != grounds[2]
+        again = person.visit("/pricing")
+        assert again.page.evaluate("document.documentElement.dataset.theme") == "dark"
+        assert again.page.evaluate("getComputedStyle(document.documentElement).backgroundColor") == grounds[2]
+
+
+def test_nothing_moves_while_a_page_loads(people: Browser):
+    script = """() => new Promise(done => {
+        let sum = 0;
+        new PerformanceObserver(list => { for (const e of list.getEntries()) if (!e.hadRecentInput) sum += e.value; })
+            .observe({type: "layout-shift", buffered: true});
+        setTimeout(() => done(sum), 200);
+    })"""
+    with people.person(width=360) as person:
+        for path in ("/", "/models", "/pricing", "/docs/chat"):
+            assert person.visit(path).page.evaluate(script) == 0, path

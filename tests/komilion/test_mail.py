@@ -1,0 +1,73 @@
+"""E-mail: text always, HTML with its styles in the elements where there is a template for it."""
+
+from pathlib import Path
+
+import pytest
+from django.core.mail import EmailMultiAlternatives
+from pytest_django import Settings
+
+from komilion.common.mail import send_mail
+
+
+@pytest.fixture
+def templates(tmp_path: Path, settings: Settings) -> Path:
+    """A folder for templates of e-mails, before the project's own."""
+    engine = settings.TEMPLATES[0]
+    settings.TEMPLATES = [{**engine, "DIRS": [tmp_path, *engine["DIRS"]]}]
+    folder = tmp_path / "mail"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def sent(templates: Path, mailoutbox: list[EmailMultiAlternatives]) -> EmailMultiAlternatives:
+    """A message with both kinds of body."""
+    (templates / "hello.txt").write_text(
+        "{% autoescape off %}Hello {{ name }}, see {{ public_url }}{% endautoescape %}\n\n"
+    )
+    (templates / "hello.html").write_text(
+        '{% extends "mail/base.html" %}{% block content %}<p>Hello {{ name }}</p>'
+        '<p><a class="button" href="{{ public_url }}/x">Go</a></p>{% endblock %}'
+    )
+    send_mail("hello", "alice@example.com", {"name": "A & B"}, subject="A greeting")
+    return mailoutbox[0]
+
+
+def html_of(message: EmailMultiAlternatives) -> str:
+    return str(message.alternatives[0][0])
+
+
+def test_the_text_is_plain(sent: EmailMultiAlternatives, settings: Settings):
+    assert sent.to == ["alice@example.com"]
+    assert sent.subject == "A greeting"
+    assert sent.body == f"Hello A & B, see {settings.PUBLIC_URL}\n"
+
+
+def test_the_html_escapes_and_brings_its_styles_in_its_elements(sent: EmailMultiAlternatives):
+    html = html_of(sent)
+    assert "Hello A &amp; B" in html
+    assert '<a class="button"' in html
+    assert "background-color: #0b654d" in html.partition('<a class="button"')[2].partition(">")[0]
+    assert "prefers-color-scheme: dark" in html
+    assert "<link" not in html
+    assert "<h1" in html
+
+
+def test_a_message_may_have_text_alone(templates: Path, mailoutbox: list[EmailMultiAlternatives]):
+    (templates / "plain.txt").write_text("Only this.")
+    send_mail("plain", "alice@example.com", {}, subject="Plain")
+    assert mailoutbox[0].alternatives == []
+
+
+def test_a_line_break_in_a_subject_begins_no_other_header(templates: Path, mailoutbox: list[EmailMultiAlternatives]):
+    (templates / "plain.txt").write_text("Only this.")
+    send_mail("plain", "alice@example.com", {}, subject="One\r\nBcc: eve@example.com")
+    assert mailoutbox[0].subject == "One Bcc: eve@example.com"
+    assert mailoutbox[0].recipients() == ["alice@example.com"]
+
+
+def test_a_message_needs_its_text(templates: Path):
+    from django.template import TemplateDoesNotExist
+
+    with pytest.raises(TemplateDoesNotExist):
+        send_mail("nothing-of-the-kind", "alice@example.com", {}, subject="None")

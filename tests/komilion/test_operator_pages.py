@@ -1,0 +1,128 @@
+"""The operators' pages: everything is shown, nothing is edited but by an action, and a wallet only by a posting."""
+
+from typing import Any
+
+import pytest
+from django.contrib import admin
+from django.contrib.auth.models import Permission
+from django.test import Client
+from django.urls import reverse
+
+from accounts.models import AuditEntry, Organization, User
+from billing.models import LedgerEntry, Wallet
+from komilion.web.tenants import do_open_tenant
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def operator(client: Client) -> Client:
+    client.force_login(User.objects.create_superuser("operator@example.com"))
+    return client
+
+
+@pytest.fixture
+def wallet() -> Wallet:
+    tenant = do_open_tenant("alice@example.com", tier="standard", credit_nano=10**10, actor="test")
+    return Wallet.objects.get(pk=tenant.organization.pk)
+
+
+def correction_of(operator: Client, wallet: Wallet, **data: Any) -> Any:
+    url = reverse("admin:billing_wallet_correct", args=[wallet.pk])
+    reference = operator.get(url).context["form"].initial["reference"]
+    return operator.post(url, {"reference": reference, "reason": "an outage on Friday", **data})
+
+
+def test_every_table_can_be_listed(operator: Client, wallet: Wallet):
+    for model, options in admin.site._registry.items():
+        info = (model._meta.app_label, model._meta.model_name)
+        answer = operator.get(reverse("admin:{}_{}_changelist".format(*info)))
+        assert answer.status_code == 200, info
+        row = options.get_queryset(answer.wsgi_request).first()
+        if row is not None:
+            assert operator.get(reverse("admin:{}_{}_change".format(*info), args=[row.pk])).status_code == 200, info
+
+
+def test_who_is_not_logged_in_is_sent_to_the_common_login(client: Client, db: None):
+    answer = client.get("/operator/", follow=True)
+    assert answer.redirect_chain[-1][0].startswith("/auth/login/")
+
+
+def test_a_tenant_is_none_of_them(client: Client, wallet: Wallet):
+    client.force_login(User.objects.get(email="alice@example.com"))
+    assert client.get("/operator/billing/wallet/").status_code in {302, 403}
+    url = reverse("admin:billing_wallet_correct", args=[wallet.pk])
+    assert client.post(url, {"kind": "recredit", "amount": "5"}).status_code in {302, 403}
+    wallet.refresh_from_db()
+    assert wallet.available_nano == 10**10
+
+
+def test_an_operator_who_may_only_look_posts_nothing(client: Client, wallet: Wallet):
+    looker = User.objects.create_user("looker@example.com", is_staff=True)
+    looker.user_permissions.add(Permission.objects.get(codename="view_wallet"))
+    client.force_login(looker)
+    assert client.get(reverse("admin:billing_wallet_change", args=[wallet.pk])).status_code == 200
+    url = reverse("admin:billing_wallet_correct", args=[wallet.pk])
+    data = {"reference": "operator-x", "kind": "recredit", "amount": "5", "reason": "for myself"}
+    assert client.post(url, data).status_code == 403
+    wallet.refresh_from_db()
+    assert wallet.available_nano == 10**10
+
+
+def test_a_balance_cannot_be_edited(operator: Client, wallet: Wallet):
+    url = reverse("admin:billing_wallet_change", args=[wallet.pk])
+    assert operator.post(url, {"available_nano": 1}).status_code == 403
+    wallet.refresh_from_db()
+    assert wallet.available_nano == 10**10
+
+
+def test_a_correction_is_a_posting_with_a_reason(operator: Client, wallet: Wallet):
+    answer = correction_of(operator, wallet, kind="recredit", amount="2.50")
+    assert answer.status_code == 302
+    wallet.refresh_from_db()
+    assert wallet.available_nano == 12_500_000_000
+    entry = LedgerEntry.objects.get(kind="recredit")
+    assert "an outage on Friday" in entry.memo
+    assert "operator@example.com" in entry.memo
+    assert AuditEntry.objects.get(action="wallet.recredit").detail["reason"] == "an outage on Friday"
+
+
+def test_a_correction_sent_twice_happens_once(operator: Client, wallet: Wallet):
+    url = reverse("admin:billing_wallet_correct", args=[wallet.pk])
+    reference = operator.get(url).context["form"].initial["reference"]
+    for _ in range(2):
+        data = {"reference": reference, "kind": "grant", "amount": "1", "reason": "for the bug report"}
+        assert operator.post(url, data).status_code == 302
+    wallet.refresh_from_db()
+    assert wallet.promo_nano == 10**9
+    assert AuditEntry.objects.filter(action="wallet.grant").count() == 1
+
+
+@pytest.mark.parametrize("amount", ["0", "-1", "ten", "1e3", "0.0000000001", "", "99999999999999"])
+def test_an_odd_amount_is_said_beside_the_field(operator: Client, wallet: Wallet, amount: str):
+    answer = correction_of(operator, wallet, kind="recredit", amount=amount)
+    assert answer.status_code == 200
+    assert answer.context["form"].errors["amount"]
+
+
+def test_more_than_there_is_cannot_be_taken(operator: Client, wallet: Wallet):
+    answer = correction_of(operator, wallet, kind="adjust", amount="10.01")
+    assert "Nothing was posted" in str(answer.context["form"].non_field_errors())
+    wallet.refresh_from_db()
+    assert wallet.available_nano == 10**10
+
+
+def test_tier_and_suspension_go_through_the_actions(operator: Client, wallet: Wallet):
+    organization = Organization.objects.get(pk=wallet.pk)
+    epoch = organization.auth_epoch
+    url = reverse("admin:accounts_organization_change", args=[organization.pk])
+    blank_inline = {"memberships-TOTAL_FORMS": 0, "memberships-INITIAL_FORMS": 0}
+    assert operator.post(url, {"tier": "high", **blank_inline}).status_code == 302
+    organization.refresh_from_db()
+    assert (organization.tier, organization.auth_epoch) == ("high", epoch + 1)
+    for action, is_suspended in (("suspend", True), ("unsuspend", False)):
+        listing = reverse("admin:accounts_organization_changelist")
+        operator.post(listing, {"action": action, "_selected_action": [organization.pk]})
+        organization.refresh_from_db()
+        assert (organization.suspended_at is not None) is is_suspended
+    assert organization.auth_epoch == epoch + 3
