@@ -310,7 +310,10 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"json": {"()": "komilion.common.logging.JsonFormatter"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
+    "handlers": {
+        "stderr": {"class": "logging.StreamHandler", "formatter": "json"},
+        "alarms": {"class": "komilion.common.logging.AlarmCounter", "level": "WARNING"},
+    },
     "loggers": {"stripe": {"level": "WARNING"}},  # else each request and answer is a line
-    "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
+    "root": {"handlers": ["stderr", "alarms"], "level": LOG_LEVEL},
 }

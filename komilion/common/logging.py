@@ -11,6 +11,8 @@ from typing import override
 
 import orjson
 
+from komilion.common.metrics import count
+
 STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 SECRETS = re.compile(
     r"(ck_[0-9A-Za-z]{4})[0-9A-Za-z]{34}|(Bearer\s+)\S+|((?:sk|rk|whsec)[-_][0-9A-Za-z]{0,4})[0-9A-Za-z_-]{6,}"
@@ -33,3 +35,13 @@ class JsonFormatter(logging.Formatter):
             line["exception"] = self.formatException(record.exc_info)
         text = orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
         return SECRETS.sub(lambda match: next(filter(None, match.groups())) + "***", text)
+
+
+class AlarmCounter(logging.Handler):
+    """Counts the records that carry an `alarm`, so that `/metrics` can wake somebody; the log says what happened."""
+
+    @override
+    def emit(self, record: logging.LogRecord) -> None:
+        alarm = getattr(record, "alarm", None)
+        if isinstance(alarm, str):
+            count("komilion_alarms", (alarm,))

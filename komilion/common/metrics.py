@@ -42,7 +42,7 @@ METRICS: dict[str, Metric] = {
     "komilion_fee_nano_usd": Metric("counter", "The part of it that is our fee.", ("model", "provider")),
     "komilion_errors": Metric("counter", "Requests that were refused or failed.", ("status", "reason")),
     "komilion_pages": Metric("counter", "Pages and REST calls served by Django.", ("status",)),
-    "komilion_payment_alarms": Metric("counter", "Events of the payment provider not acted on.", ("alarm",)),
+    "komilion_alarms": Metric("counter", "Log records that somebody should read, by their `alarm`.", ("alarm",)),
     "komilion_jobs": Metric("counter", "Jobs that ended.", ("task", "state")),
 }
 

@@ -19,6 +19,7 @@ from billing.usage_sums import Sums, Window, call_sums
 from komilion.common.clock import utc_now
 from tests.billing.calling import Calls
 from tests.billing.ledger_database import LedgerDatabase, Tenant, new_name
+from tests.billing.rolling import roll_forward
 
 NOON = datetime(2026, 3, 4, 12, 7, 30, 123_456, tzinfo=UTC)
 DAY = Days(NOON.date(), NOON.date())
@@ -56,7 +57,7 @@ def assert_right(days: Days = DAY) -> None:
 
 def test_a_call_is_in_its_quarter_hour_its_hour_and_its_day(alice):
     alice.add(NOON, 40, usage={"input": 7, "cache_read": 5, "output": 40}, duration_ms=800, first_content_ms=90)
-    assert do_roll_forward() > 0
+    assert roll_forward() > 0
     midnight = NOON.replace(hour=0, minute=0, second=0, microsecond=0)
     hour = midnight.replace(hour=12)
     assert [slots(alice, grain) for grain in GRAINS_S] == [{hour: 1}, {hour: 1}, {midnight: 1}]
@@ -72,7 +73,7 @@ def test_the_sums_equal_the_ledger_for_each_organization_and_day(alice, bob):
         return calls.item(NOON + timedelta(minutes=minute), 1 + minute % 50, model=f"vendor/m{minute % 4}")
 
     alice.ledger.commit(*map(call, range(0, 3_000, 17)))
-    do_roll_forward()
+    roll_forward()
     assert_right(Days(NOON.date(), NOON.date() + timedelta(days=3)))
     assert requests_of(alice.tenant) + requests_of(bob.tenant) == UsageRow.objects.count() == 177
 
@@ -80,25 +81,25 @@ def test_the_sums_equal_the_ledger_for_each_organization_and_day(alice, bob):
 def test_tags_and_end_users_are_counted_apart(alice):
     alice.add(NOON, tags=["nightly", "team"], end_user="u-1")
     alice.add(NOON, tags=["nightly"])
-    do_roll_forward()
+    roll_forward()
     found = LabelSum.objects.filter(grain_s=DAY_S).values_list("kind", "label", "requests")
     assert sorted(found) == [("end_user", "u-1", 1), ("tag", "nightly", 2), ("tag", "team", 1)]
 
 
 def test_running_again_adds_nothing(alice):
     alice.add(NOON)
-    do_roll_forward()
+    roll_forward()
     before = list(UsageSum.objects.order_by("grain_s").values())
-    assert do_roll_forward() == 0
+    assert roll_forward() == 0
     assert list(UsageSum.objects.order_by("grain_s").values()) == before
 
 
 def test_a_call_that_is_settled_days_later_is_added_to_its_old_hour(alice):
     alice.add(NOON)
-    do_roll_forward()
+    roll_forward()
     alice.add(NOON - timedelta(days=9), 3)  # as when a journal is replayed after an outage
     alice.add(NOON + timedelta(minutes=1), 3)
-    do_roll_forward()
+    roll_forward()
     assert slots(alice, HOUR_S) == {
         NOON.replace(minute=0, second=0, microsecond=0): 2,
         (NOON - timedelta(days=9)).replace(minute=0, second=0, microsecond=0): 1,
@@ -107,18 +108,18 @@ def test_a_call_that_is_settled_days_later_is_added_to_its_old_hour(alice):
 
 
 def test_many_entries_are_taken_in_small_steps(alice, monkeypatch):
-    do_roll_forward()  # past what other tests made of the ids
+    roll_forward()  # past what other tests made of the ids
     monkeypatch.setattr(rollups, "ENTRIES_A_STEP", 3)
     monkeypatch.setattr(rollups, "SQLITE_ENTRIES_A_STEP", 3)
     alice.ledger.commit(*(alice.item(NOON + timedelta(seconds=second)) for second in range(10)))
-    do_roll_forward()
+    roll_forward()
     assert slots(alice, QUARTER_S) == {NOON.replace(minute=0, second=0, microsecond=0): 10}
     assert_right()
 
 
 def test_entries_that_are_no_calls_are_passed_over(ledger):
     tenant = ledger.open_wallet(paid=100, promo=5)
-    assert do_roll_forward() >= 2
+    assert roll_forward() >= 2
     assert (requests_of(tenant), UsageSum.objects.count(), entries_behind()) == (0, 0, 0)
 
 
@@ -127,11 +128,11 @@ def test_entries_that_are_no_calls_are_passed_over(ledger):
 
 def test_the_first_entry_of_a_new_database_is_not_taken_for_passed(postgres_ledger):
     postgres_ledger.execute("ALTER SEQUENCE billing_ledgerentry_id_seq RESTART")
-    do_roll_forward()
+    roll_forward()
     assert UsageMark.objects.get().entry_id == 0
     calls = Calls(postgres_ledger, postgres_ledger.open_wallet())
     calls.add(NOON)  # its entry has the id 1
-    do_roll_forward()
+    roll_forward()
     assert slots(calls, DAY_S) == {NOON.replace(hour=0, minute=0, second=0, microsecond=0): 1}
 
 
@@ -173,7 +174,7 @@ class Straggler:
 
 def test_the_mark_waits_for_a_transaction_with_a_lower_entry_id(postgres_ledger):
     alice, bob = (Calls(postgres_ledger, postgres_ledger.open_wallet(paid=10**9)) for _ in range(2))
-    do_roll_forward()
+    roll_forward()
     straggler = Straggler(alice.tenant)
     template = bob.add(NOON)  # a higher id, committed earlier
     do_roll_forward()
@@ -181,7 +182,7 @@ def test_the_mark_waits_for_a_transaction_with_a_lower_entry_id(postgres_ledger)
     assert requests_of(bob.tenant) == 1, "a page shows the call all the same"
     straggler.commit(template)
     assert requests_of(alice.tenant) == 1
-    do_roll_forward()
+    roll_forward()
     assert [sum(slots(calls, DAY_S).values()) for calls in (alice, bob)] == [1, 1]
     assert UsageMark.objects.get().entry_id > straggler.entry_id
     assert (requests_of(alice.tenant), requests_of(bob.tenant)) == (1, 1)
@@ -190,7 +191,7 @@ def test_the_mark_waits_for_a_transaction_with_a_lower_entry_id(postgres_ledger)
 
 def test_a_look_that_is_waited_for_is_not_put_off_by_newer_calls(postgres_ledger):
     alice, bob = (Calls(postgres_ledger, postgres_ledger.open_wallet(paid=10**9)) for _ in range(2))
-    do_roll_forward()
+    roll_forward()
     first = Straggler(alice.tenant)
     template = bob.add(NOON)
     do_roll_forward()
@@ -199,7 +200,7 @@ def test_a_look_that_is_waited_for_is_not_put_off_by_newer_calls(postgres_ledger
     do_roll_forward()
     assert UsageMark.objects.get().seen_entry_id == seen
     first.commit(template)
-    do_roll_forward()
+    roll_forward()
     assert entries_behind() == 0
 
 
@@ -207,14 +208,14 @@ def test_a_mark_from_another_server_does_not_stop_the_sums(postgres_ledger):
     calls = Calls(postgres_ledger, postgres_ledger.open_wallet())
     UsageMark.objects.create(pk=1, seen_entry_id=10**6, seen_before_xid=10**12)  # a dump of a busier one was restored
     calls.add(NOON)
-    do_roll_forward()
+    roll_forward()
     assert entries_behind() == 0
     assert_right()
 
 
 def test_a_worker_leaves_the_work_to_the_one_that_is_at_it(postgres_ledger):
     calls = Calls(postgres_ledger, postgres_ledger.open_wallet())
-    do_roll_forward()
+    roll_forward()
     calls.add(NOON)
     passed: list[int] = []
 
@@ -228,7 +229,7 @@ def test_a_worker_leaves_the_work_to_the_one_that_is_at_it(postgres_ledger):
         other.start()
         other.join(10)
     assert passed == [0]
-    assert do_roll_forward() == 1
+    assert roll_forward() == 1
 
 
 def test_two_workers_and_a_settling_server_at_once_lose_and_double_nothing(alice, bob):
@@ -259,8 +260,8 @@ def test_two_workers_and_a_settling_server_at_once_lose_and_double_nothing(alice
     for worker in workers:
         worker.join(30)
     assert failures == []
-    do_roll_forward()
-    do_roll_forward()
+    roll_forward()
+    roll_forward()
     assert (requests_of(alice.tenant), requests_of(bob.tenant)) == (20, 10)
     assert_right()
 
@@ -280,7 +281,7 @@ DAMAGES = {
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 def test_damage_is_found_and_repaired_once(alice, damage):
     alice.ledger.commit(*(alice.item(NOON + timedelta(minutes=minute), tags=["a"]) for minute in (0, 20, 70)))
-    do_roll_forward()
+    roll_forward()
     before = list(UsageSum.objects.order_by("grain_s", "starts_at").values())
     for grain_s in GRAINS_S:
         alice.ledger.execute(damage.format(grain_s=grain_s))
@@ -293,20 +294,20 @@ def test_damage_is_found_and_repaired_once(alice, damage):
 
 def test_building_again_leaves_to_the_mark_what_is_behind_it(alice):
     alice.add(NOON)
-    do_roll_forward()
+    roll_forward()
     alice.add(NOON, 30)
     alice.ledger.execute("DELETE FROM billing_usagesum")
     do_rebuild(DAY)
     assert sum(slots(alice, DAY_S).values()) == 1
     assert requests_of(alice.tenant) == 2
-    do_roll_forward()
+    roll_forward()
     assert requests_of(alice.tenant) == 2
     assert_right()
 
 
 def test_a_charge_that_differs_from_its_entry_is_named(alice):
     request_id = alice.add(NOON)
-    do_roll_forward()
+    roll_forward()
     alice.ledger.execute("UPDATE billing_ledgerentry SET amount_nano = 5 WHERE reference = %s", [request_id])
     assert list(differences(DAY)) == [
         f"organization {alice.tenant.wallet_id}, 2026-03-04: sums say 0.000000013, the ledger 0.000000005"
@@ -338,7 +339,7 @@ def test_the_command_rolls_up_repairs_and_verifies(alice, capsys):
 
 def test_days_without_calls_are_skipped(alice):
     alice.add(utc_now())
-    do_roll_forward()
+    roll_forward()
     first = utc_now().date() - timedelta(days=3)
     assert [start.date() for start, _ in filled(Days(first, utc_now().date()))] == [utc_now().date()]
 
@@ -373,7 +374,7 @@ def test_the_nightly_job_repairs_and_raises_an_alarm(alice, caplog, settings):
 
 def test_sums_have_names(alice):
     alice.add(NOON, tags=["a"])
-    do_roll_forward()
+    roll_forward()
     wallet = alice.tenant.wallet_id
     assert str(UsageSum.objects.get(grain_s=HOUR_S)) == (
         f"usage of organization {wallet} in 3600 s from 2026-03-04 12:00"

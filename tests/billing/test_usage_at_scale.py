@@ -14,12 +14,12 @@ from django.test.utils import CaptureQueriesContext
 from pytest_django import DjangoDbBlocker
 
 from accounts.models import User
-from billing.actions.rollups import do_roll_forward
 from billing.partitions import ensure_partitions
 from billing.rollups import Days, differences, entries_behind
 from billing.usage_queries import UsageFilter, usage_page
 from komilion.common.clock import utc_now
 from tests.billing.ledger_database import django_uses, migrate
+from tests.billing.rolling import roll_forward
 from tests.people import new_owner
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -94,7 +94,7 @@ def crowd(
         with connection.cursor() as cursor:
             cursor.execute("VACUUM ANALYZE")
         before = perf_counter()
-        do_roll_forward()
+        roll_forward()
         roll_up_s = perf_counter() - before
         assert entries_behind() == 0
         with connection.cursor() as cursor:
@@ -168,7 +168,7 @@ def test_pages_are_as_quick_while_the_job_is_behind(crowd):
     fill(crowd.organization_id, BEHIND, days=0.01)
     assert entries_behind() == BEHIND
     measured = {page: measure(crowd.browser, page)[0] for page in pages(crowd.organization_id)}
-    do_roll_forward()
+    roll_forward()
     assert {page: round(ms) for page, ms in measured.items() if ms >= PAGE_MS} == {}
 
 

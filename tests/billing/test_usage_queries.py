@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from billing import usage_pages
-from billing.actions.rollups import do_roll_forward
 from billing.models import UsageRow
 from billing.usage_queries import (
     UsageFilter,
@@ -20,6 +19,7 @@ from komilion.common.clock import utc_now
 from komilion.common.errors import BadRequest
 from tests.billing.calling import Calls
 from tests.billing.ledger_database import LedgerDatabase
+from tests.billing.rolling import roll_forward
 
 NOON = datetime(2026, 3, 4, 12, 0, 0, 0, tzinfo=UTC)
 ALL = {"start": NOON - timedelta(days=9), "end": NOON + timedelta(days=9)}
@@ -61,7 +61,7 @@ def alice(ledger: LedgerDatabase) -> Calls:
         for number in range(60)
     ]
     ledger.commit(*items[:40])
-    do_roll_forward()
+    roll_forward()
     ledger.commit(*items[40:])
     calls.add(NOON - timedelta(days=1), request_id="gen-late", key_id=3, provider="west", tags=["t3"])
     return calls
@@ -102,7 +102,7 @@ def test_every_call_that_matches_is_on_one_page(alice):
 
 
 def test_a_page_that_looks_only_so_far_back_says_where_to_go_on(alice, monkeypatch):
-    do_roll_forward()
+    roll_forward()
     for slots in (1, 2):
         monkeypatch.setattr(usage_pages, "SLOTS_A_PAGE", slots)
         for name in ("model", "tag and outcome", "nothing of a key"):

@@ -7,11 +7,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from billing.actions.rollups import do_roll_forward
 from billing.models.rollup import DAY_S, HOUR_S, LATENCY_EDGES_MS, QUARTER_S
 from billing.usage_sums import ROWS, Sums, Window, call_sums, cut, label_sums, local_days
 from tests.billing.calling import Calls, expected, in_window, plain
 from tests.billing.ledger_database import LedgerDatabase
+from tests.billing.rolling import roll_forward
 
 START = datetime(2026, 10, 30, tzinfo=UTC)
 DAYS = 5
@@ -58,7 +58,7 @@ def half_rolled(alice: Calls) -> Calls:
     charlie = Calls(alice.ledger, alice.ledger.open_wallet(paid=10**9))
     some_calls(charlie, 3, 10)
     some_calls(alice, 1, 60)
-    do_roll_forward()
+    roll_forward()
     some_calls(alice, 2, 25)
     return alice
 

@@ -1,5 +1,6 @@
 """`/metrics`: what Prometheus reads, who may read it, and that several processes add up."""
 
+import logging
 from decimal import Decimal
 
 import httpx
@@ -9,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from komilion.common import metrics
 from komilion.common.errors import Forbidden, Unauthenticated
+from komilion.common.logging import AlarmCounter
 from komilion.metrics import check_access
 from tests.stand import Gateway
 
@@ -109,3 +111,16 @@ def test_refusals_are_counted_by_reason(gateway: Gateway):
     before = refusals()
     assert httpx.post(f"{gateway.url}/v1/chat/completions", json={}).status_code == 401
     assert refusals() == before + 1
+
+
+def test_an_alarm_in_the_log_is_counted():
+    def alarms() -> int:
+        return metrics._counters["komilion_alarms", ("test_alarm",)]
+
+    record = logging.getLogger("test").makeRecord(
+        "test", logging.ERROR, "", 0, "m", (), None, extra={"alarm": "test_alarm"}
+    )
+    before = alarms()
+    AlarmCounter().handle(record)
+    AlarmCounter().handle(logging.makeLogRecord({"msg": "no alarm"}))
+    assert alarms() == before + 1

@@ -7,12 +7,12 @@ import pytest
 import time_machine
 
 from accounts.models import User
-from billing.actions.rollups import do_roll_forward
 from billing.ledger.items import Movement
 from komilion.common.clock import utc_now
 from komilion.web.dashboard.charts import HEIGHT, MOST_SERIES, REST, WIDTH, bars, ceiling, stacked_bars
 from tests.billing.calling import Calls
 from tests.billing.ledger_database import new_name, place
+from tests.billing.rolling import roll_forward
 from tests.komilion.web.dashboard.reading import link_of, open_page, tables_of, text_of
 from tests.people import Person, new_member
 
@@ -91,7 +91,7 @@ def test_who_is_not_logged_in_is_sent_to(client, address):
 def test_spend_by_period_model_and_key_is_exact(alice: Person, calls: Calls):
     calls.add(NOON, 4_000_000, model="acme/big")
     calls.add(NOON - timedelta(days=2), 800_000, model="acme/small", key_id=None)
-    do_roll_forward()
+    roll_forward()
     calls.add(NOON - timedelta(days=20), 80_000_000, model="acme/old", outcome="provider_failed")
     page = open_page(alice, "/dashboard?days=30")
     text = text_of(page)

@@ -10,13 +10,13 @@ import pytest
 import time_machine
 
 from accounts.models import User
-from billing.actions.rollups import do_roll_forward
 from billing.ledger.items import Expire, Void
 from komilion.common.clock import utc_now
 from komilion.web.dashboard.words import OUTCOMES, outcome_of
 from routing.gateway.types import Outcome
 from tests.billing.calling import Calls
 from tests.billing.ledger_database import new_name, place
+from tests.billing.rolling import roll_forward
 from tests.komilion.web.dashboard.reading import link_of, open_page, tables_of, text_of
 from tests.people import Person
 
@@ -66,7 +66,7 @@ def test_the_call_of_a_second_ago_is_there_before_any_job_ran(alice: Person, cal
         request_id = calls.add(NOON - timedelta(seconds=1), 40)
         for parameters in ({}, {"key": calls.tenant.key_id}, {"model": "vendor/model"}):
             assert ids_on(explore(alice, **parameters))[0] == request_id
-        do_roll_forward()
+        roll_forward()
 
 
 @time_machine.travel(NOON)
@@ -83,7 +83,7 @@ def test_filters_choose_and_add_up(alice: Person, calls: Calls):
         name: calls.add(NOON - timedelta(hours=number), 4_000_000, **({"key_id": None} | row))
         for number, (name, (_, row)) in enumerate(chosen.items())
     }
-    do_roll_forward()
+    roll_forward()
     for name, (value, _) in chosen.items():
         page = explore(alice, **{name: value})
         assert ids_on(page) == [ids[name]], name
@@ -145,7 +145,7 @@ def test_a_search_that_needs_another_page_says_so(alice: Person, calls: Calls, m
     for number in range(4):
         calls.add(now - timedelta(hours=number), 5, provider="west", tags=[] if number < 3 else ["rare"])
         calls.add(now - timedelta(hours=number), 5, provider="east", tags=["rare"])
-    do_roll_forward()
+    roll_forward()
     monkeypatch.setattr("billing.usage_pages.SLOTS_A_PAGE", 2)
     page = explore(alice, provider="west", tag="rare")
     assert ids_on(page) == []
