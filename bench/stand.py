@@ -27,7 +27,7 @@ SERVER_CORE, OTHER_CORE = 0, 1
 PROGRAMS = {"wrk": "wrk", "nginx": "nginx", "taskset": "util-linux"}  # program: Debian package
 CHAT = "/v1/chat/completions"
 INPUT_TOKENS, OUTPUT_TOKENS = 25, 150
-EMAIL = "bench@example.com"
+EMAIL, CAPPED_EMAIL = "bench@example.com", "capped@example.com"
 NGINX = """
 worker_processes 1; daemon off; pid {folder}/nginx.pid; error_log {folder}/nginx.err;
 events {{ worker_connections 4096; }}
@@ -69,6 +69,7 @@ class Stand:
     folder: Path
     relay: Target
     komilion: Target
+    capped: Target  # the same server, called with a key that has a cap for each period
     installation: Installation
 
 
@@ -112,12 +113,14 @@ def stand() -> Iterator[Stand]:
         installation.migrate()
         installation.add_provider("up", upstream_url)
         installation.add_model("up/ok", "up", "ok", max_output=4096)
-        key = installation.tenant(EMAIL, "1000000.00")
+        keys = [installation.tenant(email, "1000000.00") for email in (EMAIL, CAPPED_EMAIL)]
+        _cap_keys_of(cluster, CAPPED_EMAIL)
         installation.start()
-        komilion = Target("komilion", installation.url + CHAT, installation.web.pid, key)
-        for target in (relay, komilion):
+        url, pid = installation.url + CHAT, installation.web.pid
+        komilion, capped = Target("komilion", url, pid, keys[0]), Target("with caps", url, pid, keys[1])
+        for target in (relay, komilion, capped):
             _check(target)
-        yield Stand(folder, relay, komilion, installation)
+        yield Stand(folder, relay, komilion, capped, installation)
 
 
 def _give_memory(cluster: Cluster) -> None:
@@ -127,6 +130,24 @@ def _give_memory(cluster: Cluster) -> None:
         connection.execute("ALTER SYSTEM SET max_wal_size = '4GB'")
     cluster.stop()
     cluster.start()
+
+
+def _cap_keys_of(cluster: Cluster, email: str) -> None:
+    """Caps by day, month and in all, each higher than what is measured can spend."""
+    keys = (
+        "SELECT k.id, k.organization_id FROM accounts_apikey k JOIN accounts_membership m ON m.id = k.membership_id"
+        " JOIN accounts_user u ON u.id = m.user_id WHERE u.email = %s"
+    )
+    with psycopg.connect(cluster.url(), autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO billing_cap (wallet_id, kind, subject_id, period, limit_nano, created_at)"
+            " SELECT k.organization_id, 'key', k.id, period, 1000000000000000, now()"
+            f" FROM ({keys}) k, unnest(ARRAY['day', 'month', 'total']) AS period",
+            [email],
+        )
+        connection.execute(
+            f"UPDATE accounts_apikey SET has_caps = true WHERE id IN (SELECT k.id FROM ({keys}) k)", [email]
+        )
 
 
 def _start_nginx(folder: Path, stack: ExitStack) -> str:

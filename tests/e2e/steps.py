@@ -52,10 +52,10 @@ def top_up(site: Installation, page: Page) -> None:
     expect(page.get_by_text("The credit is in the wallet.")).to_be_visible()
 
 
-def make_key(site: Installation, page: Page, *, cap: str) -> str:
+def make_key(site: Installation, page: Page, *, cap: str, name: str = "the first one") -> str:
     """A key with a cap; its secret, as the page shows it."""
     page.goto(f"{site.url}/dashboard/keys/new")
-    page.get_by_label("Name").fill("the first one")
+    page.get_by_label("Name").fill(name)
     page.get_by_label("Most ever").fill(cap)
     page.get_by_role("button", name="Make the key").click()
     secret = page.locator(".copy .mono").first.inner_text()
