@@ -18,7 +18,7 @@ from django.conf import settings
 
 from billing.errors import StoreBusy, StoreConflict, StoreUnavailable
 from billing.ledger.batch import Batch, Deferred
-from billing.ledger.items import Failure, Granted, Item, Movement, Outcome, Pending, Place, Settle, Void
+from billing.ledger.items import Failure, Granted, Item, Movement, Outcome, Pending, Place, Settle, Void, voiding_of
 from billing.ledger.journal import UNWRITABLE, Journal, encode
 from billing.ledger.store import Store, run_blocking
 from komilion.common.clock import monotonic_s
@@ -277,7 +277,7 @@ class Committer:
             else:
                 future.set_result(outcome)
         elif isinstance(ticket.item, Place) and isinstance(outcome, Granted):
-            self.post(_voiding(ticket.item))
+            self.post(voiding_of(ticket.item))
 
     def _defer(self, tickets: Sequence[Ticket]) -> None:
         """To the front of the next batch; holds that waited too long are refused, settlements never are."""
@@ -326,7 +326,7 @@ class Committer:
                     kept.append(ticket)
                 continue
             if isinstance(item, Place) and ticket.may_have_happened:
-                kept.append(Ticket(_voiding(item), None, ticket.since_s))
+                kept.append(Ticket(voiding_of(item), None, ticket.since_s))
             self._answer(ticket, LedgerUnavailable())
         return kept
 
@@ -382,10 +382,6 @@ def _pass_failpoints(when: str, tickets: Sequence[Ticket]) -> None:
         failpoint(f"{when}-hold-commit")
     if any(isinstance(ticket.item, Settle) for ticket in tickets):
         failpoint(f"{when}-settle-commit")
-
-
-def _voiding(item: Place) -> Void:
-    return Void(item.request_id, item.wallet_id, is_claimed=item.claim is not None)
 
 
 def _reference(item: Item) -> str:

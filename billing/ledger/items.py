@@ -117,6 +117,11 @@ class Movement(msgspec.Struct, frozen=True):
     event_type: str = ""
 
 
+def voiding_of(item: Place) -> Void:
+    """What takes a placing back, its claim of an Idempotency-Key too."""
+    return Void(item.request_id, item.wallet_id, is_claimed=item.claim is not None)
+
+
 type Item = Place | Extend | Settle | Void | Expire | Movement
 
 

@@ -45,6 +45,15 @@ def usage_rows(tenant: Tenant) -> list:
     return list(UsageRow.objects.filter(organization_id=organization_id(tenant)).order_by("created_at"))
 
 
+def claims(tenant: Tenant) -> list:
+    """The tenant's calls with an Idempotency-Key."""
+    from accounts.models import ApiKey
+    from billing.models import IdempotentCall
+
+    keys = ApiKey.objects.filter(organization_id=organization_id(tenant)).values_list("pk", flat=True)
+    return list(IdempotentCall.objects.filter(key_id__in=list(keys)))
+
+
 def only_row(tenant: Tenant, model: str | None = None):
     """The tenant's one usage row (for that model); waits until there is one."""
 

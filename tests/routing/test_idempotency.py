@@ -13,7 +13,7 @@ from tests.fakes.client import CHAT, PROMPT, Answer, RawCall, call
 from tests.fakes.journal import Tokens
 from tests.fakes.replies import Cut, Reply
 from tests.routing.answers import PREFIXES, assert_error, key_of
-from tests.routing.books import assert_in_order, charge_of, nothing_is_held, only_row, usage_rows
+from tests.routing.books import assert_in_order, charge_of, claims, nothing_is_held, only_row, usage_rows
 from tests.routing.gates import ENDLESS, Gate
 from tests.routing.servers import SecondServer, second_server
 from tests.stand import CANCELLING, Gateway, Tenant
@@ -34,15 +34,6 @@ def raw_call(gateway: Gateway, tenant: Tenant, key: str, **body: Any) -> RawCall
     raw = RawCall(gateway.url, tenant.key, **body)
     raw.head = raw.head.replace(b"\r\nHost", f"\r\nIdempotency-Key: {key}\r\nHost".encode(), 1)
     return raw
-
-
-def claims(tenant: Tenant) -> list:
-    from accounts.models import ApiKey
-    from billing.models import IdempotentCall
-    from tests.routing.books import organization_id
-
-    keys = ApiKey.objects.filter(organization_id=organization_id(tenant)).values_list("pk", flat=True)
-    return list(IdempotentCall.objects.filter(key_id__in=list(keys)))
 
 
 class TestReplay:
