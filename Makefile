@@ -3,22 +3,28 @@
 .DEFAULT_GOAL := run
 
 BIN := .venv/bin
+# Bytecode is kept, whatever the shell says: every process of a test would compile all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
 UV_LOCK := $(BIN)/uv pip compile -q --universal --python-version 3.12 --generate-hashes --no-header \
 	--no-emit-index-url --no-annotate --override requirements-override.txt
 
 run: .venv/.installed
 	@exec $(BIN)/python -m komilion.supervisor
 
+# COVERAGE=1: every line and branch of the money and of the path must be run by a fast test.
+FAST := $(BIN)/python -m pytest -n 3 -m "not slow and not perf"
+COVERED := --cov=billing --cov=routing/gateway --cov-branch --cov-report=term-missing:skip-covered --cov-fail-under=100
+
 test: lint types arch
-	$(BIN)/python -m pytest -n 2 -m "not slow and not perf"
+	$(FAST) $(if $(COVERAGE),$(COVERED))
 
-# The fast tests once more: every line and branch of the money and of the path must be run by one of them.
 coverage: .venv/.installed-dev
-	$(BIN)/python -m pytest -q -n 2 -m "not slow and not perf" --cov=billing --cov=routing/gateway --cov-branch \
-		--cov-report=term-missing:skip-covered --cov-fail-under=100
+	$(FAST) $(COVERED)
 
+# What measures time comes after the rest, with the machine to itself.
 test-slow: .venv/.installed-dev .venv/localstripe/.installed
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m "slow and not alone" -n 2 --dist loadfile
+	$(BIN)/python -m pytest -m "slow and alone"
 
 lint: .venv/.installed-dev
 	$(BIN)/ruff check .

@@ -83,6 +83,7 @@ def _let_one_id_ask_often() -> None:
 
 
 _prepare_environment()
+MIGRATED_SQLITE = Path(os.environ["DATA_DIR"]) / "migrated.sqlite3"  # nothing but tables, for who needs more of them
 block_network()
 django.setup()
 _serve_static_files_as_they_are()
@@ -106,6 +107,9 @@ def django_db_setup(django_test_environment: None, django_db_blocker: DjangoDbBl
     database["TEST"] = {**database.get("TEST", {}), "NAME": database["NAME"]}
     with django_db_blocker.unblock():
         setup_databases(verbosity=0, interactive=False, serialized_aliases=[])
+        if connections["default"].vendor == "sqlite":
+            with connections["default"].cursor() as cursor:
+                cursor.execute("VACUUM INTO %s", [str(MIGRATED_SQLITE)])
     yield
     with django_db_blocker.unblock():
         connections.close_all()

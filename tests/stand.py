@@ -94,6 +94,13 @@ class Gateway:
         self._upstream_ids[name] = script
         return name
 
+    def forget_models(self) -> None:
+        """Take every model from the catalogue: each process reads it whole whenever one is added."""
+        from routing.catalog.models import Model
+
+        Model.objects.filter(pk__in=self._upstream_ids).delete()
+        self._upstream_ids.clear()
+
     def calls_of(self, model: str) -> list[Call]:
         """What reached the upstream for a model. Models with one script share it, unless it is a `Reply`."""
         return self.upstream.calls_of(self._upstream_ids[model])
@@ -143,6 +150,13 @@ def gateway_url(django_db_setup: None, django_db_blocker: DjangoDbBlocker, valke
 
 
 @pytest.fixture(scope="session")
-def gateway(gateway_url: str, upstream: Upstream) -> Gateway:
-    """A live gateway with the scripted upstream behind it."""
+def session_gateway(gateway_url: str, upstream: Upstream) -> Gateway:
+    """The one behind `gateway`."""
     return Gateway(gateway_url, upstream)
+
+
+@pytest.fixture(scope="module")
+def gateway(session_gateway: Gateway) -> Iterator[Gateway]:
+    """A live gateway with the scripted upstream behind it; models are gone with the tests of a file."""
+    yield session_gateway
+    session_gateway.forget_models()

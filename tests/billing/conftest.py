@@ -1,5 +1,6 @@
 """Every test that asks for `ledger` runs twice: on SQLite and on PostgreSQL, each with migrated tables of its own."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,13 +14,13 @@ from billing.ledger.open_store import open_store
 from billing.prices import PriceVersion
 from tests.billing.committing import Database
 from tests.billing.ledger_database import LedgerDatabase, django_uses, migrate
+from tests.conftest import MIGRATED_SQLITE
 
 
 @pytest.fixture(scope="session")
-def sqlite_ledger_url(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> str:
+def sqlite_ledger_url(django_db_setup: None) -> str:
     """A SQLite file with the tables in it, made once per worker."""
-    with django_db_blocker.unblock():
-        return migrate(f"sqlite:///{settings.DATA_DIR / 'ledger.sqlite3'}")
+    return f"sqlite:///{shutil.copyfile(MIGRATED_SQLITE, settings.DATA_DIR / 'ledger.sqlite3')}"
 
 
 @pytest.fixture(scope="session")

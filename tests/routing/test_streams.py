@@ -6,12 +6,13 @@ import pytest
 
 from komilion.env import free_port
 from tests.fakes import frames, wire
-from tests.fakes.client import Answer, RawCall
+from tests.fakes.client import Answer, RawCall, chat
 from tests.fakes.exchange import Exchange
 from tests.fakes.journal import Tokens
 from tests.fakes.replies import Cut, Reply, ToolCall
 from tests.routing.books import charge_of, only_row
 from tests.routing.gates import ENDLESS, STREAM, Gate, words
+from tests.routing.servers import second_server
 from tests.stand import Gateway, Tenant
 from tests.waiting import wait_until
 
@@ -332,7 +333,9 @@ class TestTrouble:
                 one.setblocking(False)
                 one.connect_ex(("127.0.0.1", port))
             name = gateway.add_provider(f"deaf-{port}", base_url=f"http://127.0.0.1:{port}/v1")
-            answer = gateway.chat(alice, gateway.add_model(Reply(), provider=name), stream=True)
+            model = gateway.add_model(Reply(), provider=name)
+            with second_server() as impatient:
+                answer = chat(impatient.url, alice.key, model=model, stream=True)
             for one in crowd:
                 one.close()
         assert (answer.status, answer.json["error"]["reason"]) == (503, "provider_unavailable")

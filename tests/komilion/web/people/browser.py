@@ -8,11 +8,15 @@ from itertools import count
 from typing import Any
 from urllib.parse import urlsplit
 
+from allauth.account.models import EmailAddress
 from django.core import mail
 from django.core.mail import EmailMessage
 from django.http import HttpResponse
 from django.test import Client
 from django.test.client import ClientHandler
+
+from accounts.models import User
+from komilion.web.tenants import do_ensure_tenant
 
 PASSWORD = "correct horse battery"
 LINK = re.compile(r"https?://\S+")
@@ -71,6 +75,15 @@ class Browser:
         self.sign_up(**fields)
         assert says(self.verify()), "nothing came back"
         assert self.is_logged_in, "sign-up did not end logged in"
+        return self
+
+    def move_in(self) -> "Browser":
+        """Be somebody who joined before, and log in: for tests about what comes later."""
+        user = User.objects.create_user(self.email, self.password)
+        EmailAddress.objects.create(user=user, email=self.email, verified=True, primary=True)
+        do_ensure_tenant(user, allowed=lambda: True)
+        answer = self.client.post("/auth/login/", {"login": self.email, "password": self.password})
+        assert answer.url == "/dashboard", "login did not end logged in"
         return self
 
     def reauthenticate(self, path: str) -> HttpResponse:

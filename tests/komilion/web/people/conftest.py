@@ -27,13 +27,13 @@ def pages(
 @pytest.fixture
 def alice() -> Browser:
     """The owner of an organization of her own, logged in."""
-    return Browser(new_email("alice")).join()
+    return Browser(new_email("alice")).move_in()
 
 
 @pytest.fixture
 def charlie() -> Browser:
     """A stranger with an organization of his own, logged in."""
-    return Browser(new_email("charlie")).join()
+    return Browser(new_email("charlie")).move_in()
 
 
 def person(browser: Browser) -> User:
