@@ -11,7 +11,13 @@ from billing.prices import PriceVersion
 from komilion import settings
 from komilion.common.money import format_usd, parse_usd
 from komilion.common.usage import PRICED_BUCKETS, Usage
-from routing.gateway.count_tokens import MARGIN_PERCENT, TOKENS_PER_MEDIUM, TOKENS_PER_MESSAGE
+from routing.gateway.count_tokens import (
+    LETTERS_PER_TOKEN,
+    MARGIN_PERCENT,
+    TOKENS_PER_MEDIUM,
+    TOKENS_PER_MESSAGE,
+    TOKENS_PER_REQUEST,
+)
 
 PAGE = (Path(__file__).parents[2] / "docs" / "money.md").read_text()
 BLOCKS = re.findall(r"```text\n(.*?)```", PAGE, re.DOTALL)
@@ -106,5 +112,7 @@ def test_the_figures_in_the_text_are_those_in_force():
     assert f"the fee is {settings.FEE_BASIS_POINTS:,} basis points, {settings.FEE_BASIS_POINTS // 100} %" in text
     assert f"the first {settings.START_OUTPUT_TOKENS} output tokens" in text
     assert f"up to {settings.STREAM_HOLD_OUTPUT_TOKENS:,} output tokens" in text
-    assert f"{TOKENS_PER_MESSAGE} more for each text, plus {MARGIN_PERCENT} %" in text
+    assert f"makes of it plus {MARGIN_PERCENT} %" in text
+    assert f"a token for every {LETTERS_PER_TOKEN} letters of a word" in text
+    assert f"{TOKENS_PER_MESSAGE} tokens for each text, {TOKENS_PER_REQUEST} for the request" in text
     assert f"{TOKENS_PER_MEDIUM:,} tokens for each picture" in text

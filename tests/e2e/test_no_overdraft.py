@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from decimal import Decimal
 from itertools import accumulate
+from math import ceil
 from random import Random
 
 import bpe_openai
@@ -29,7 +30,7 @@ ORM_WRITES, ORM_WRITE_LIMIT_S = 20, 0.5
 OPEN_HOLDS = "SELECT amount_nano FROM billing_hold WHERE state = 'open'"
 SLOW = "slow,wait=2"
 START_OUTPUT_TOKENS = 256  # these and the others as in docs/money.md, not from the settings
-TOKENS_PER_TEXT, MARGIN_PERCENT = 8, 15
+TOKENS_PER_TEXT, TOKENS_PER_REQUEST, MARGIN_PERCENT, LETTERS_PER_TOKEN = 8, 32, 15, 4
 AMOUNTS = re.compile(r"needs at least \$([\d.]+) and the wallet has \$([\d.]+) available")
 
 
@@ -80,8 +81,13 @@ def most_in_flight(calls: list[Call]) -> int:
 
 def counted_input(call_id: str) -> int:
     """The input bound of a call whose tokens were counted."""
-    tokens = len(bpe_openai.get_encoding("o200k_base").encode_ordinary(prompt(call_id))) + TOKENS_PER_TEXT
-    return tokens * (100 + MARGIN_PERCENT) // 100 + 1
+    text = prompt(call_id)
+    dense = ceil(len(bpe_openai.get_encoding("o200k_base").encode_ordinary(text)) * (100 + MARGIN_PERCENT) / 100)
+    shaped = sum(
+        ceil(len(run) / LETTERS_PER_TOKEN) if run.isalpha() else len(run.removesuffix(" "))
+        for run in re.findall(r"[A-Za-z]+|[^A-Za-z]+", text)
+    )
+    return max(dense, shaped) + TOKENS_PER_TEXT + TOKENS_PER_REQUEST
 
 
 def is_the_hold(amount: int, call: Call, asked: int, credit: int) -> bool:

@@ -14,6 +14,7 @@ import orjson
 import pytest
 
 from komilion.env import free_port
+from routing.gateway.count_tokens import bound_tokens
 from routing.local_models import wire
 from routing.local_models.engine import CONTEXT_TOKENS, MODEL_ID, find_model
 from routing.local_models.text import TextStream
@@ -180,6 +181,35 @@ def test_the_model_answers_and_counts(server: Client) -> None:
     usage = answer["usage"]
     assert usage["completion_tokens"] == 20
     assert usage["total_tokens"] == usage["prompt_tokens"] + 20
+
+
+HARD_TO_TOKENIZE = [
+    "Say hi",
+    "What is quantum computing?",
+    "తెలుగు భాష చాలా అందమైన భాష. " * 8,
+    "ქართული ენა ძალიან ლამაზია. " * 8,
+    "ภาษาไทยเป็นภาษาที่สวยงาม " * 8,
+    "हिन्दी एक सुंदर भाषा है। " * 8,
+    "量子コンピューターは難しい。" * 8,
+    "Ελληνικά, русский язык и עברית. " * 8,
+    "👩🏽‍🚀🏳️‍🌈" * 20,
+    "3141592653589793 2718281828459045 " * 10,
+    "internationalization responsibilities misunderstandings " * 10,
+    "xqzj kwvf pgtb " * 20,
+    "=================== ---------------- ################ " * 8,
+    "def f(x):\n                                return [[x]]\n" * 8,
+    '{"a":{"b":[1,2,{"c":null}]},"d":"\\u00e9"} ' * 8,
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("text", HARD_TO_TOKENIZE, ids=lambda text: ascii(text[:12]))
+def test_what_the_gateway_counts_covers_what_a_small_vocabulary_makes_of_it(server: Client, text: str) -> None:
+    """A hold that the provider's count goes beyond is debt, and who writes the prompt chooses how it is cut."""
+    status, answer = server.chat(text, max_tokens=1)
+    assert status == 200
+    counted = bound_tokens([{"role": "user", "content": text}], {})
+    assert answer["usage"]["prompt_tokens"] <= counted <= len(text.encode()) + 48
 
 
 @pytest.mark.slow
