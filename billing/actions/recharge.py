@@ -5,7 +5,8 @@
     attempt   the order is claimed, then the card is charged with the order's own idempotency key
     outcome   paid: the verified event credits it · declined: counted · unknown: the same again for 23 h, then a look-up
 
-An order whose outcome is unknown is never charged under another key, so nobody is charged twice for it.
+An order whose outcome is unknown is never charged under another key, so nobody is charged twice for it; and it is only
+looked up, never sent again, once its mandate has ended, the organization is suspended or a payment is disputed.
 """
 
 import logging
@@ -66,7 +67,7 @@ def do_set_auto_recharge(
 
 
 def do_stop_auto_recharge(organization_id: int, *, actor: str) -> None:
-    """Switch it off; the card stays. An order that is under way is not taken back."""
+    """Switch it off; the card stays. A charge that Stripe has is not taken back; none is sent any more."""
     with transaction.atomic():
         if AutoRecharge.objects.filter(wallet_id=organization_id, is_on=True).update(is_on=False, off_reason=""):
             do_audit(organization_id, actor=actor, action="recharge.off", subject="automatic top-up")

@@ -16,6 +16,7 @@ from billing.payments import client
 from billing.payments.mode import is_livemode, is_test_money, payment_mode
 from billing.payments.objects import id_of, read_intent, text_of
 from billing.payments.pretend import intent_event
+from billing.payments.queries import has_open_dispute
 from billing.payments.signature import Event
 from komilion.common.clock import utc_now
 
@@ -78,12 +79,25 @@ def _attempt(order: TopUpOrder, now: datetime) -> bool:
     is_test = is_test_money(order.customer_id)
     if order.livemode != is_livemode() or is_test != (payment_mode() == "test"):
         _fail(order, "made for another Stripe account")
-    elif is_test:
+    elif not is_test:
+        return _charge(order, now)
+    elif _is_agreed(order):
         event = intent_event(order)
         do_credit(read_intent(event.object), event)
     else:
-        return _charge(order, now)
+        _fail(order, "automatic top-up ended before the card was charged")
     return True
+
+
+def _is_agreed(order: TopUpOrder) -> bool:
+    """Whether the mandate that the order was made under still stands, and nothing speaks against charging the card."""
+    standing = AutoRecharge.objects.filter(
+        wallet_id=order.wallet_id,
+        is_on=True,
+        agreed_at__lte=order.created_at,  # one that was given later is for other amounts
+        wallet__organization__suspended_at__isnull=True,
+    )
+    return standing.exists() and not has_open_dispute(order.wallet_id)
 
 
 def _charge(order: TopUpOrder, now: datetime) -> bool:
@@ -107,12 +121,16 @@ def _charge(order: TopUpOrder, now: datetime) -> bool:
 
 
 def _intent_of(order: TopUpOrder, now: datetime) -> client.Object | None:
-    """The PaymentIntent as it is now, made where it is not certain that there is one; None: there never was one."""
+    """The PaymentIntent as it is now, made where it is not certain that there is one; None: there never was one.
+
+    Only looked for where sending could charge again, because Stripe may have forgotten the key, and where nobody agrees
+    to the charge any more. One that is on its way there at this moment is credited by its event.
+    """
     if order.payment_intent_id:
         return client.read_intent(order.payment_intent_id)
     first = order.first_attempt_at or now
-    if now - first > timedelta(seconds=settings.RECHARGE_RETRY_S):
-        return client.find_intent(order)  # Stripe may have forgotten the key: sending again could charge again
+    if now - first > timedelta(seconds=settings.RECHARGE_RETRY_S) or not _is_agreed(order):
+        return client.find_intent(order)
     return client.charge_saved_card(order)
 
 

@@ -66,5 +66,6 @@ def alert_of(organization_id: int) -> BalanceAlert | None:
 
 
 def has_open_dispute(organization_id: int) -> bool:
-    """Whether a payment is disputed and the case is still open."""
-    return Dispute.objects.filter(wallet_id=organization_id).exclude(state__in=ENDED).exists()
+    """Whether a payment is disputed and the case is still open. An inquiry is no dispute yet."""
+    disputes = Dispute.objects.filter(wallet_id=organization_id).exclude(state__in=ENDED)
+    return disputes.exclude(state__startswith="warning_").exists()

@@ -1,12 +1,13 @@
 """Automatic top-up: charged when credit runs low, once, within the cap, and off where it should be."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.utils import timezone
 
-from accounts.actions.organizations import do_suspend
+from accounts.actions.organizations import do_suspend, do_unsuspend
 from accounts.models import AuditEntry
 from billing.actions.recharge import do_set_auto_recharge, do_start_recharges, do_stop_auto_recharge
 from billing.actions.recharge_attempts import do_attempt_recharges
@@ -161,6 +162,85 @@ def test_a_dispute_switches_it_off(ready: Alice):
     assert (state().is_on, state().off_reason) == (False, "A payment is disputed.")
     with pytest.raises(InvalidRecharge, match="disputed"):
         switch_on(ready)
+
+
+def test_an_inquiry_leaves_it_on(ready: Alice, fake_stripe: FakeStripe):
+    paid = TopUpOrder.objects.get(kind="checkout")
+    assert deliver(event("charge.dispute.created", dispute_of(payment_of(paid), 600, "warning_needs_response"))) == 200
+    switch_on(ready)
+    assert low(ready).payment_intent_id
+    assert len(fake_stripe.sent(INTENTS)) == 1
+
+
+# an unknown outcome when nobody agrees any more
+
+
+def stop(alice: Alice) -> None:
+    do_stop_auto_recharge(alice.id, actor=alice.email)
+
+
+def suspend(alice: Alice) -> None:
+    do_suspend(alice.organization, actor="operator")
+
+
+def dispute(alice: Alice) -> None:
+    """And nothing else: as if a crash had kept the rest from being done."""
+    paid = TopUpOrder.objects.get(kind="checkout")
+    assert deliver(event("charge.dispute.created", dispute_of(payment_of(paid), 600))) == 200
+    do_unsuspend(alice.organization, actor="operator")
+    AutoRecharge.objects.update(is_on=True)
+    alice.ledger.commit(Movement(new_name("topup"), "topup", alice.id, 600 * CENT))
+
+
+def agree_anew(alice: Alice) -> None:
+    switch_on(alice, credit_cents=500)
+
+
+ENDS = pytest.mark.parametrize("end", [stop, suspend, dispute, agree_anew])
+
+
+@ENDS
+def test_what_nobody_agrees_to_any_more_is_not_sent_again(
+    ready: Alice, fake_stripe: FakeStripe, end: Callable[[Alice], None]
+):
+    fake_stripe.answer("POST", INTENTS, 500)
+    waiting = low(ready)
+    assert waiting.state == "unknown"
+    end(ready)
+    make_due()
+    do_attempt_recharges()
+    waiting.refresh_from_db()
+    assert (waiting.state, waiting.failure) == ("failed", "the payment provider never had it")
+    assert len(fake_stripe.sent(INTENTS)) == 1
+
+
+@ENDS
+def test_what_the_bank_took_before_nobody_agreed_any_more_is_found_and_credited(
+    ready: Alice, fake_stripe: FakeStripe, end: Callable[[Alice], None]
+):
+    fake_stripe.swallows.add(("POST", INTENTS))
+    waiting = low(ready)
+    end(ready)
+    make_due()
+    do_attempt_recharges()
+    waiting.refresh_from_db()
+    assert (waiting.state, bool(waiting.payment_intent_id)) == ("unknown", True)
+    paid, debt = ready.balance()
+    assert deliver(intent_event(waiting, id=waiting.payment_intent_id)) == 200
+    waiting.refresh_from_db()
+    assert (waiting.state, ready.balance()) == ("paid", (paid + 1_000, debt))
+    assert len(fake_stripe.sent(INTENTS)) == 1
+
+
+def test_a_charge_that_arrives_after_it_was_looked_for_is_credited_by_its_event(ready: Alice, fake_stripe: FakeStripe):
+    fake_stripe.answer("POST", INTENTS, 500)
+    waiting = low(ready)
+    stop(ready)
+    make_due()
+    recharge()
+    assert order().state == "failed"
+    assert deliver(intent_event(waiting)) == 200
+    assert (order().state, ready.balance()) == ("paid", (1_000, 0))
 
 
 # the mandate
@@ -475,6 +555,11 @@ def test_with_test_money_the_test_card_is_charged(alice: Alice):
     alice.spend(200)
     recharge()
     assert (order().state, alice.balance()) == ("paid", (1_400, 0))
+    alice.spend(1_000)
+    do_start_recharges()
+    do_stop_auto_recharge(alice.id, actor=alice.email)
+    recharge()
+    assert (order().state, alice.balance()) == ("failed", (400, 0))
 
 
 def test_a_decline_of_somebody_who_has_no_automatic_top_up_any_more_ends_the_order(
