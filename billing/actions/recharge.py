@@ -22,7 +22,7 @@ from billing.actions.recharge_off import SYSTEM, do_switch_off
 from billing.errors import InvalidRecharge, InvalidTopUp
 from billing.models import AutoRecharge, PayingCustomer, TopUpOrder, Wallet
 from billing.payments.mandate import MANDATE_VERSION
-from billing.payments.mode import is_current, is_livemode, payment_mode
+from billing.payments.mode import has_tax, is_current, is_livemode, payment_mode
 from billing.payments.queries import has_open_dispute
 from komilion.common.clock import utc_now
 from komilion.common.errors import PaymentsOff
@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 
 State = TopUpOrder.State
 WAITING = (State.OPEN, State.UNKNOWN)
+NO_TAX = "Tax is added to top-ups here, which needs somebody on the payment page: automatic top-up is not possible."
 COUNTED = (*WAITING, State.PAID)  # against the day's cap
 
 
@@ -76,6 +77,8 @@ def do_stop_auto_recharge(organization_id: int, *, actor: str) -> None:
 def _check(organization_id: int, threshold_nano: int, credit_cents: int, daily_cap_cents: int) -> None:
     if payment_mode() == "off":
         raise PaymentsOff
+    if has_tax():
+        raise InvalidRecharge(NO_TAX)
     if not 0 < threshold_nano <= MAX_NANO:
         raise InvalidRecharge("The threshold must be more than nothing.")
     try:
@@ -97,8 +100,15 @@ def _check(organization_id: int, threshold_nano: int, credit_cents: int, daily_c
 
 
 def do_start_recharges() -> list[str]:
-    """Orders for every wallet that needs one now; their ids. Those in debt are switched off instead."""
+    """Orders for every wallet that needs one now; their ids.
+
+    Those in debt are switched off instead, and all of them where tax would have to be added.
+    """
     if payment_mode() == "off":
+        return []
+    if has_tax():
+        for recharge in AutoRecharge.objects.filter(is_on=True):
+            do_switch_off(recharge.wallet_id, NO_TAX)
         return []
     for recharge in AutoRecharge.objects.filter(is_on=True, wallet__debt_nano__gt=0):
         do_switch_off(recharge.wallet_id, "The wallet is in debt.")

@@ -24,6 +24,11 @@ def payment_mode() -> PaymentMode:
     return "test" if settings.TEST_PAYMENTS else "off"
 
 
+def has_tax() -> bool:
+    """Whether Stripe adds tax to what people pay. Only Checkout can; a charge to a saved card would be without it."""
+    return settings.STRIPE_TAX and payment_mode() in {"live", "stripe_test"}
+
+
 def is_livemode() -> bool:
     """What `livemode` must be in everything that Stripe tells us."""
     return is_live_key(settings.STRIPE_SECRET_KEY)

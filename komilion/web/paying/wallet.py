@@ -17,7 +17,7 @@ from billing.actions.customers import do_open_portal
 from billing.actions.recharge import do_set_auto_recharge, do_stop_auto_recharge
 from billing.errors import PaymentError
 from billing.payments.mandate import MANDATE_TEXT, MANDATE_VERSION
-from billing.payments.mode import payment_mode
+from billing.payments.mode import has_tax, payment_mode
 from billing.payments.objects import ENDED
 from billing.payments.queries import disputes_of, payments_of, refunds_of
 from billing.wallet_queries import WalletOverview, wallet_overview
@@ -153,6 +153,7 @@ def _page(request: HttpRequest, viewer: Viewer, **refused: Form) -> HttpResponse
         "overview": overview,
         "wallet": overview.wallet,
         "mode": payment_mode(),
+        "has_tax": has_tax(),
         "top_up_form": TopUpForm(),
         "recharge_form": AutoRechargeForm(initial=_recharge_terms(overview)),
         "alert_form": AlertForm(initial=_alert_terms(overview)),

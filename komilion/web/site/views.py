@@ -5,6 +5,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
+from billing.payments.mode import has_tax
 from komilion.common.errors import NotFound
 from komilion.common.tiers import TIERS
 from komilion.web.site import docs as documents
@@ -107,4 +108,5 @@ def _terms() -> dict[str, object]:
         "trial_days": settings.TRIAL_DAYS,
         "top_up_minimum_nano": settings.TOPUP_MINIMUM_CENTS * 10_000_000,
         "top_up_fee_percent": percent(settings.TOPUP_FEE_BASIS_POINTS) if settings.TOPUP_FEE_BASIS_POINTS else "",
+        "has_automatic_top_up": not has_tax(),
     }

@@ -156,6 +156,20 @@ def test_debt_switches_it_off(ready: Alice, mailoutbox: list[Any]):
         switch_on(ready)
 
 
+def test_where_tax_is_added_nothing_is_charged_and_it_goes_off(
+    ready: Alice, fake_stripe: FakeStripe, settings: Any, mailoutbox: list[Any]
+):
+    settings.STRIPE_TAX = True
+    ready.spend(200)
+    recharge()
+    assert fake_stripe.sent(INTENTS) == []
+    assert not state().is_on
+    assert "Tax is added to top-ups" in state().off_reason
+    assert [mail.subject for mail in mailoutbox] == ["Automatic top-up is off"]
+    with pytest.raises(InvalidRecharge, match="Tax is added"):
+        switch_on(ready)
+
+
 def test_a_dispute_switches_it_off(ready: Alice):
     paid = TopUpOrder.objects.get(kind="checkout")
     assert deliver(event("charge.dispute.created", dispute_of(payment_of(paid), 600))) == 200

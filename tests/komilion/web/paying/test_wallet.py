@@ -168,6 +168,23 @@ def test_automatic_top_up_needs_a_card(alice: Person, test_money: None) -> None:
     assert terms_of(alice) is None
 
 
+def test_where_tax_is_added_automatic_top_up_is_not_offered_and_refused(
+    alice: Person, stripe_keys: None, settings: Any
+) -> None:
+    assert "topped up by itself" in text_of(alice.browser.get("/pricing"))
+    settings.STRIPE_TAX = True
+    assert "topped up by itself" not in text_of(alice.browser.get("/pricing"))
+    card = {"payment_method_id": "pm_1", "card_last4": "4242", "customer_id": f"cus_{alice.organization_id}"}
+    PayingCustomer.objects.create(wallet_id=alice.organization_id, livemode=False, **card)
+    page = alice.browser.get(WALLET)
+    assert "Not possible here: tax is added to top-ups" in text_of(page)
+    assert 'action="/dashboard/wallet/auto-recharge"' not in page.content.decode()
+    answer = alice.browser.post(f"{WALLET}/auto-recharge", TERMS)
+    assert answer.status_code == 422
+    assert "automatic top-up is not possible" in text_of(answer)
+    assert terms_of(alice) is None
+
+
 def test_why_it_switched_itself_off_is_said(alice: Person, test_money: None) -> None:
     pay_with_test_money(alice, saves_card="on")
     alice.browser.post(f"{WALLET}/auto-recharge", TERMS)
