@@ -39,7 +39,7 @@ class CorrectionForm(forms.Form):
             ("recredit", "Give back: credit from our fee"),
             ("grant", "Give away: promo credit"),
             ("topup", "Paid elsewhere: credit for money received"),
-            ("adjust", "Take back: from paid credit, as far as it is available"),
+            ("adjust", "Take back: from paid credit that is neither spent nor held, all of it or nothing"),
         ]
     )
     amount = forms.CharField(label="Amount in US dollars", max_length=30)
