@@ -3,6 +3,7 @@
 import logging
 from datetime import timedelta
 
+from django.db import transaction
 from django.db.models import Q
 
 from accounts.actions.audit import do_audit
@@ -95,11 +96,14 @@ def _row(order: TopUpOrder, paid: Paid) -> dict[str, object]:
 
 def _follow_up(order: TopUpOrder, payment_id: str, *, keeps_card: bool) -> None:
     """What a payment brings besides credit. A crash on the way is made good by the next delivery, or by the sweep."""
-    TopUpOrder.objects.filter(pk=order.pk).exclude(state=State.PAID).update(
-        state=State.PAID, payment_intent_id=payment_id, ended_at=utc_now(), failure=""
-    )
-    if order.kind == TopUpOrder.Kind.RECHARGE:
-        AutoRecharge.objects.filter(wallet_id=order.wallet_id).update(declines=0)
+    with transaction.atomic():
+        is_news = (
+            TopUpOrder.objects.filter(pk=order.pk)
+            .exclude(state=State.PAID)
+            .update(state=State.PAID, payment_intent_id=payment_id, ended_at=utc_now(), failure="")
+        )
+        if is_news and order.kind == TopUpOrder.Kind.RECHARGE:  # an old success says nothing of the card as it is now
+            AutoRecharge.objects.filter(wallet_id=order.wallet_id).update(declines=0)
     do_end_trial(order.wallet_id, actor=order.created_by)
     if not keeps_card:
         return

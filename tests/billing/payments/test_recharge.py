@@ -331,6 +331,17 @@ def test_a_success_between_two_declines_starts_the_count_anew(ready: Alice, fake
     assert state().declines == 0
 
 
+def test_an_old_success_that_is_told_again_says_nothing_of_the_card(ready: Alice, fake_stripe: FakeStripe):
+    credited = low(ready)
+    success = intent_event(credited, id=credited.payment_intent_id)
+    assert deliver(success) == 200
+    fake_stripe.decline("card_declined")
+    low(ready)
+    assert deliver(success) == 200
+    assert deliver(intent_event(credited, id=credited.payment_intent_id)) == 200  # and by another event
+    assert state().declines == 1
+
+
 @pytest.mark.parametrize("code", ["lost_card", "stolen_card", "expired_card"])
 def test_a_hard_decline_switches_it_off_at_once(ready: Alice, fake_stripe: FakeStripe, code: str):
     fake_stripe.decline("card_declined", code)
