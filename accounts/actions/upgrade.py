@@ -1,23 +1,31 @@
 """What the first payment changes: the organization is no longer on trial."""
 
 from django.db import transaction
+from django.db.models import Q
 
 from accounts.actions.changes import audit, lock_organization, raise_epoch
 from accounts.actions.trial import TRIAL_LIMITS
 from accounts.models import Organization, Tier
 
 
-def do_end_trial(organization_id: int, *, actor: str) -> bool:
-    """From the free tier to the standard one, without the trial's own limits; False where it is not on the free tier.
+def on_trial(prefix: str = "") -> Q:
+    """Organizations whose trial has not ended; `prefix` is the way to them, such as `wallet__organization__`."""
+    held = {f"{prefix}limits__{name}": value for name, value in TRIAL_LIMITS.items()}
+    return Q(**{f"{prefix}tier": Tier.FREE}) | Q(**held)
 
-    Running processes follow within a second, holds at once.
+
+def do_end_trial(organization_id: int, *, actor: str) -> bool:
+    """Take the trial's own limits away, and raise the free tier to the standard one; False where neither is left.
+
+    A tier that an operator chose stays. Running processes follow within a second, holds at once.
     """
     with transaction.atomic():
         organization = lock_organization(organization_id)
-        if organization.tier != Tier.FREE:
-            return False
         limits = {name: value for name, value in organization.limits.items() if TRIAL_LIMITS.get(name) != value}
-        Organization.objects.filter(pk=organization_id).update(tier=Tier.STANDARD, limits=limits)
+        tier = Tier.STANDARD.value if organization.tier == Tier.FREE else organization.tier
+        if (tier, limits) == (organization.tier, organization.limits):
+            return False
+        Organization.objects.filter(pk=organization_id).update(tier=tier, limits=limits)
         raise_epoch(organization_id)
-        audit(organization_id, actor, "organization.tier", organization.name, tier=Tier.STANDARD.value)
+        audit(organization_id, actor, "trial.end", organization.name, tier=tier)
     return True

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from accounts.actions.audit import do_audit
+from accounts.actions.upgrade import do_end_trial
 from billing.actions.wallets import do_move
 from billing.ledger.items import Done, Movement
 from komilion.common.money import format_usd
@@ -15,7 +16,8 @@ type CorrectionKind = Literal["topup", "recredit", "grant", "adjust"]
 class Correction:
     """`reference` makes it happen once, however often it is sent; `amount_nano` > 0.
 
-    topup: paid elsewhere · recredit: given back by us · grant: promo credit · adjust: taken from paid credit.
+    topup: paid elsewhere, which ends the trial · recredit: given back by us · grant: promo credit · adjust: taken from
+    paid credit.
     """
 
     reference: str
@@ -47,4 +49,6 @@ def do_correct(correction: Correction, *, actor: str) -> Done:
             subject=f"${format_usd(correction.amount_nano)}",
             detail={"reason": correction.reason, "reference": correction.reference},
         )
+    if correction.kind == "topup":
+        do_end_trial(correction.organization_id, actor=actor)
     return done

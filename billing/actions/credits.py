@@ -7,8 +7,7 @@ from django.db import transaction
 from django.db.models import Q
 
 from accounts.actions.audit import do_audit
-from accounts.actions.upgrade import do_end_trial
-from accounts.models import Tier
+from accounts.actions.upgrade import do_end_trial, on_trial
 from billing.actions.customers import do_keep_card_of_payment, do_keep_pretended_card
 from billing.actions.wallets import do_move
 from billing.ledger.items import Movement
@@ -117,7 +116,7 @@ def do_repair_follow_ups() -> int:
     """What a crash or Stripe's silence left undone after a credit, of the last day; for how many payments."""
     lately = Q(created_at__gte=utc_now() - timedelta(days=REPAIR_DAYS))
     without_card = PayingCustomer.objects.filter(payment_method_id="").values("pk")
-    undone = Q(wallet__organization__tier=Tier.FREE) | ~Q(order__state=State.PAID)
+    undone = on_trial("wallet__organization__") | ~Q(order__state=State.PAID)
     undone |= Q(order__saves_card=True, wallet_id__in=without_card)
     payments = list(Payment.objects.filter(lately & undone).select_related("order"))
     for payment in payments:

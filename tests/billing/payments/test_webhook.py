@@ -7,11 +7,15 @@ import pytest
 import stripe
 from django.test import Client, RequestFactory
 
+from accounts.actions.organizations import do_change_tier
+from accounts.models import AuditEntry
 from billing.actions import credits as credits_module
+from billing.actions.corrections import Correction, CorrectionKind, do_correct
 from billing.api.stripe_webhook import stripe_webhook
 from billing.errors import StoreUnavailable
 from billing.ledger.verify import differences
 from billing.models import Payment, PaymentEvent, TopUpOrder
+from billing.tasks import sweep_payments
 from komilion.common.clock import unix_s
 from tests.billing.payments.conftest import (
     SECRET,
@@ -53,6 +57,19 @@ def test_the_first_payment_ends_the_trial_and_later_ones_leave_the_tier_alone(al
     epoch = alice.organization.auth_epoch
     alice.top_up()
     assert alice.organization.auth_epoch == epoch
+
+
+def test_a_tier_that_an_operator_chose_stays_and_the_trial_s_limit_goes(alice: Alice):
+    do_change_tier(alice.organization, "high", actor="operator")
+    alice.top_up()
+    assert (alice.organization.tier, alice.organization.limits) == ("high", {})
+    assert AuditEntry.objects.filter(action="trial.end", organization_id=alice.id, detail={"tier": "high"}).exists()
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("topup", ("standard", {})), ("grant", ("free", {"parallel": 2}))])
+def test_what_was_paid_elsewhere_ends_the_trial_too(alice: Alice, kind: CorrectionKind, expected: tuple[str, Any]):
+    do_correct(Correction("operator-1", kind, alice.id, 10_000_000, "by bank transfer"), actor="operator")
+    assert (alice.organization.tier, alice.organization.limits) == expected
 
 
 def test_limits_that_an_operator_set_stay(alice: Alice):
@@ -276,8 +293,6 @@ def test_an_early_fraud_warning_is_for_a_person(alice: Alice, alarms: Alarms):
 
 
 def test_a_crash_between_credit_and_what_follows_is_repaired_by_the_sweep(alice: Alice):
-    from billing.tasks import sweep_payments
-
     order = alice.order()
     with pytest.MonkeyPatch.context() as patch:
 
@@ -294,6 +309,23 @@ def test_a_crash_between_credit_and_what_follows_is_repaired_by_the_sweep(alice:
     assert (order.state, alice.organization.tier, alice.organization.limits) == ("paid", "standard", {})
     sweep_payments()
     assert TopUpOrder.objects.get().ended_at == order.ended_at
+
+
+@pytest.mark.parametrize(("before", "after"), [("free", "standard"), ("high", "high")])
+def test_a_crash_before_the_trial_ended_is_repaired_too(
+    alice: Alice, monkeypatch: pytest.MonkeyPatch, before: str, after: str
+):
+    def crash(*_: object, **__: object) -> None:
+        raise RuntimeError("killed")
+
+    do_change_tier(alice.organization, before, actor="operator")
+    with monkeypatch.context() as patch:
+        patch.setattr(credits_module, "do_end_trial", crash)
+        with pytest.raises(RuntimeError):
+            deliver(session_event(alice.order()))
+    assert (TopUpOrder.objects.get().state, alice.organization.limits) == ("paid", {"parallel": 2})
+    sweep_payments()
+    assert (alice.organization.tier, alice.organization.limits) == (after, {})
 
 
 def test_session_objects_may_carry_their_parts_whole(alice: Alice):
