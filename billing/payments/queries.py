@@ -69,3 +69,17 @@ def has_open_dispute(organization_id: int) -> bool:
     """Whether a payment is disputed and the case is still open. An inquiry is no dispute yet."""
     disputes = Dispute.objects.filter(wallet_id=organization_id).exclude(state__in=ENDED)
     return disputes.exclude(state__startswith="warning_").exists()
+
+
+def money_under_way(organization_id: int) -> str:
+    """What may still bring the organization money or take it, and how long to wait; empty where nothing may."""
+    waiting = TopUpOrder.objects.filter(
+        wallet_id=organization_id, state__in=(TopUpOrder.State.OPEN, TopUpOrder.State.UNKNOWN)
+    )
+    if waiting.filter(kind=TopUpOrder.Kind.CHECKOUT).exists():
+        return "a top-up that was begun can still be paid. Its payment page ends after a day; try again then."
+    if waiting.filter(kind=TopUpOrder.Kind.RECHARGE).exists():
+        return "the outcome of an automatic top-up is not known yet. Try again tomorrow."
+    if Refund.objects.filter(wallet_id=organization_id, state=Refund.State.OPEN).exists():
+        return "a refund has not ended yet. The wallet's page shows when it has; try again then."
+    return ""

@@ -19,6 +19,7 @@ from accounts.queries import founded_by, trial_claim
 from billing.actions.wallets import do_move, do_open_wallet
 from billing.errors import MovementRefused, StoreBusy, StoreUnavailable
 from billing.ledger.items import Movement
+from billing.payments.queries import money_under_way
 from billing.queries import is_granted, wallet_summary
 from komilion.common.money import parse_usd
 
@@ -105,6 +106,8 @@ def do_close_account(user: User) -> None:
                     f"{organization.name} has paid credit and no other owner: have it refunded, spend it, or make "
                     "somebody else an owner first."
                 )
+            if under_way := money_under_way(organization.pk):
+                raise AccountInUse(f"Money of {organization.name} is under way: {under_way}")
         do_delete_account(user.pk)
 
 

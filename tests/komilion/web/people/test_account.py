@@ -3,6 +3,7 @@
 import base64
 import re
 
+import pytest
 from allauth.account.models import EmailConfirmationHMAC
 from allauth.mfa.models import Authenticator
 from allauth.mfa.totp.internal.auth import format_hotp_value, hotp_value, yield_hotp_counters_from_time
@@ -14,7 +15,8 @@ from accounts.actions.keys import do_create_key
 from accounts.models import ApiKey, AuditEntry, Membership, Organization, TrialGrant, User
 from billing.actions.wallets import do_move
 from billing.ledger.items import Movement
-from billing.models import Posting
+from billing.models import Payment, Posting, Refund, TopUpOrder
+from komilion.common.ids import new_id
 from tests.komilion.web.people.browser import Browser, new_email, path_of, says
 from tests.komilion.web.people.conftest import membership, person
 from tests.komilion.web.people.test_members import add, invite, row_of
@@ -218,6 +220,49 @@ def test_who_has_paid_credit_and_no_other_owner_cannot_be_deleted(alice: Browser
     charlie.post(invite(alice, charlie, "owner"))
     assert "Your account is deleted" in delete(alice)
     assert row_of(charlie, charlie).role == "owner"
+
+
+@pytest.mark.parametrize(
+    ("kind", "state", "said"),
+    [
+        ("checkout", "open", "a top-up that was begun can still be paid"),
+        ("recharge", "open", "the outcome of an automatic top-up is not known yet"),
+        ("recharge", "unknown", "the outcome of an automatic top-up is not known yet"),
+    ],
+)
+def test_an_account_stays_while_a_top_up_may_still_be_paid(alice: Browser, kind: str, state: str, said: str):
+    order = new_order(alice, kind=kind, state=state)
+    assert said in delete(alice)
+    assert alice.is_logged_in
+    TopUpOrder.objects.filter(pk=order.pk).update(state="expired")
+    new_order(alice, kind="test", state="open")  # nobody's money
+    assert "Your account is deleted" in delete(alice)
+
+
+def test_an_account_stays_while_a_refund_is_under_way(alice: Browser):
+    order = new_order(alice, kind="checkout", state="paid")
+    figures = {"credit_cents": 500, "fee_cents": 0, "tax_cents": 0, "total_cents": 500, "currency": "usd"}
+    payment = Payment.objects.create(
+        id=f"pi_{order.pk}", order=order, wallet=order.wallet, livemode=False, created_at=order.created_at, **figures
+    )
+    refund = Refund.objects.create(
+        id=new_id("ref"), payment=payment, wallet=order.wallet, credit_cents=500, refund_cents=500, created_by="x"
+    )
+    assert "a refund has not ended yet" in delete(alice)
+    Refund.objects.filter(pk=refund.pk).update(state="succeeded")
+    assert "Your account is deleted" in delete(alice)
+
+
+def new_order(browser: Browser, *, kind: str, state: str) -> TopUpOrder:
+    return TopUpOrder.objects.create(
+        id=new_id("top"),
+        wallet_id=membership(browser).organization_id,
+        kind=kind,
+        state=state,
+        credit_cents=500,
+        livemode=False,
+        created_by=browser.email,
+    )
 
 
 def test_who_would_leave_members_without_an_owner_cannot_be_deleted(alice: Browser):
