@@ -85,6 +85,7 @@ def test_debt_is_explained(alice: Person) -> None:
     assert wallet_of(alice).debt_nano == 3 * NANO_PER_USD
     said = text_of(alice.browser.get(WALLET))
     assert "The wallet is in debt" in said
+    assert "or money was taken back whose credit was spent" in said
     assert "Debt $3.00" in said
 
 
