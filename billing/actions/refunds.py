@@ -9,7 +9,7 @@ Each step can be done again, so a refund that was left open by a crash goes on f
 """
 
 import logging
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 State = Refund.State
 OUR_PREFIX = "ref-"
 SWEEP_AFTER_S = 60
+OFTEN_MINUTES = 60
 OVER = frozenset({"failed", "canceled"})
 
 
@@ -104,13 +105,21 @@ def do_refund(organization_id: int, payment_id: str, *, actor: str) -> Refund:
 
 def do_sweep_refunds() -> int:
     """Go on with refunds that a crash or Stripe's silence left open; how many. A Stripe that is away is asked once."""
-    since = utc_now() - timedelta(seconds=SWEEP_AFTER_S)
+    now = utc_now()
+    since = now - timedelta(seconds=SWEEP_AFTER_S)
     waiting = Refund.objects.filter(state=State.OPEN, created_at__lt=since, pk__startswith=OUR_PREFIX)
-    refunds = [refund for refund in waiting.select_related("payment") if _is_reachable(refund.payment)]
+    due = [refund for refund in waiting.select_related("payment") if _is_due(refund, now)]
+    refunds = [refund for refund in due if _is_reachable(refund.payment)]
     for number, refund in enumerate(refunds, start=1):
         if _take_from_wallet(refund) and not _advance(refund):
             return number
     return len(refunds)
+
+
+def _is_due(refund: Refund, now: datetime) -> bool:
+    """Each minute in the first hour, then once an hour: some banks take days, and the event tells of the end."""
+    minutes = (now - refund.created_at) // timedelta(minutes=1)
+    return minutes < OFTEN_MINUTES or minutes % OFTEN_MINUTES == 0
 
 
 def _take_from_wallet(refund: Refund) -> bool:

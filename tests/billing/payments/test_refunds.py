@@ -202,6 +202,23 @@ def test_one_that_never_reached_stripe_is_asked_for_again_for_23_hours_and_then_
     assert (alice.balance(), len(fake_stripe.sent("refunds"))) == ((1_000, 0), 2)
 
 
+def test_one_that_takes_days_is_looked_up_every_minute_at_first_and_then_every_hour(
+    alice: Alice, fake_stripe: FakeStripe, paid: str
+):
+    fake_stripe.answer("POST", "refunds", 200, refund_of(paid, 1_000, "pending", id="re_ours"))
+    refund = give_back(alice, paid)
+    metadata = {"metadata": {"refund_id": refund.pk}}
+    fake_stripe.put("refunds", **refund_of(paid, 1_000, "pending", id="re_ours", **metadata))
+    looked = []
+    for minutes in (2, 3, 59, 60, 61, 119, 120, 121, 60 * 48):
+        make_old(minutes=minutes)
+        before = len(fake_stripe.requests)
+        sweep_payments()
+        looked.append(len(fake_stripe.requests) - before)
+    assert looked == [1, 1, 1, 1, 0, 0, 1, 0, 1]
+    assert Refund.objects.get().state == "open"
+
+
 def test_a_crash_before_the_wallet_was_debited_is_gone_on_with(
     alice: Alice, fake_stripe: FakeStripe, paid: str, monkeypatch: pytest.MonkeyPatch
 ):
