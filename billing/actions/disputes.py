@@ -5,10 +5,12 @@ money and changes nothing. Every event is applied whole, so their order does not
 """
 
 import logging
+from typing import Literal
 
 from django.conf import settings
 from django.db import transaction
 
+from accounts.actions.audit import do_audit
 from accounts.actions.organizations import do_suspend, do_unsuspend
 from accounts.models import Organization
 from billing.actions.known_payments import do_find_payment
@@ -44,9 +46,9 @@ def do_apply_dispute(news: DisputeNews, event: Event | None = None, *, is_back: 
     dispute = _row_of(payment, news)
     is_won = is_back or news.status == "won"
     if news.takes_money or is_back:
-        do_move(_movement(dispute, "chargeback", event))
+        _move(dispute, "chargeback", event)
     if is_won:
-        do_move(_movement(dispute, "chargeback_reversed", event))
+        _move(dispute, "chargeback_reversed", event)
     _follow(dispute, "won" if is_won else news.status, news)
 
 
@@ -68,16 +70,20 @@ def _row_of(payment: Payment, news: DisputeNews) -> Dispute:
     return dispute
 
 
-def _movement(dispute: Dispute, kind: str, event: Event | None) -> Movement:
-    return Movement(
+def _move(dispute: Dispute, kind: Literal["chargeback", "chargeback_reversed"], event: Event | None) -> None:
+    movement = Movement(
         reference=dispute.pk,
-        kind=kind,  # type: ignore[arg-type] # one of the two
+        kind=kind,
         wallet_id=dispute.wallet_id,
         amount=dispute.credit_cents * NANO_PER_CENT,
         memo=f"dispute of {dispute.payment_id}{' won' if kind == 'chargeback_reversed' else ''}",
         event_id=event.id if event else "",
         event_type=event.type if event else "",
     )
+    if do_move(movement).changed:
+        amount = f"${format_usd(movement.amount)}"
+        detail = {"dispute": dispute.pk, "payment": dispute.payment_id}
+        do_audit(dispute.wallet_id, actor=ACTOR, action=f"dispute.{kind}", subject=amount, detail=detail)
 
 
 def _follow(dispute: Dispute, state: str, news: DisputeNews) -> None:

@@ -93,9 +93,7 @@ def do_refund(organization_id: int, payment_id: str, *, actor: str) -> Refund:
             refund_cents=min(money, payment.total_cents - money_before),
             created_by=actor,
         )
-        amount = f"${format_usd(credit * NANO_PER_CENT)}"
-        detail = {"payment": payment.pk, "refund": refund.pk}
-        do_audit(organization_id, actor=actor, action="refund.order", subject=amount, detail=detail)
+        _note(refund, "refund.order")
     if not _take_from_wallet(refund):
         raise NotRefundable("The credit was spent while the refund was made.")
     _advance(refund)
@@ -185,6 +183,13 @@ def _learn(refund: Refund, news: RefundNews, event: Event | None = None) -> None
         _end(refund, State.SUCCEEDED)
 
 
+def _note(refund: Refund, action: str, **more: str) -> None:
+    """In the audit log, as done by who ordered the refund."""
+    amount = f"${format_usd(refund.credit_cents * NANO_PER_CENT)}"
+    detail = {"payment": refund.payment_id, "refund": refund.pk, **more}
+    do_audit(refund.wallet_id, actor=refund.created_by, action=action, subject=amount, detail=detail)
+
+
 def do_put_back(refund: Refund, why: str, event: Event | None = None) -> None:
     """The money did not leave: the wallet gets its credit back, once. Raises what the ledger raises."""
     do_move(_movement(refund, "topup" if refund.pk.startswith(OUR_PREFIX) else "chargeback_reversed", event))
@@ -193,8 +198,10 @@ def do_put_back(refund: Refund, why: str, event: Event | None = None) -> None:
 
 def _end(refund: Refund, state: str, why: str = "") -> None:
     """`failed` is final; `succeeded` is unless it fails."""
-    waiting = Refund.objects.filter(pk=refund.pk).exclude(state__in=(State.FAILED, state))
-    waiting.update(state=state, failure=why[:200], ended_at=utc_now())
+    with transaction.atomic():
+        waiting = Refund.objects.filter(pk=refund.pk).exclude(state__in=(State.FAILED, state))
+        if waiting.update(state=state, failure=why[:200], ended_at=utc_now()):
+            _note(refund, f"refund.{state}", why=why)
 
 
 # events
@@ -217,8 +224,9 @@ def do_apply_refund(news: RefundNews, event: Event | None = None) -> None:
             "refund differs", extra={"alarm": "refund_mismatch", "refund": news.stripe_id, "ours": news.refund_id}
         )
         return
-    if not refund.pk.startswith(OUR_PREFIX):
-        do_move(_movement(refund, "chargeback", event))
+    is_made_there = not refund.pk.startswith(OUR_PREFIX)
+    if is_made_there and do_move(_movement(refund, "chargeback", event)).changed:
+        _note(refund, "refund.at_stripe")
     _learn(refund, news, event)
 
 

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from accounts.actions.organizations import do_suspend, do_unsuspend
+from accounts.models import AuditEntry
 from billing.ledger.verify import differences
 from billing.models import Dispute
 from tests.billing.payments.conftest import Alarms, Alice, deliver, dispute_of, event, payment_of, session_event
@@ -52,6 +53,11 @@ def test_one_that_is_won_brings_credit_and_access_back(alice: Alice, paid: str):
     assert (alice.balance(), is_suspended(alice)) == ((1_000, 0), False)
     assert Dispute.objects.get().ended_at is not None
     assert alice.entries() == [("topup", 1_000), ("chargeback", 1_000), ("chargeback_reversed", 1_000)]
+    entries = AuditEntry.objects.filter(organization_id=alice.id, action__startswith="dispute.").order_by("pk")
+    assert list(entries.values_list("action", "actor", "subject")) == [
+        ("dispute.chargeback", "stripe", "$10.00"),
+        ("dispute.chargeback_reversed", "stripe", "$10.00"),
+    ]
 
 
 def test_one_that_is_lost_keeps_both_and_stays_lost(alice: Alice, paid: str):
