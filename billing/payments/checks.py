@@ -7,6 +7,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import DatabaseError
 
+from billing.payments.leftovers import refusal_of_real_money
 from billing.payments.pretend import refusal_of_test_money
 from komilion.common.play_money import trouble_of_test_money
 
@@ -33,12 +34,19 @@ def check_payments(app_configs: Any, **_: Any) -> list[CheckMessage]:
 
 @register(Tags.database)
 def check_test_money(app_configs: Any, databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
-    """`manage.py check --database default`: test money in a database that held real money."""
-    if not settings.TEST_PAYMENTS or "default" not in (databases or ()):
+    """`manage.py check --database default`: test money and real money in one database."""
+    if "default" not in (databases or ()):
         return []
     try:
-        trouble = refusal_of_test_money("localhost", "")
+        played = refusal_of_test_money("localhost", "") if settings.TEST_PAYMENTS else ""
+        real = refusal_of_real_money(settings.STRIPE_SECRET_KEY)
     except DatabaseError:  # not migrated yet
         return []
-    hint = "Set TEST_PAYMENTS=0, or work on another database."
-    return [Error(f"{trouble}.", hint=hint, id="billing.E003")] if trouble else []
+    found: list[CheckMessage] = []
+    if played:
+        hint = "Set TEST_PAYMENTS=0, or work on another database."
+        found.append(Error(f"{played}.", hint=hint, id="billing.E003"))
+    if real:
+        hint = "Run it, or work on another database."
+        found.append(Error(f"{real}.", hint=hint, id="billing.E004"))
+    return found

@@ -88,6 +88,7 @@ def tell(notes: list[str]) -> None:
 def prepare() -> Prepared:
     """All of it. Raises `CommandError`, `ImproperlyConfigured`, `OSError` or Django's `Error`."""
     django.setup()
+    from billing.payments.leftovers import refusal_of_real_money  # noqa: PLC0415 - as above
     from komilion.web.demo import do_ensure_demo_key  # noqa: PLC0415 - as above
     from komilion.web.static_files import do_collect_static  # noqa: PLC0415 - as above
 
@@ -95,7 +96,7 @@ def prepare() -> Prepared:
     with one_at_a_time():
         call_command("migrate", interactive=False)
         call_command("catalog_seed")
-        refusal = do_decide_test_payments()
+        refusal = do_decide_test_payments() or refusal_of_real_money(settings.STRIPE_SECRET_KEY)
         if refusal:
             return Prepared(demo_key_works=False, refusal=refusal)
         notes = check_secrets()
