@@ -14,6 +14,7 @@ from billing.ledger.items import Movement
 from billing.models import AutoRecharge, PayingCustomer, Payment, TopUpOrder
 from billing.payments.mode import is_livemode, is_test_money
 from billing.payments.objects import Paid
+from billing.payments.queries import keeps_credit
 from billing.payments.signature import Event
 from komilion.common.clock import utc_now
 from komilion.common.money import NANO_PER_CENT, format_usd
@@ -116,7 +117,7 @@ def do_repair_follow_ups() -> int:
     """What a crash or Stripe's silence left undone after a credit, of the last day; for how many payments."""
     lately = Q(created_at__gte=utc_now() - timedelta(days=REPAIR_DAYS))
     without_card = PayingCustomer.objects.filter(payment_method_id="").values("pk")
-    undone = on_trial("wallet__organization__") | ~Q(order__state=State.PAID)
+    undone = (on_trial("wallet__organization__") & keeps_credit()) | ~Q(order__state=State.PAID)
     undone |= Q(order__saves_card=True, wallet_id__in=without_card)
     payments = list(Payment.objects.filter(lately & undone).select_related("order"))
     for payment in payments:

@@ -16,6 +16,7 @@ from django.db import transaction
 from django.db.models import Sum
 
 from accounts.actions.audit import do_audit
+from accounts.actions.upgrade import do_end_trial, do_resume_trial
 from billing.actions.known_payments import do_find_payment
 from billing.actions.wallets import do_move
 from billing.errors import MovementRefused, NotRefundable
@@ -24,7 +25,7 @@ from billing.models import Dispute, Payment, Refund, Wallet
 from billing.payments import client
 from billing.payments.mode import is_livemode, is_test_money, payment_mode
 from billing.payments.objects import WON, RefundNews, read_refund
-from billing.payments.queries import payment_of
+from billing.payments.queries import keeps_credit, payment_of
 from billing.payments.signature import Event
 from komilion.common.clock import utc_now
 from komilion.common.errors import PaymentsOff
@@ -128,7 +129,17 @@ def _take_from_wallet(refund: Refund) -> bool:
         log.info("refund not possible", extra={"refund": refund.pk, "error": str(error)})
         _end(refund, State.FAILED, "the credit was spent")
         return False
+    _follow_trial(refund)
     return True
+
+
+def _follow_trial(refund: Refund) -> None:
+    """Who has nothing paid for any more is on trial again: else a payment given back at once would lift its limits."""
+    wallet = Wallet.objects.get(pk=refund.wallet_id)
+    if Payment.objects.filter(keeps_credit(), wallet_id=wallet.pk).exists() or wallet.paid_nano >= NANO_PER_CENT:
+        do_end_trial(refund.wallet_id, actor=refund.created_by)
+    else:
+        do_resume_trial(refund.wallet_id, actor=refund.created_by)
 
 
 def _movement(refund: Refund, kind: str, event: Event | None = None) -> Movement:
@@ -194,6 +205,7 @@ def do_put_back(refund: Refund, why: str, event: Event | None = None) -> None:
     """The money did not leave: the wallet gets its credit back, once. Raises what the ledger raises."""
     do_move(_movement(refund, "topup" if refund.pk.startswith(OUR_PREFIX) else "chargeback_reversed", event))
     _end(refund, State.FAILED, why)
+    _follow_trial(refund)
 
 
 def _end(refund: Refund, state: str, why: str = "") -> None:
@@ -227,6 +239,7 @@ def do_apply_refund(news: RefundNews, event: Event | None = None) -> None:
     is_made_there = not refund.pk.startswith(OUR_PREFIX)
     if is_made_there and do_move(_movement(refund, "chargeback", event)).changed:
         _note(refund, "refund.at_stripe")
+        _follow_trial(refund)
     _learn(refund, news, event)
 
 

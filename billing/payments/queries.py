@@ -1,5 +1,8 @@
 """Reads of payments for pages; tenants come in by organization only."""
 
+from django.db.models import OuterRef, Q, Subquery, Sum
+from django.db.models.functions import Coalesce
+
 from billing.models import AutoRecharge, BalanceAlert, Dispute, PayingCustomer, Payment, Refund, TopUpOrder
 from billing.payments.mode import PaymentMode, is_current, payment_mode
 from billing.payments.objects import ENDED
@@ -35,6 +38,12 @@ def payment_of(organization_id: int, payment_id: str) -> Payment:
     if payment is None:
         raise NotFound
     return payment
+
+
+def keeps_credit() -> Q:
+    """Payments of which not all was given back."""
+    given = Refund.objects.filter(payment=OuterRef("pk")).exclude(state=Refund.State.FAILED).values("payment")
+    return Q(credit_cents__gt=Coalesce(Subquery(given.annotate(cents=Sum("credit_cents")).values("cents")), 0))
 
 
 def refunds_of(organization_id: int, limit: int = ROWS) -> list[Refund]:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from accounts.models import AuditEntry
+from accounts.models import AuditEntry, Organization, TrialGrant
 from billing.actions import refunds as refunds_module
 from billing.actions.refunds import do_refund, refundable_cents
 from billing.errors import MovementRefused, NotRefundable
@@ -61,6 +61,37 @@ def test_what_is_unspent_is_given_back_with_our_own_key(alice: Alice, fake_strip
     assert audited(alice) == [("refund.order", alice.email, "$7.00"), ("refund.succeeded", alice.email, "$7.00")]
     with pytest.raises(NotRefundable):
         give_back(alice, paid)
+
+
+def test_who_gets_all_money_back_is_on_trial_again_until_the_next_payment(
+    alice: Alice, fake_stripe: FakeStripe, paid: str
+):
+    TrialGrant.objects.create(address_hash=b"alice", organization_id=alice.id, amount_nano=5 * 10**9)
+    more = payment_of(alice.top_up(500))
+    give_back(alice, more)
+    assert (alice.organization.tier, alice.organization.limits) == ("standard", {}), "ten dollars are left"
+    refund = give_back(alice, paid)
+    assert (alice.organization.tier, alice.organization.limits) == ("free", {"parallel": 2})
+    sweep_payments()
+    assert alice.organization.tier == "free"
+    deliver(told(refund, "failed", "failed", failure_reason="expired_or_canceled_card"))
+    assert (alice.organization.tier, alice.organization.limits) == ("standard", {})
+    give_back(alice, paid)
+    alice.top_up(500)
+    assert (alice.organization.tier, alice.organization.limits) == ("standard", {})
+    actions = AuditEntry.objects.filter(organization_id=alice.id, action__startswith="trial.").order_by("pk")
+    assert list(actions.values_list("action", flat=True)) == ["trial.end", "trial.resume"] * 2 + ["trial.end"]
+
+
+def test_a_tier_that_an_operator_chose_outlives_a_refund(alice: Alice, paid: str):
+    Organization.objects.filter(pk=alice.id).update(tier="high")
+    give_back(alice, paid)
+    assert alice.organization.tier == "high"
+
+
+def test_without_trial_credit_no_limits_of_a_trial_come_back(alice: Alice, fake_stripe: FakeStripe, paid: str):
+    give_back(alice, paid)
+    assert (alice.organization.tier, alice.organization.limits) == ("free", {})
 
 
 def test_parts_of_a_cent_promo_credit_and_what_calls_hold_are_not_given_back(alice: Alice, paid: str):
