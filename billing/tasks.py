@@ -20,6 +20,7 @@ from billing.ledger.reap import reap
 from billing.partitions import ensure_partitions as make_partitions
 from billing.rollups import last_days
 from komilion.common.clock import utc_now
+from komilion.common.mail import MailServerTrouble
 
 log = logging.getLogger(__name__)
 
@@ -84,9 +85,12 @@ def sweep_payments() -> None:
 
 @shared_task  # type: ignore[untyped-decorator]
 def write_letters() -> None:
-    """Low balance and receipts, by e-mail."""
-    do_send_alerts()
-    do_send_receipts()
+    """Low balance and receipts, by e-mail. A server that is away is not asked again for each letter of the run."""
+    try:
+        do_send_alerts()
+        do_send_receipts()
+    except MailServerTrouble as error:
+        log.warning("letters wait for the mail server", extra={"error": str(error)})
 
 
 @shared_task  # type: ignore[untyped-decorator]

@@ -10,7 +10,7 @@ from django.db.models import F, Model, QuerySet
 from accounts.actions.audit import do_audit
 from billing.errors import PaymentError
 from billing.models import BalanceAlert, Payment, Wallet
-from billing.payments.letters import do_tell
+from billing.payments.letters import do_write
 from billing.payments.mode import is_test_money
 from komilion.common.clock import utc_now
 from komilion.common.money import MAX_NANO, NANO_PER_CENT, format_usd
@@ -35,7 +35,10 @@ def do_set_alert(organization_id: int, threshold_nano: int | None, *, actor: str
 
 
 def do_send_alerts() -> int:
-    """One e-mail for each fall below the threshold; how many went out. Rising above it arms the alert again."""
+    """One e-mail for each fall below the threshold; how many went out. Rising above it arms the alert again.
+
+    Raises `MailServerTrouble` at the first letter that meets it.
+    """
     alerts = BalanceAlert.objects.annotate(balance=BALANCE)
     BalanceAlert.objects.filter(
         pk__in=alerts.filter(told_at__isnull=False, balance__gte=F("threshold_nano")).values("pk")
@@ -45,7 +48,7 @@ def do_send_alerts() -> int:
 
 
 def do_send_receipts() -> int:
-    """An e-mail for each payment that was credited; how many went out."""
+    """An e-mail for each payment that was credited; how many went out. Raises `MailServerTrouble` as the alerts do."""
     since = utc_now() - timedelta(days=RECEIPT_DAYS)
     due = Payment.objects.filter(receipted_at__isnull=True, created_at__gte=since).order_by("created_at")
     return sum(_send_once(Payment.objects.filter(pk=payment.pk), "receipted_at", _receipt(payment)) for payment in due)
@@ -55,10 +58,13 @@ def _send_once[M: Model](row: QuerySet[M], mark: str, send: Callable[[], bool]) 
     """Mark, then send, so that two sweeps send one; where nothing could be sent the mark goes, for the next sweep."""
     if not row.filter(**{f"{mark}__isnull": True}).update(**{mark: utc_now()}):
         return False
-    if send():
-        return True
-    row.update(**{mark: None})
-    return False
+    is_done = False
+    try:
+        is_done = send()
+    finally:
+        if not is_done:
+            row.update(**{mark: None})
+    return is_done
 
 
 def _alert(alert: BalanceAlert) -> Callable[[], bool]:
@@ -69,7 +75,7 @@ def _alert(alert: BalanceAlert) -> Callable[[], bool]:
         "threshold": format_usd(alert.threshold_nano),
         "wallet_url": f"{settings.PUBLIC_URL}/dashboard/wallet",
     }
-    return lambda: do_tell(alert.wallet_id, "low_balance", "Your credit runs low", context)
+    return lambda: do_write(alert.wallet_id, "low_balance", "Your credit runs low", context)
 
 
 def _receipt(payment: Payment) -> Callable[[], bool]:
@@ -84,4 +90,4 @@ def _receipt(payment: Payment) -> Callable[[], bool]:
         "receipt_url": f"{settings.PUBLIC_URL}/dashboard/wallet/receipts/{payment.pk}",
     }
     subject = f"Receipt for your top-up of ${figures['credit']}"
-    return lambda: do_tell(payment.wallet_id, "receipt", subject, context)
+    return lambda: do_write(payment.wallet_id, "receipt", subject, context)

@@ -2,11 +2,12 @@
 
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from accounts.access import RIGHTS, Right
 from accounts.models import Membership
-from komilion.common.mail import send_mail
+from komilion.common.mail import MailServerTrouble, MailTrouble, send_mail
 
 log = logging.getLogger(__name__)
 
@@ -18,13 +19,29 @@ def payers_of(organization_id: int) -> list[str]:
     return list(members.order_by("pk").values_list("user__email", flat=True))
 
 
-def do_tell(organization_id: int, template: str, subject: str, context: Mapping[str, Any]) -> bool:
-    """Write to each of them; whether every message went out. A mail server's trouble is logged, never raised."""
-    is_sent = True
-    for address in payers_of(organization_id):
+def do_write(organization_id: int, template: str, subject: str, context: Mapping[str, Any]) -> bool:
+    """Write to each of them; whether it is done: somebody was told, or there is nobody. Who was told is not told again.
+
+    Raises `MailServerTrouble` where that kept everybody from being told; then the next letter has no chance either.
+    """
+    addresses = payers_of(organization_id)
+    is_done = not addresses
+    for address in addresses:
         try:
             send_mail(template, address, context, subject=subject)
-        except Exception:
-            log.exception("mail not sent", extra={"template": template, "organization_id": organization_id})
-            is_sent = False
-    return is_sent
+        except MailTrouble as error:
+            extra = {"mail": template, "organization_id": organization_id, "error": str(error)}
+            log.error("mail not sent", extra=extra)
+            if isinstance(error, MailServerTrouble):
+                if is_done:
+                    break
+                raise
+        else:
+            is_done = True
+    return is_done
+
+
+def do_tell(organization_id: int, template: str, subject: str, context: Mapping[str, Any]) -> None:
+    """Write to each of them, for what goes on without it: trouble with the mail is logged, never raised."""
+    with suppress(MailServerTrouble):  # it is in the log
+        do_write(organization_id, template, subject, context)

@@ -4,16 +4,25 @@
 programs drop style sheets, so the styles are written into the elements here, at send time.
 """
 
+import smtplib
 from collections.abc import Mapping
 from typing import Any
 
 import css_inline
+from anymail.exceptions import AnymailError
 from django.conf import settings
 from django.core.mail import EmailMultiAlternatives
 from django.template.exceptions import TemplateDoesNotExist
 from django.template.loader import get_template
 
 SUBJECT_LIMIT_CHARACTERS = 200
+TROUBLE = (OSError, smtplib.SMTPException, AnymailError, ValueError)  # the last: an address that no header can hold
+SMTP_IS_AWAY = (
+    smtplib.SMTPServerDisconnected,
+    smtplib.SMTPConnectError,
+    smtplib.SMTPHeloError,
+    smtplib.SMTPAuthenticationError,
+)
 _inliner = css_inline.CSSInliner(
     inline_style_tags=True,
     keep_style_tags=False,
@@ -22,8 +31,16 @@ _inliner = css_inline.CSSInliner(
 )
 
 
+class MailTrouble(Exception):
+    """A message did not go out; another one may."""
+
+
+class MailServerTrouble(MailTrouble):
+    """A message did not go out, and none would now: the server is away, or takes nothing from us."""
+
+
 def send_mail(template: str, to: str, context: Mapping[str, Any], *, subject: str) -> None:
-    """Send one message to one address. It may talk to a server, and raises what that says: call it after the commit.
+    """Send one message to one address. It may talk to a server, so call it after the commit. Raises `MailTrouble`.
 
     The templates also see `public_url` and `subject`. The text is plain, so the `.txt` says `{% autoescape off %}`.
     """
@@ -34,7 +51,21 @@ def send_mail(template: str, to: str, context: Mapping[str, Any], *, subject: st
     html = _html_of(template, seen)
     if html is not None:
         message.attach_alternative(html, "text/html")
-    message.send()
+    try:
+        message.send()
+    except TROUBLE as error:
+        kind = MailServerTrouble if _is_of_the_server(error) else MailTrouble
+        raise kind(f"{type(error).__name__}: {error}") from error
+
+
+def _is_of_the_server(error: Exception) -> bool:
+    """Whether the next message would meet it too. A vendor's refusal of one message has a status of its own."""
+    if isinstance(error, smtplib.SMTPException):
+        return isinstance(error, SMTP_IS_AWAY)
+    status = getattr(error, "status_code", None)
+    if status is not None:
+        return status in {401, 403, 429} or status >= 500
+    return isinstance(error, OSError)
 
 
 def _html_of(template: str, seen: dict[str, Any]) -> str | None:

@@ -1,12 +1,14 @@
 """E-mail: text always, HTML with its styles in the elements where there is a template for it."""
 
+import smtplib
 from pathlib import Path
 
 import pytest
+from anymail.exceptions import AnymailAPIError, AnymailInvalidAddress, AnymailRecipientsRefused, AnymailRequestsAPIError
 from django.core.mail import EmailMultiAlternatives
 from pytest_django import Settings
 
-from komilion.common.mail import send_mail
+from komilion.common.mail import MailServerTrouble, MailTrouble, send_mail
 
 
 @pytest.fixture
@@ -71,3 +73,45 @@ def test_a_message_needs_its_text(templates: Path):
 
     with pytest.raises(TemplateDoesNotExist):
         send_mail("nothing-of-the-kind", "alice@example.com", {}, subject="None")
+
+
+class Reply:
+    """A vendor's HTTP response, as far as its error looks at it."""
+
+    reason = text = ""
+
+
+def answered(status: int) -> AnymailAPIError:
+    """A vendor's refusal."""
+    return AnymailAPIError(status_code=status, response=Reply())
+
+
+@pytest.mark.parametrize(
+    ("said", "is_of_the_server"),
+    [
+        (TimeoutError("timed out"), True),
+        (ConnectionRefusedError(), True),
+        (smtplib.SMTPServerDisconnected("gone"), True),
+        (smtplib.SMTPAuthenticationError(535, b"no"), True),
+        (AnymailRequestsAPIError("Error posting"), True),
+        (answered(401), True),
+        (answered(503), True),
+        (answered(422), False),
+        (smtplib.SMTPRecipientsRefused({}), False),
+        (smtplib.SMTPDataError(554, b"no"), False),
+        (AnymailRecipientsRefused(), False),
+        (AnymailInvalidAddress("no address"), False),
+        (ValueError("no header can hold this address"), False),
+    ],
+)
+def test_trouble_says_whether_the_next_message_would_meet_it_too(
+    templates: Path, monkeypatch: pytest.MonkeyPatch, said: Exception, *, is_of_the_server: bool
+):
+    def fail(_: object) -> int:
+        raise said
+
+    (templates / "plain.txt").write_text("Only this.")
+    monkeypatch.setattr(EmailMultiAlternatives, "send", fail)
+    with pytest.raises(MailTrouble) as caught:
+        send_mail("plain", "alice@example.com", {}, subject="Plain")
+    assert isinstance(caught.value, MailServerTrouble) is is_of_the_server

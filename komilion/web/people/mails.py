@@ -1,20 +1,16 @@
 """E-mail to people: after the commit, and never the end of what it is about."""
 
 import logging
-import smtplib
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from anymail.exceptions import AnymailError
 from django.conf import settings
 from django.db import transaction
 from django.urls import reverse
 
-from komilion.common.mail import send_mail
+from komilion.common.mail import MailTrouble, send_mail
 
 log = logging.getLogger(__name__)
-
-TROUBLE = (OSError, smtplib.SMTPException, AnymailError)
 
 
 def link_to(name: str, *args: object) -> str:
@@ -30,8 +26,8 @@ def deliver(
     def send() -> None:
         try:
             send_mail(template, to, context, subject=subject)
-        except TROUBLE as error:
-            log.error("mail not sent", extra={"mail": template, "error": f"{type(error).__name__}: {error}"})
+        except MailTrouble as error:
+            log.error("mail not sent", extra={"mail": template, "error": str(error)})
             on_done(False)
         else:
             on_done(True)

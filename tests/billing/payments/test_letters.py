@@ -1,5 +1,7 @@
 """Low balance and receipts by e-mail: once each, and again only for a reason."""
 
+import smtplib
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -14,8 +16,8 @@ from billing.ledger.items import Movement
 from billing.models import BalanceAlert, Payment
 from billing.payments.queries import alert_of
 from billing.tasks import write_letters
-from tests.billing.ledger_database import new_name
-from tests.billing.payments.conftest import Alice, deliver, payment_of, session_event
+from tests.billing.ledger_database import LedgerDatabase, new_name
+from tests.billing.payments.conftest import Alice, deliver, new_alice, payment_of, session_event
 
 pytestmark = pytest.mark.usefixtures("fake_stripe")
 
@@ -99,6 +101,75 @@ def test_what_could_not_be_sent_is_sent_by_the_next_sweep(
     mail_server_is_gone.undo()
     write_letters()
     assert sorted(mail.subject for mail in outbox) == ["Receipt for your top-up of $6.00", "Your credit runs low"]
+
+
+type Send = Callable[[EmailMessage], int]
+
+
+@pytest.fixture
+def trouble_with(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Exception], list[str]]:
+    """Have the mail server say that of mail to an address; whom it was asked about."""
+    deliver_mail: Send = EmailMessage.send
+
+    def begin(address: str, error: Exception) -> list[str]:
+        asked: list[str] = []
+
+        def send(message: EmailMessage) -> int:
+            asked.append(message.to[0])
+            if message.to == [address]:
+                raise error
+            return deliver_mail(message)
+
+        monkeypatch.setattr(EmailMessage, "send", send)
+        return asked
+
+    return begin
+
+
+@pytest.mark.parametrize("error", [OSError("gone"), smtplib.SMTPRecipientsRefused({})])
+def test_who_was_told_is_not_told_again_because_another_could_not_be(
+    alice: Alice, trouble_with: Callable[[str, Exception], list[str]], error: Exception
+):
+    bob = join(alice, Role.BILLING)
+    asked = trouble_with(bob, error)
+    do_set_alert(alice.id, 500 * CENT)
+    assert (do_send_alerts(), do_send_alerts()) == (1, 0)
+    assert asked == [alice.email, bob]
+
+
+def test_one_refused_address_keeps_no_other_from_being_told_and_is_tried_again(
+    alice: Alice, sqlite_ledger: LedgerDatabase, trouble_with: Callable[[str, Exception], list[str]]
+):
+    charlie = new_alice(sqlite_ledger)
+    asked = trouble_with(alice.email, smtplib.SMTPRecipientsRefused({}))
+    for organization in (alice, charlie):
+        do_set_alert(organization.id, 500 * CENT)
+    write_letters()
+    write_letters()
+    assert asked == [alice.email, charlie.email, alice.email]
+
+
+def test_a_mail_server_that_is_away_is_asked_once_in_a_run(
+    alice: Alice, sqlite_ledger: LedgerDatabase, trouble_with: Callable[[str, Exception], list[str]]
+):
+    charlie = new_alice(sqlite_ledger)
+    bob = join(alice, Role.BILLING)
+    alice.top_up(600)
+    for organization in (alice, charlie):
+        do_set_alert(organization.id, 2_000 * CENT)
+    asked = trouble_with(alice.email, TimeoutError("timed out"))
+    write_letters()
+    assert asked == [alice.email]
+    asked = trouble_with("nobody@example.com", TimeoutError())
+    write_letters()
+    assert sorted(asked) == sorted([alice.email, bob, charlie.email, alice.email, bob])
+
+
+def test_where_nobody_may_pay_there_is_nobody_to_tell(alice: Alice, outbox: list[Any]):
+    Membership.objects.filter(organization_id=alice.id).update(role=Role.DEVELOPER)
+    do_set_alert(alice.id, 500 * CENT)
+    assert (do_send_alerts(), do_send_alerts()) == (1, 0)
+    assert outbox == []
 
 
 def test_of_two_sweeps_at_once_one_sends(alice: Alice, outbox: list[Any], monkeypatch: pytest.MonkeyPatch):
