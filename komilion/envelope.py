@@ -7,6 +7,7 @@ from typing import Any
 from django.conf import settings
 
 from komilion import health, metrics
+from komilion.body_guard import BodyGuard
 from komilion.common import metrics as counters
 from komilion.common.errors import (
     BadRequest,
@@ -47,6 +48,7 @@ class Envelope:
     def __init__(self, gateway: Gateway, django: Any) -> None:
         self._gateway = gateway
         self._django = django
+        self._bodies = BodyGuard()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Any ASGI connection."""
@@ -137,7 +139,10 @@ class Envelope:
             if not replaced:
                 await exchange.send(message)
 
-        await self._django(scope, exchange.receive, send_ours)
+        async with self._bodies.watch(exchange.receive) as body:
+            await self._django(scope, body.receive, send_ours)
+        if body.trouble is not None:
+            await exchange.fail(body.trouble)
 
 
 def _has_session(exchange: Exchange) -> bool:

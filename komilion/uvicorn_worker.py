@@ -28,6 +28,7 @@ WHOLE_RESPONSE = "komilion.whole_response"  # as routing.gateway.exchange, which
 BACKLOG_CONNECTIONS = 2_048
 KEEP_ALIVE_S = 75  # longer than the pools of common clients and load balancers, so that they close first
 HEADER_OVERHEAD_BYTES = 4  # ": " and the line end
+REST_OF_BODY_S = 5  # for a client that still sends what was refused: hung up on at once, it could lose the answer
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +73,7 @@ class WholeResponse:
 
 
 class LimitedHttpProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP protocol with a limit on the bytes of a request's head and on the time to send it.
+    """uvicorn's HTTP protocol with a limit on a request's head, in bytes and time, and on what follows a refusal.
 
     A head that arrives in one piece costs two flags. Only one that comes in several pieces is counted and
     timed, and only a piece above the limit (the start of a large body) makes us add up the headers.
@@ -129,6 +130,17 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self._progress = True
         self._in_body = False
         super().on_message_complete()
+
+    @override
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self._in_body and self.cycle.response_complete:
+            self.loop.call_later(REST_OF_BODY_S, self._rest_overdue, self.cycle)
+
+    def _rest_overdue(self, cycle: RequestResponseCycle) -> None:
+        """The application needed no more of this body, and uvicorn would take and drop the rest for ever."""
+        if self._in_body and self.cycle is cycle:
+            self.transport.close()
 
     @override
     def send_400_response(self, msg: str) -> None:

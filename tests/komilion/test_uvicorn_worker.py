@@ -35,7 +35,9 @@ class Server:
 
     async def _application(self, scope: Any, receive: Any, send: Any) -> None:
         size = 0
-        while (message := await receive())["type"] == "http.request":
+        if scope["path"] == "/at-once":
+            size = len((await receive())["body"])
+        while scope["path"] != "/at-once" and (message := await receive())["type"] == "http.request":
             size += len(message["body"])
             if not message["more_body"]:
                 break
@@ -75,6 +77,31 @@ def read_all(connection: socket.socket) -> bytes:
     while piece := connection.recv(65_536):
         data += piece
     return data
+
+
+@pytest.mark.parametrize("rest", [b"", b"1\r\na\r\n"], ids=["nothing", "more"])
+def test_who_never_ends_a_body_that_was_answered_is_hung_up_on(
+    server: Server, monkeypatch: pytest.MonkeyPatch, rest: bytes
+) -> None:
+    monkeypatch.setattr("komilion.uvicorn_worker.REST_OF_BODY_S", 0.2)
+    with server.connect() as connection:
+        connection.sendall(b"POST /at-once HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n")
+        data = connection.recv(65_536)
+        connection.sendall(rest)
+        assert (data + read_all(connection)).startswith(b"HTTP/1.1 200 OK")
+
+
+def test_a_body_that_ends_after_its_answer_keeps_the_connection(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("komilion.uvicorn_worker.REST_OF_BODY_S", 0.2)
+    with server.connect() as connection:
+        connection.sendall(b"POST /at-once HTTP/1.1\r\nContent-Length: 4\r\n\r\nab")
+        assert connection.recv(65_536).endswith(b"\r\n\r\n2")
+        connection.sendall(b"cd")
+        threading.Event().wait(0.3)
+        connection.sendall(HEAD + b"Connection: close\r\n\r\n")
+        assert read_all(connection).endswith(b"\r\n\r\n0")
 
 
 def test_a_head_of_the_allowed_size_is_served_and_the_connection_kept(server: Server) -> None:
