@@ -5,13 +5,15 @@ from collections.abc import Callable
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import redis
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.template.loader import render_to_string
 from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
 
 from accounts.access import access_viewer
-from komilion.common.errors import KomilionError, Unavailable
+from billing.errors import StoreBusy, StoreUnavailable
+from komilion.common.errors import KomilionError, LedgerUnavailable, Unavailable
 from komilion.common.errors import render as render_error
 
 log = logging.getLogger(__name__)
@@ -19,6 +21,7 @@ log = logging.getLogger(__name__)
 RETRY_SOON = {"Retry-After": "5"}
 ORGANIZATION_IN_SESSION = "organization_id"
 API_PREFIXES = ("/api/", "/v1/", "/key/", "/spend/")
+DATABASE_TROUBLE = (OperationalError, InterfaceError, StoreUnavailable, StoreBusy)
 
 
 class ViewerMiddleware:
@@ -60,7 +63,12 @@ class ErrorPageMiddleware:
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
         """Django calls this; None leaves what is not ours to Django. Without Redis there are no limits to count by."""
-        if isinstance(exception, redis.RedisError):
+        asker: HttpRequest | None = request
+        if isinstance(exception, DATABASE_TROUBLE):
+            log.error("page needs the database", extra={"path": request.path, "error": str(exception)})
+            exception = LedgerUnavailable(headers=RETRY_SOON)
+            asker = None  # who it is, and what she was told before, stands in the database
+        elif isinstance(exception, redis.RedisError):
             log.error("page needs Redis", extra={"path": request.path, "error": str(exception)})
             exception = Unavailable("This is not possible for a moment. Try again soon.", headers=RETRY_SOON)
         if not isinstance(exception, KomilionError):
@@ -70,7 +78,7 @@ class ErrorPageMiddleware:
             return HttpResponse(
                 body, status=exception.status, content_type="application/json", headers=exception.headers
             )
-        page = render(request, "error.html", {"error": exception}, status=exception.status)
+        page = HttpResponse(render_to_string("error.html", {"error": exception}, asker), status=exception.status)
         for name, value in exception.headers.items():
             page[name] = value
         return page

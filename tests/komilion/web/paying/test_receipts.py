@@ -1,12 +1,16 @@
 """Receipts say what was paid and what went back; refunds give back what is unspent, and say why not more."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from billing.actions.refunds import do_sweep_refunds
+from billing.errors import StoreBusy, StoreUnavailable
 from billing.models import Dispute, Refund
 from billing.payments.queries import refunds_of
+from komilion.common.clock import utc_now
 from komilion.common.money import NANO_PER_USD
 from tests.komilion.web.paying.wallets import (
     WALLET,
@@ -114,6 +118,28 @@ def test_a_disputed_payment_is_not_refunded(alice: Person, test_money: None) -> 
     url = f"{WALLET}/payments/{payment.pk}/refund"
     assert "This payment is disputed at the bank" in text_of(alice.browser.get(url))
     assert alice.browser.post(url).status_code == 409
+
+
+@pytest.mark.parametrize("trouble", [StoreUnavailable, StoreBusy])
+def test_where_the_ledger_does_not_answer_a_refund_says_so_and_goes_on_by_itself(
+    alice: Person, test_money: None, monkeypatch: pytest.MonkeyPatch, trouble: type[Exception]
+) -> None:
+    payment = pay_with_test_money(alice)
+
+    def gone(_: object) -> None:
+        raise trouble("postgres://secret@host")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("billing.actions.refunds.do_move", gone)
+        answer = alice.browser.post(f"{WALLET}/payments/{payment.pk}/refund")
+    assert (answer.status_code, answer["Retry-After"]) == (503, "5")
+    assert "ledger_unavailable" in text_of(answer)
+    assert "secret" not in text_of(answer)
+    refunds = Refund.objects.filter(payment=payment)
+    refunds.update(created_at=utc_now() - timedelta(minutes=2))
+    do_sweep_refunds()
+    assert [refund.state for refund in refunds] == ["succeeded"]
+    assert wallet_of(alice).paid_nano == 0
 
 
 def test_where_paying_is_off_nothing_is_refunded(alice: Person, test_money: None, settings: Any) -> None:

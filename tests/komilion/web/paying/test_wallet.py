@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.db import InterfaceError, OperationalError, connection
 from django.test import Client
 
 from billing.models import AutoRecharge, Dispute, PayingCustomer, Refund
@@ -49,6 +50,19 @@ def test_everybody_sees_the_balance_and_only_those_who_may_pay_the_forms(
     may_pay = role in {"owner", "billing"}
     assert ('action="/dashboard/wallet/top-up"' in answer.content.decode()) == may_pay
     assert ('action="/dashboard/wallet/alert"' in answer.content.decode()) == may_pay
+
+
+@pytest.mark.parametrize("trouble", [OperationalError, InterfaceError])
+def test_without_the_database_a_page_says_503(alice: Person, trouble: type[Exception]) -> None:
+    def gone(*_: object) -> None:
+        raise trouble("no connection to postgres://secret@host")
+
+    with connection.execute_wrapper(gone):
+        answer = alice.browser.get(WALLET)
+    assert (answer.status_code, answer["Retry-After"]) == (503, "5")
+    assert "ledger_unavailable" in text_of(answer)
+    assert "secret" not in text_of(answer)
+    assert alice.browser.get(WALLET).status_code == 200
 
 
 @pytest.mark.parametrize("role", ["developer", "viewer"])
