@@ -12,8 +12,13 @@ from django.core.asgi import get_asgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "komilion.settings")
 _django = get_asgi_application()
 
+from django.conf import settings
+
 from komilion.envelope import Envelope
+from komilion.only_here import OnlyHere
 from routing.gateway.app import Gateway
 
 gateway = Gateway()
 application: Any = Envelope(gateway, _django)
+if settings.TEST_PAYMENTS:
+    application = OnlyHere(application)

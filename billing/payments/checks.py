@@ -8,7 +8,7 @@ from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import DatabaseError
 
 from billing.payments.leftovers import refusal_of_real_money
-from billing.payments.pretend import refusal_of_test_money
+from billing.payments.pretend import trouble_of_database
 from komilion.common.play_money import trouble_of_test_money
 
 
@@ -16,7 +16,7 @@ from komilion.common.play_money import trouble_of_test_money
 def check_payments(app_configs: Any, **_: Any) -> list[CheckMessage]:
     """What can be seen in the settings alone."""
     found: list[CheckMessage] = []
-    if settings.TEST_PAYMENTS and (trouble := trouble_of_test_money(settings.HOST, settings.STRIPE_SECRET_KEY)):
+    if settings.TEST_PAYMENTS and (trouble := trouble_of_test_money(settings)):
         hint = "Set TEST_PAYMENTS=0, or leave it out."
         found.append(Error(f"{trouble}.", hint=hint, id="billing.E001"))
     if settings.STRIPE_SECRET_KEY and not settings.STRIPE_WEBHOOK_SECRETS:
@@ -38,7 +38,7 @@ def check_test_money(app_configs: Any, databases: Sequence[str] | None = None, *
     if "default" not in (databases or ()):
         return []
     try:
-        played = refusal_of_test_money("localhost", "") if settings.TEST_PAYMENTS else ""
+        played = trouble_of_database() if settings.TEST_PAYMENTS else ""
         real = refusal_of_real_money(settings.STRIPE_SECRET_KEY)
     except DatabaseError:  # not migrated yet
         return []

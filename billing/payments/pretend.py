@@ -3,18 +3,29 @@
 The objects take the same way as Stripe's from there on: the same checks, the same ledger.
 """
 
+from typing import Any
+
+from django.db import DatabaseError
+
 from billing.models import Payment, TopUpOrder
 from billing.payments.mode import TEST_PREFIX
 from billing.payments.signature import Event
 from komilion.common.play_money import trouble_of_test_money
 
 
-def refusal_of_test_money(host: str, stripe_key: str) -> str:
-    """Why `TEST_PAYMENTS=1` may not be; empty where it may. Asks the database."""
-    trouble = trouble_of_test_money(host, stripe_key)
-    if not trouble and Payment.objects.filter(livemode=True).exists():
-        trouble = "TEST_PAYMENTS=1 gives credit away, and this database holds payments of real money"
-    return trouble
+def refusal_of_test_money(setup: Any) -> str:
+    """Why `TEST_PAYMENTS=1` may not be by these settings and by the database; empty where it may."""
+    try:
+        return trouble_of_test_money(setup) or trouble_of_database()
+    except DatabaseError as error:
+        return f"TEST_PAYMENTS=1 asks the database for real payments, which fails: {error}"
+
+
+def trouble_of_database() -> str:
+    """Why test money may not go into this database; empty where it may. Raises Django's `DatabaseError`."""
+    if Payment.objects.filter(livemode=True).exists():
+        return "TEST_PAYMENTS=1 gives credit away, and this database holds payments of real money"
+    return ""
 
 
 def customer_id_for(wallet_id: int) -> str:

@@ -8,6 +8,7 @@ import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from komilion.common.play_money import trouble_of_test_money
 from komilion.supervisor.signals import Signals
@@ -21,9 +22,9 @@ class Refusal(Exception):
     """Why we do not start, in words for the operator; never shown with a traceback."""
 
 
-def refuse_test_money(host: str, stripe_key: str) -> None:
+def refuse_test_money(setup: Any) -> None:
     """Raise `Refusal` where TEST_PAYMENTS=1 would give credit away; a database of real money is `prepare`'s to see."""
-    if trouble := trouble_of_test_money(host, stripe_key):
+    if trouble := trouble_of_test_money(setup):
         raise Refusal(f"{trouble}; leave it out, or set it to 0.")
 
 

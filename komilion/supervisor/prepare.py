@@ -8,7 +8,6 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator
-from urllib.parse import urlsplit
 
 import django
 from django.conf import settings
@@ -17,7 +16,6 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.db import Error, connection
 
-from komilion.common.play_money import is_loopback
 from komilion.env import INSTANCE_FILE
 from komilion.supervisor.banner import DEMO_KEY_FILE
 from komilion.supervisor.prepared import Prepared
@@ -72,11 +70,10 @@ def do_decide_test_payments() -> str:
     """
     from billing.payments.pretend import refusal_of_test_money  # noqa: PLC0415 - as above
 
-    refusal = refusal_of_test_money(settings.HOST, settings.STRIPE_SECRET_KEY)
+    refusal = refusal_of_test_money(settings)
     if os.environ.get("TEST_PAYMENTS"):
         return refusal if settings.TEST_PAYMENTS else ""
-    is_local = is_loopback(urlsplit(settings.PUBLIC_URL).hostname or "") and not settings.BEHIND_PROXY
-    settings.TEST_PAYMENTS = is_local and not refusal
+    settings.TEST_PAYMENTS = not refusal
     return ""
 
 

@@ -174,7 +174,7 @@ def main() -> int:
         (settings.DATA_DIR / name).mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
         if settings.TEST_PAYMENTS:
-            refuse_test_money(settings.HOST, settings.STRIPE_SECRET_KEY)
+            refuse_test_money(settings)
         with only_one(settings.DATA_DIR / "run"):
             shutil.rmtree(settings.DATA_DIR / "run" / "metrics", ignore_errors=True)  # of the processes before
             if not becomes_free(settings.HOST, settings.PORT, signals):

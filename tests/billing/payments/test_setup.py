@@ -1,5 +1,9 @@
 """Test money where it may be and nowhere else; settings of paying that make no sense are told."""
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -7,7 +11,7 @@ import pytest
 from django.core.checks import run_checks
 from django.core.checks.messages import CheckMessage
 from django.core.exceptions import ImproperlyConfigured
-from django.db import DatabaseError
+from django.db import DatabaseError, connection
 
 from billing.payments import checks
 from billing.payments.checks import check_payments, check_test_money
@@ -44,6 +48,9 @@ def test_no_loopback(host: str):
         ({}, []),
         ({"TEST_PAYMENTS": True}, []),
         ({"TEST_PAYMENTS": True, "HOST": "0.0.0.0"}, ["billing.E001"]),
+        ({"TEST_PAYMENTS": True, "BEHIND_PROXY": True}, ["billing.E001"]),
+        ({"TEST_PAYMENTS": True, "PUBLIC_URL": "https://gateway.example.com"}, ["billing.E001"]),
+        ({"TEST_PAYMENTS": True, "PUBLIC_URL": "http://[::1]:8000"}, []),
         ({"TEST_PAYMENTS": True, "STRIPE_SECRET_KEY": LIVE, "STRIPE_WEBHOOK_SECRETS": ["x"]}, ["billing.E001"]),
         ({"HOST": "0.0.0.0", "STRIPE_SECRET_KEY": LIVE, "STRIPE_WEBHOOK_SECRETS": ["x"]}, []),
         ({"STRIPE_SECRET_KEY": "sk_test_1"}, ["billing.E002"]),
@@ -76,7 +83,7 @@ def test_a_database_without_tables_is_not_checked(settings: Any, monkeypatch: py
         raise DatabaseError("no such table")
 
     settings.TEST_PAYMENTS = True
-    monkeypatch.setattr(checks, "refusal_of_test_money", no_tables)
+    monkeypatch.setattr(checks, "trouble_of_database", no_tables)
     assert check_test_money(None, ["default"]) == []
 
 
@@ -174,12 +181,22 @@ def test_what_somebody_set_stays_where_it_may(alice: Alice, decided: pytest.Monk
     assert (prepare.do_decide_test_payments(), settings.TEST_PAYMENTS) == ("", is_on)
 
 
-def test_the_supervisor_refuses_before_anything_starts():
-    refuse_test_money("127.0.0.1", "sk_test_1")
-    with pytest.raises(Refusal, match=r"HOST 0\.0\.0\.0 can be reached from other machines"):
-        refuse_test_money("0.0.0.0", "")
-    with pytest.raises(Refusal, match="a live key"):
-        refuse_test_money("127.0.0.1", LIVE)
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("HOST", "0.0.0.0", r"HOST 0\.0\.0\.0 can be reached from other machines"),
+        ("STRIPE_SECRET_KEY", LIVE, "a live key"),
+        ("BEHIND_PROXY", True, "through a proxy"),
+        ("PUBLIC_URL", "https://gateway.example.com", r"by gateway\.example\.com"),
+    ],
+)
+def test_the_supervisor_refuses_before_anything_starts(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: object, reason: str
+):
+    refuse_test_money(our_settings)
+    monkeypatch.setattr(our_settings, name, value)
+    with pytest.raises(Refusal, match=reason):
+        refuse_test_money(our_settings)
 
 
 def test_a_web_process_refuses_by_itself(
@@ -198,9 +215,30 @@ def test_a_web_process_refuses_by_itself(
 def test_a_web_process_that_cannot_ask_the_database_refuses(monkeypatch: pytest.MonkeyPatch):
     from billing.payments import pretend
 
-    def away(*_: object) -> str:
+    def away() -> str:
         raise DatabaseError("gone")
 
     monkeypatch.setattr(our_settings, "TEST_PAYMENTS", True)
-    monkeypatch.setattr(pretend, "refusal_of_test_money", away)
+    monkeypatch.setattr(pretend, "trouble_of_database", away)
     assert "gone" in uvicorn_worker.refusal_of_test_money()
+
+
+# other servers
+
+
+def statuses_of_other_servers(switch: str) -> list[int]:
+    own = {"DATABASE_URL": f"sqlite:///{connection.settings_dict['NAME']}", "TEST_PAYMENTS": switch}
+    environment = {**os.environ, **own, "DJANGO_SETTINGS_MODULE": "komilion.settings"}
+    command = [sys.executable, "-m", "tests.billing.payments.other_servers"]
+    asked = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True)
+    return list(json.loads(asked.stdout.splitlines()[-1]))
+
+
+def test_with_test_money_any_server_serves_this_machine_alone(alice: Alice):
+    assert statuses_of_other_servers("0") == [405] * 7
+    assert statuses_of_other_servers("1") == [405, 403, 403, 403, 405, 403, 403]
+
+
+def test_with_test_money_no_server_serves_an_installation_that_held_real_money(alice: Alice):
+    hold_real_money(alice)
+    assert statuses_of_other_servers("1") == [503, 403, 403, 403, 503, 403, 403]
