@@ -9,6 +9,7 @@ from billing.actions.alerts import do_send_alerts, do_send_receipts
 from billing.actions.balances import do_mark_balances
 from billing.actions.breakage import do_book_breakage
 from billing.actions.credits import do_repair_follow_ups
+from billing.actions.evidence import do_forget_payers
 from billing.actions.idempotency import do_purge_answers
 from billing.actions.recharge import do_start_recharges
 from billing.actions.recharge_attempts import do_attempt_recharges
@@ -103,3 +104,11 @@ def reconcile_payments() -> None:
 def book_breakage() -> None:
     """Take back promo credit that ended unused."""
     do_book_breakage()
+
+
+@shared_task  # type: ignore[untyped-decorator]
+def forget_payers() -> None:
+    """Forget who paid, where the person is gone and no bank can dispute it any more."""
+    forgotten = do_forget_payers()
+    if forgotten:
+        log.info("payers forgotten", extra={"rows": forgotten})

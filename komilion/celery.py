@@ -73,6 +73,10 @@ app.conf.beat_schedule = {
         "task": "billing.tasks.book_breakage",
         "schedule": crontab(hour=0, minute=7),
     },
+    "forget-payers": {
+        "task": "billing.tasks.forget_payers",
+        "schedule": crontab(hour=4, minute=29),
+    },
     "purge-answers": {
         "task": "billing.tasks.purge_answers",
         "schedule": timedelta(hours=1),

@@ -221,6 +221,7 @@ WEBHOOK_TOLERANCE_S = 300
 WEBHOOK_BODY_LIMIT_BYTES = 512 * 2**10
 RECHARGE_RETRY_S = 23 * 3_600
 RECHARGE_PAUSE_S = 3_600
+PAYMENT_EVIDENCE_DAYS = 540  # the longest that card networks let a bank take money back
 
 # The REST API.
 REST_FRAMEWORK = {

@@ -50,8 +50,9 @@ def do_delete_account(user_id: int) -> None:
     """End the person: her memberships, ways to log in and everything that names her.
 
     Organizations of which she is the only member are closed: suspended, their keys revoked, their name gone. What the
-    ledger and the usage log hold stays, it names nobody; so does the hash of the address that had trial credit. Whether
-    money is left is for the caller to see to. Raises `AccountInUse` where another member would be left without owner.
+    ledger and the usage log hold stays, it names nobody; so does the hash of the address that had trial credit. Who
+    paid is evidence, which billing keeps for its time. Whether money is left is for the caller to see to. Raises
+    `AccountInUse` where another member would be left without owner.
     """
     with transaction.atomic():
         user = User.objects.select_for_update().get(pk=user_id)

@@ -73,7 +73,9 @@ def delete_account(request: HttpRequest, person: User) -> HttpResponse:
             deliver("account_deleted", email, {}, subject="Your account is deleted", on_done=lambda _sent: None)
             messages.success(request, "Your account is deleted.")
             return redirect("/")
-    return render(request, "people/delete_account.html", {"form": form})
+    return render(
+        request, "people/delete_account.html", {"form": form, "evidence_days": settings.PAYMENT_EVIDENCE_DAYS}
+    )
 
 
 def _is_herself(request: HttpRequest, person: User, form: DeleteAccountForm) -> bool:
