@@ -157,7 +157,7 @@ class Watch:
         self._timer = self._loop.call_at(wake + TIMER_SLACK_S, self._look)
 
     async def _comment(self, send: Callable[[bytes], Awaitable[None]]) -> None:
-        if self._timer is not None:  # else the answer ended while this task waited for its turn
+        if self._timer is not None and not self._is_ending:  # else the answer's end came before this task's turn
             await send(COMMENT_FRAME)
 
 

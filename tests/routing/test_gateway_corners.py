@@ -183,6 +183,27 @@ class TestWatch:
 
         asyncio.run(play())
 
+    @pytest.mark.parametrize("ends", [True, False])
+    def test_a_comment_whose_turn_comes_when_the_answer_is_being_closed_is_not_sent(self, settings: object, ends: bool):
+        from routing.gateway.watch import COMMENT_FRAME, Watch
+
+        settings.COMMENT_FRAME_EVERY_S = 0
+        sent: list[bytes] = []
+
+        async def send(frame: bytes) -> None:
+            sent.append(frame)
+
+        async def play() -> None:
+            watch = Watch(self.Quiet(), first_content_s=30, gap_s=30)
+            watch.send_comments(send)
+            async with watch:  # whose first look finds that a comment is due, and leaves it to a task
+                if ends:
+                    watch.wind_up()
+                await asyncio.sleep(0)
+
+        asyncio.run(play())
+        assert sent == ([] if ends else [COMMENT_FRAME])
+
 
 class TestServer:
     def test_a_stop_while_a_body_is_awaited(self, gateway: Gateway, monkeypatch: pytest.MonkeyPatch):
