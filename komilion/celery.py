@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "komilion.settings")
 
+OUTSIDE = "outside"
+WAITS_FOR_OTHERS = ("recharge", "sweep_payments", "write_letters", "reconcile_payments")  # for Stripe, a mail server
 BEAT_LOOK_EVERY_S = 5
 PAYMENTS_EVERY_S = 60
 BEAT_LOCK_S = 20  # what a killed beat costs its successor; must outlast a few looks, each of which renews the lock
@@ -35,6 +37,7 @@ app.autodiscover_tasks()
 app.conf.beat_max_loop_interval = BEAT_LOOK_EVERY_S
 app.conf.redbeat_lock_timeout = BEAT_LOCK_S
 app.conf.result_expires = None  # no results are kept, so beat need not clean them up
+app.conf.task_routes = {f"billing.tasks.{name}": {"queue": OUTSIDE} for name in WAITS_FOR_OTHERS}
 app.conf.beat_schedule = {
     "reap-holds": {
         "task": "billing.tasks.reap_holds",

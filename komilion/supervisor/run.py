@@ -34,6 +34,9 @@ CELERY_COMMAND = (sys.executable, "-m", "celery", "-A", "komilion")
 # The solo pool takes one job after the other in the process itself: no pool process that could outlive a
 # kill, one database connection. Jobs here are short. Looking for other workers (gossip, mingle) costs a
 # second at start.
+# One after the other also means that a mail server or Stripe that hangs would keep holds from being reaped: what waits
+# for others has a queue, and a process, of its own. `komilion.celery` says which jobs those are.
+QUEUES = {"worker": "celery", "worker-outside": "outside"}
 WORKER_OPTIONS = ("--pool", "solo", "--without-gossip", "--without-mingle", "--without-heartbeat")
 
 
@@ -65,8 +68,9 @@ class Supervisor:
         self._start(Spec("local-models", LOCAL_MODELS_COMMAND, stop_within_s=8))
         self._prepare()
         self._start_web()
-        worker = (*CELERY_COMMAND, "worker", "--hostname", f"{settings.PORT}@%h", *WORKER_OPTIONS)
-        self._start(Spec("worker", worker, stop_within_s=10))
+        for name, queue in QUEUES.items():
+            place = ("--hostname", f"{settings.PORT}-{queue}@%h", "--queues", queue)
+            self._start(Spec(name, (*CELERY_COMMAND, "worker", *place, *WORKER_OPTIONS), stop_within_s=10))
         self._start(Spec("beat", (*CELERY_COMMAND, "beat"), stop_within_s=5))
         self._print_banner()
         self._ready_file.touch()

@@ -329,7 +329,7 @@ def test_two_instances_run_side_by_side(start: Callable[..., Running]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("word", ["uvicorn", "valkey", "local_models"])
+@pytest.mark.parametrize("word", ["uvicorn", "valkey", "local_models", "outside"])
 def test_a_child_that_is_killed_is_reported_and_comes_back(start: Callable[..., Running], word: str) -> None:
     running = start().wait_ready()
     victim = running.child(word)
