@@ -22,18 +22,23 @@ from komilion.common.money import NANO_PER_CENT, format_usd
 log = logging.getLogger(__name__)
 
 REPAIR_DAYS = 1
+OUR_ORDERS = "top-"
 State = TopUpOrder.State
 
 
 def do_credit(paid: Paid, event: Event | None = None) -> bool:
     """Credit the order that was paid, once for its payment; whether the payment is credited now or was before.
 
-    False, an error in the log and no credit where anything differs from the order that we made. The event's and the
-    payment's rows are written in the ledger's transaction. Raises `MovementRefused`, `StoreUnavailable`, `StoreBusy`.
+    False, an error in the log and no credit where anything differs from the order that we made; for what names nothing
+    of ours (the account may serve others too) a line in the log and no more. The event's and the payment's rows are
+    written in the ledger's transaction. Raises `MovementRefused`, `StoreUnavailable`, `StoreBusy`.
     """
     order = TopUpOrder.objects.filter(pk=paid.order_id).first()
     if order is None:
-        _alarm("payment_not_ours", "a payment for no order of ours", paid)
+        if _names_us(paid):
+            _alarm("payment_not_ours", "a payment for no order of ours", paid)
+        else:
+            log.info("a payment of others", extra={"payment": paid.payment_id})
         return False
     if wrong := differences(order, paid):
         _alarm("payment_mismatch", "a payment that differs from its order", paid, differs=wrong)
@@ -59,6 +64,12 @@ def do_credit(paid: Paid, event: Event | None = None) -> bool:
         do_audit(order.wallet_id, actor=order.created_by, action="topup.paid", subject=amount, detail=detail)
     _follow_up(order, paid.payment_id, keeps_card=done.changed and order.saves_card)
     return True
+
+
+def _names_us(paid: Paid) -> bool:
+    """Whether somebody says that it is ours: by an order, or by a customer of ours."""
+    is_claimed = paid.order_id.startswith(OUR_ORDERS)
+    return is_claimed or PayingCustomer.objects.filter(customer_id=paid.customer_id).exists()
 
 
 def differences(order: TopUpOrder, paid: Paid) -> list[str]:

@@ -13,7 +13,7 @@ from django.db import transaction
 from accounts.actions.audit import do_audit
 from accounts.actions.organizations import do_suspend, do_unsuspend
 from accounts.models import Organization
-from billing.actions.known_payments import do_find_payment
+from billing.actions.known_payments import do_find_payment, is_of_others
 from billing.actions.recharge_off import do_switch_off
 from billing.actions.refunds import credit_part
 from billing.actions.wallets import do_move
@@ -39,6 +39,9 @@ def on_dispute(event: Event) -> None:
 def do_apply_dispute(news: DisputeNews, event: Event | None = None, *, is_back: bool = False) -> None:
     """What Stripe says of a dispute. Raises what Stripe and the ledger raise."""
     payment = do_find_payment(news.payment_id)
+    if payment is None and is_of_others(news.payment_id):
+        log.info("a dispute of others", extra={"dispute": news.id})
+        return
     fits = payment is not None and 0 < news.amount_cents <= payment.total_cents and news.currency == payment.currency
     if payment is None or not fits or not news.id:
         log.error("dispute of no payment of ours", extra={"alarm": "dispute_not_ours", "dispute": news.id})

@@ -26,6 +26,11 @@ def do_find_payment(payment_id: str) -> Payment | None:
     return payment
 
 
+def is_of_others(payment_id: str) -> bool:
+    """Whether nothing of ours goes with the payment, which was not found: the account may serve others too."""
+    return not payment_id or not TopUpOrder.objects.filter(payment_intent_id=payment_id).exists()
+
+
 def do_credit_from_stripe(intent: client.Object) -> bool:
     """Credit what a PaymentIntent paid for, by the checks of its event; False where that is nothing of ours.
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from billing.actions import customers
 from billing.actions.credits import do_credit
 from billing.actions.disputes import on_dispute
+from billing.actions.known_payments import do_find_payment, is_of_others
 from billing.actions.recharge_attempts import on_intent_failed
 from billing.actions.refunds import on_refund
 from billing.models import PaymentEvent, TopUpOrder
@@ -63,6 +64,9 @@ def on_intent_paid(event: Event) -> None:
 def on_fraud_warning(event: Event) -> None:
     """`radar.early_fraud_warning.created`: a refund now may avoid a dispute; that is for a person to decide."""
     payment = id_of(event.object.get("payment_intent"))
+    if do_find_payment(payment) is None and is_of_others(payment):
+        log.info("an early fraud warning for others", extra={"payment": payment, "event": event.id})
+        return
     log.error("early fraud warning", extra={"alarm": "early_fraud_warning", "payment": payment, "event": event.id})
 
 

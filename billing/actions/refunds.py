@@ -17,7 +17,7 @@ from django.db.models import Sum
 
 from accounts.actions.audit import do_audit
 from accounts.actions.upgrade import do_end_trial, do_resume_trial
-from billing.actions.known_payments import do_find_payment
+from billing.actions.known_payments import do_find_payment, is_of_others
 from billing.actions.wallets import do_move
 from billing.errors import MovementRefused, NotRefundable
 from billing.ledger.items import Movement
@@ -227,6 +227,9 @@ def on_refund(event: Event) -> None:
 def do_apply_refund(news: RefundNews, event: Event | None = None) -> None:
     """What Stripe says of a refund, ours or one that was made there. Raises what Stripe and the ledger raise."""
     payment = do_find_payment(news.payment_id)
+    if payment is None and not news.refund_id.startswith(OUR_PREFIX) and is_of_others(news.payment_id):
+        log.info("a refund of others", extra={"refund": news.stripe_id})
+        return
     if payment is None:
         log.error("refund of no payment of ours", extra={"alarm": "refund_not_ours", "refund": news.stripe_id})
         return

@@ -18,6 +18,7 @@ from billing.models import Payment, PaymentEvent, TopUpOrder
 from billing.tasks import sweep_payments
 from komilion.common.clock import unix_s
 from tests.billing.payments.conftest import (
+    CUSTOMER,
     SECRET,
     Alarms,
     Alice,
@@ -29,6 +30,7 @@ from tests.billing.payments.conftest import (
     session_event,
     session_of,
 )
+from tests.fakes.stripe import FakeStripe
 
 pytestmark = pytest.mark.usefixtures("fake_stripe")
 
@@ -201,8 +203,47 @@ def test_another_session_than_the_order_s_credits_nothing(alice: Alice, alarms: 
 
 @pytest.mark.parametrize("metadata", [{"order_id": "top-of-somebody-else"}, {}, None])
 def test_an_order_that_is_not_ours_credits_nothing_and_is_logged(alice: Alice, alarms: Alarms, metadata: Any):
+    alice.customer()
     assert deliver(session_event(alice.order(), metadata=metadata)) == 200
     assert (alice.balance(), alarms.names) == ((0, 0), ["payment_not_ours"])
+
+
+def test_who_names_an_order_as_ours_are_called_is_an_alarm_whoever_the_customer_is(alice: Alice, alarms: Alarms):
+    forged = {"order_id": "top-of-nobody"}
+    assert deliver(session_event(alice.order(), metadata=forged, customer="cus_of_others")) == 200
+    assert (alice.balance(), alarms.names) == ((0, 0), ["payment_not_ours"])
+
+
+@pytest.mark.parametrize("metadata", [{"order_id": "1001"}, {}, None])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "checkout.session.completed",
+        "payment_intent.succeeded",
+        "payment_intent.payment_failed",
+        "refund.created",
+        "charge.dispute.created",
+        "radar.early_fraud_warning.created",
+    ],
+)
+def test_what_the_account_takes_for_others_is_no_alarm(
+    alice: Alice, fake_stripe: FakeStripe, alarms: Alarms, kind: str, metadata: Any
+):
+    alice.customer()
+    intent = {"id": "pi_others", "status": "succeeded", "customer": "cus_others", "metadata": metadata}
+    fake_stripe.put("payment_intents", **intent)
+    told = {**intent, "id": "x_others", "payment_intent": "pi_others", "payment_status": "paid", "amount": 500}
+    if kind.startswith("payment_intent"):
+        told["id"] = "pi_others"
+    assert deliver(event(kind, told)) == 200
+    assert (alice.balance(), alarms.names) == ((0, 0), [])
+
+
+@pytest.mark.parametrize("kind", ["refund.created", "charge.dispute.created", "radar.early_fraud_warning.created"])
+def test_what_speaks_of_an_order_s_payment_that_was_never_credited_is_an_alarm(alice: Alice, alarms: Alarms, kind: str):
+    alice.order(payment_intent_id="pi_ours")
+    assert deliver(event(kind, {"id": "x_1", "payment_intent": "pi_ours", "amount": 500})) == 200
+    assert len(alarms.names) == 1
 
 
 def test_an_event_of_the_other_mode_is_no_event_of_ours(alice: Alice, alarms: Alarms):
@@ -230,7 +271,8 @@ def test_the_intent_of_a_session_credits_nothing_by_itself(alice: Alice, alarms:
     order = alice.order()
     assert deliver(intent_event(order)) == 200
     assert (alice.balance(), alarms.names) == ((0, 0), [])
-    assert deliver(event("payment_intent.succeeded", {"id": "pi_x", "metadata": {}})) == 200
+    alice.customer()
+    assert deliver(event("payment_intent.succeeded", {"id": "pi_x", "customer": CUSTOMER, "metadata": {}})) == 200
     assert alarms.names == ["payment_not_ours"]
 
 
