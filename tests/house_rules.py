@@ -22,7 +22,16 @@ MANAGERS = frozenset({"objects", "_default_manager", "_base_manager"})
 SHORTCUTS = frozenset({"get_object_or_404", "get_list_or_404"})
 RAW = frozenset({"connection", "connections"})  # of django.db
 # Methods of query sets that nothing else in a view has: a related manager (`organization.api_keys`) is a way in too.
-QUERIES = frozenset({"all", "exclude", "select_related", "prefetch_related", "values_list", "in_bulk", "aggregate"})
+QUERIES = frozenset(
+    {
+        *("all", "filter", "exclude", "order_by", "distinct", "annotate", "aggregate", "only", "defer", "in_bulk"),
+        *("first", "last", "latest", "earliest", "iterator", "values_list", "select_related", "prefetch_related"),
+        *("select_for_update", "get_or_create", "update_or_create", "bulk_create", "bulk_update"),
+    }
+)
+# Those that a dictionary, a list or a client has too are known by what they are given: `manager.get(pk=1)`, `.count()`.
+WITH_KEYWORDS = frozenset({"get", "create", "update"})
+WITH_NOTHING = frozenset({"count", "delete"})
 
 INSTEAD = "ask accounts.access, billing.access or a queries module, which take the organization of who asks"
 
@@ -54,12 +63,24 @@ def breaches_in(source: str, path: str) -> Iterator[Breach]:
 def _found_in(node: ast.AST) -> Iterator[tuple[int, str]]:
     if isinstance(node, ast.Attribute) and node.attr in MANAGERS:
         yield node.lineno, f".{node.attr}"
-    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in QUERIES:
+    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and _begins_query(node, node.func):
         yield node.lineno, f".{node.func.attr}()"
     elif isinstance(node, ast.ImportFrom) and node.module in {"django.shortcuts", "django.db"}:
         for name in node.names:
             if name.name in SHORTCUTS | RAW:
                 yield node.lineno, f"{node.module}.{name.name}"
+
+
+def _begins_query(call: ast.Call, method: ast.Attribute) -> bool:
+    """What a manager or another query is asked for in the same breath is found there."""
+    asked = [node.attr for node in ast.walk(method.value) if isinstance(node, ast.Attribute)]
+    return _is_query(call, method.attr) and MANAGERS.isdisjoint(asked) and QUERIES.isdisjoint(asked)
+
+
+def _is_query(call: ast.Call, name: str) -> bool:
+    if name in WITH_KEYWORDS:
+        return bool(call.keywords)
+    return name in QUERIES or (name in WITH_NOTHING and not call.args and not call.keywords)
 
 
 def _files(root: Path) -> Iterator[Path]:
