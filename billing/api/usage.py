@@ -13,12 +13,13 @@ from accounts.access import Asker
 from accounts.api.base import Api
 from accounts.api.json import amount, usd
 from accounts.key_queries import key_names
+from billing.access import access_usage_row
 from billing.api import documented_usage as documented
 from billing.api.fields import PageQuery
 from billing.api.keys import moment
 from billing.key_usage import BEFORE_ALL
 from billing.models import UsageRow
-from billing.usage_queries import UsageFilter, usage_page, usage_row
+from billing.usage_queries import UsageFilter, usage_page
 from komilion.common.errors import NotFound
 from komilion.common.usage import Usage
 
@@ -91,10 +92,7 @@ class GenerationView(Api):
     @extend_schema(**documented.READ_GENERATION, parameters=[GenerationQuery])
     def get(self, request: Request) -> Response:
         """Once it is settled."""
-        row = usage_row(self.asker.organization_id, self.parameters["id"])
-        only = self.asker.only_key_id
-        if row is None or (only is not None and row.key_id != only):
-            raise NotFound("There is no such request, or it is not settled yet.")
+        row = access_usage_row(self.asker.organization_id, self.parameters["id"], self.asker.only_key_id)
         return Response({"data": generation_json(row)})
 
 
