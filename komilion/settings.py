@@ -174,6 +174,7 @@ ACCOUNT_SESSION_REMEMBER = True
 ACCOUNT_RATE_LIMITS = {  # failed logins have a lock of their own, see komilion/web/people/limits.py
     "signup": "30/h/ip",
     "signup_address": "5/h/key",
+    "signup_mail": "1/m/key",  # the form takes it before the old link is void, `confirm_email` is taken by the mail
     "login": "30/m/ip",
     "login_failed": "10/m/ip,5/5m/key",  # codes of the second factor
     "confirm_email": "1/m/key,10/d/key",

@@ -130,7 +130,8 @@ class AccountAdapter(DefaultAccountAdapter):
             elif not sent:
                 messages.error(request, f"The e-mail to {email} could not be sent. Nothing is lost: send it again.")
                 if template_prefix in CONFIRMATIONS:
-                    ratelimit.clear(request, action="confirm_email", key=email.lower())
+                    for action in ("confirm_email", "signup_mail"):
+                        ratelimit.clear(request, action=action, key=email.lower())
 
         return report
 

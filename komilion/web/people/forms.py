@@ -31,12 +31,17 @@ class SignupForm(AllauthSignupForm):
     time_zone = forms.CharField(required=False, max_length=64, widget=forms.HiddenInput)
 
     @override
-    def clean_email(self) -> str:
-        """The address; one that signs up over and over is told to wait, whether it has an account or not."""
-        email: str = super().clean_email()
-        if not ratelimit.consume(context.request, action="signup_address", key=email):
-            raise ValidationError("Too many sign-ups with this address. Try again in an hour.")
-        return email
+    def clean(self) -> dict[str, Any]:
+        """All fields; an address that can get no mail now is told to wait, whether it has an account or not.
+
+        A new sign-up voids the link that was mailed before it. Without a mail of its own no link would be left.
+        """
+        cleaned: dict[str, Any] = super().clean()
+        if not self.errors:
+            reason = _why_no_mail(cleaned["email"])
+            if reason:
+                self.add_error("email", reason)
+        return cleaned
 
     @override
     def validate_unique_email(self, value: str) -> str:
@@ -61,6 +66,19 @@ class SignupForm(AllauthSignupForm):
         """Allauth calls this with the person just made."""
         super().custom_signup(request, user)
         do_set_time_zone(user.pk, self.cleaned_data["time_zone"])
+
+
+def _why_no_mail(email: str) -> str:
+    """Why no link can be mailed to who signs up with this address; empty: it can, and this sign-up is counted."""
+    request = context.request
+    if not (
+        ratelimit.consume(request, action="confirm_email", key=email, dry_run=True)
+        and ratelimit.consume(request, action="signup_mail", key=email)
+    ):
+        return "An e-mail went there less than a minute ago, or ten within a day. Follow its link, or try again later."
+    if not ratelimit.consume(request, action="signup_address", key=email):
+        return "Too many sign-ups with this address. Try again in an hour."
+    return ""
 
 
 class ResetPasswordForm(AllauthResetPasswordForm):
