@@ -5,6 +5,7 @@ from typing import Any
 
 from django import template
 from django.forms import BoundField
+from django.template.defaulttags import CsrfTokenNode
 from django.template.loader import render_to_string
 from django.utils import timezone
 from django.utils.html import format_html
@@ -13,6 +14,7 @@ from django.utils.safestring import SafeString, mark_safe
 from accounts.access import Viewer
 from billing.queries import available_nano
 from komilion.common.money import NANO_PER_USD, format_usd
+from komilion.web.guards import ORGANIZATION_FIELD
 
 register = template.Library()
 
@@ -73,6 +75,20 @@ def current(context: template.Context, path: str, *, exact: bool = False) -> str
     request = context.get("request")
     here = "" if request is None else request.path
     return CURRENT if here == path or (not exact and here.startswith(f"{path}/")) else ""
+
+
+@register.simple_tag(takes_context=True)
+def csrf_token(context: template.Context) -> SafeString:
+    """Django's, and below /dashboard the organization that the form is shown for: no form can forget it.
+
+    Without it a form would take effect in whichever organization was switched to since, in another tab.
+    """
+    token = CsrfTokenNode().render(context)
+    request, viewer = context.get("request"), context.get("viewer")
+    if request is None or not request.path.startswith("/dashboard") or not viewer:
+        return token
+    field = '<input type="hidden" name="{}" value="{}">'
+    return token + format_html(field, ORGANIZATION_FIELD, viewer.organization_id)
 
 
 @register.simple_tag
