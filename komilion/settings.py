@@ -80,6 +80,7 @@ MIDDLEWARE = [
     "allauth.account.middleware.AccountMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "komilion.web.middleware.ViewerMiddleware",
+    "komilion.web.wrong_method.WrongMethodMiddleware",
     "komilion.web.middleware.ErrorPageMiddleware",
 ]
 TEMPLATES = [
