@@ -19,6 +19,7 @@ from routing.catalog.queries import model_ids
 PERIODS = ("day", "month", "total")
 EXPIRES_IN_MOST_DAYS = 3_660
 TOKEN = re.compile(r"^[\w-]{22,64}$")
+EPOCH = re.compile(r"^[0-9]{1,18}$")
 
 
 class UsdFormField(forms.CharField):
@@ -84,8 +85,7 @@ class KeyForm(forms.Form):
         self._key = key
         for name in LIMIT_NAMES:
             self.fields[name].help_text = f"Empty: as the organization, {getattr(most, name):,}."
-        if key is None:
-            self.initial.setdefault("form_token", secrets.token_urlsafe(24))
+        self.initial.setdefault("form_token", secrets.token_urlsafe(24) if key is None else str(key.auth_epoch))
 
     @property
     def advanced(self) -> list[forms.BoundField]:
@@ -122,12 +122,12 @@ class KeyForm(forms.Form):
             raise forms.ValidationError(f"There is no model {unknown[0][:100]!r}.")
         return names
 
-    def clean_form_token(self) -> str | None:
-        """What makes a form good for one key."""
+    def clean_form_token(self) -> str:
+        """What makes a form good for one key; of a key that is changed, the state that the form was filled with."""
         token: str = self.cleaned_data["form_token"]
-        if self._key is None and not TOKEN.match(token):
+        if not (TOKEN if self._key is None else EPOCH).match(token):
             raise forms.ValidationError("Open this form anew.")
-        return token or None
+        return token
 
     def terms(self) -> KeyTerms:
         """What the key may do."""
@@ -143,6 +143,10 @@ class KeyForm(forms.Form):
     def caps(self) -> dict[str, int | None]:
         """Nano-USD by period; None: no cap."""
         return {period: self.cleaned_data[f"cap_{period}"] for period in PERIODS}
+
+    def epoch(self) -> int:
+        """The `auth_epoch` of the key that the form was filled with."""
+        return int(self.cleaned_data["form_token"])
 
     def refuse(self, error: KomilionError) -> None:
         """Put what an action said beside the field it spoke of."""

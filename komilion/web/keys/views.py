@@ -69,7 +69,7 @@ def one_key(request: HttpRequest, viewer: Viewer, key_id: int) -> HttpResponse:
     )
     if request.method == "POST" and form.is_valid():
         try:
-            do_alter_key(grantor_of(asker_of(viewer)), key, form.terms(), form.caps())
+            do_alter_key(grantor_of(asker_of(viewer)), key, form.terms(), form.caps(), form.epoch())
         except (Unprocessable, Forbidden) as error:
             form.refuse(error)
         except Conflict as error:

@@ -232,6 +232,25 @@ class TestChanging:
         assert "<form" not in page.partition("<main")[2].partition("</main>")[0]
 
 
+    def test_a_form_that_was_opened_before_another_change_reverts_nothing(self, alice: Person):
+        key = alice.key("checkout", caps={"day": DOLLAR}).row
+        address = f"/dashboard/keys/{key.pk}"
+        first, second = (form_of(alice.browser.get(address), address) for _ in range(2))
+        alice.browser.post(address, {**first, "cap_day": "2.00"})
+        page = alice.browser.post(address, {**second, "name": "renamed"}, follow=True)
+        assert "This key was changed meanwhile" in page.content.decode()
+        now = form_of(alice.browser.get(address), address)
+        assert (now["name"], now["cap_day"]) == ("checkout", "2.00")
+        alice.browser.post(address, {**now, "name": "renamed"})
+        assert form_of(alice.browser.get(address), address)["name"] == "renamed"
+
+    def test_a_form_that_names_no_state_changes_nothing(self, alice: Person):
+        key = alice.key("checkout").row
+        page = alice.browser.post(f"/dashboard/keys/{key.pk}", {"name": "renamed"})
+        assert page.status_code == 422
+        assert ApiKey.objects.get(pk=key.pk).name == "checkout"
+
+
 class TestWhoMay:
     PATHS = ("/dashboard/keys", "/dashboard/keys/new", "/dashboard/keys/{}")
     ACTIONS = ("/dashboard/keys/{}", "/dashboard/keys/{}/rotate?epoch=0", "/dashboard/keys/{}/revoke")
