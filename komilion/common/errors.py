@@ -102,6 +102,12 @@ class InsufficientBalance(KomilionError):
     reason = "insufficient_balance"
     default_message = "The wallet does not cover this request. Top it up and try again."
 
+    def __init__(self, message: str | None = None, *, needed_nano: int = 0, cap: tuple[int, str] | None = None) -> None:
+        """`cap` is the one that leaves too little: its key's id and its period."""
+        super().__init__(message)
+        self.needed_nano = needed_nano
+        self.cap = cap
+
 
 class KeyCapReached(InsufficientBalance):
     reason = "key_cap_reached"

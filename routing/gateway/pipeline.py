@@ -4,7 +4,7 @@ authenticate -> limit -> route -> reserve -> call -> answer or stream (which met
 """
 
 from komilion.common.clock import monotonic_s, utc_now
-from komilion.common.errors import KomilionError, Unauthenticated
+from komilion.common.errors import InsufficientBalance, KomilionError, Unauthenticated
 from routing.gateway.answer import answer
 from routing.gateway.call import Call
 from routing.gateway.exchange import Exchange
@@ -72,4 +72,7 @@ async def _plan_and_reserve(exchange: Exchange, admitted: Admitted, services: Se
         except CallerChanged:
             services.authenticator.forget_organization(session.caller.organization_id)
             session = await services.authenticator.authenticate(exchange)
+        except InsufficientBalance as error:
+            services.refusals.note(session.caller, error)
+            raise
     raise Unauthenticated

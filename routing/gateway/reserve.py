@@ -63,11 +63,16 @@ async def reserve(
         raise AlreadyMade(claim, outcome)
     if isinstance(outcome, Refused):
         if outcome.cap is not None:
-            raise KeyCapReached(_cap_message(outcome, outcome.cap, caller))
+            raise KeyCapReached(
+                _cap_message(outcome, outcome.cap, caller),
+                needed_nano=outcome.needed,
+                cap=(outcome.cap.key_id, outcome.cap.period),
+            )
         debt = f" and ${format_usd(outcome.debt)} of debt to pay first" if outcome.debt else ""
         raise InsufficientBalance(
             f"This request needs at least ${format_usd(outcome.needed)} and the wallet has"
-            f" ${format_usd(outcome.available)} available{debt}. Top it up and try again."
+            f" ${format_usd(outcome.available)} available{debt}. Top it up and try again.",
+            needed_nano=outcome.needed,
         )
     if not isinstance(outcome, Granted):
         raise InternalError

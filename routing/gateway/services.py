@@ -24,6 +24,7 @@ from routing.catalog.snapshot import EMPTY, Catalog, load_catalog
 from routing.gateway.authenticate import Authenticator
 from routing.gateway.body import BodyReader
 from routing.gateway.call import new_client
+from routing.gateway.refusals import Refusals
 from routing.limits.limiter import Limiter
 
 log = logging.getLogger(__name__)
@@ -45,6 +46,7 @@ class Services:
     limiter: Limiter
     authenticator: Authenticator
     client: HttpClient
+    refusals: Refusals
     bodies: BodyReader = field(default_factory=BodyReader)
     catalog: Catalog = EMPTY
     active: int = 0
@@ -144,6 +146,7 @@ def build_services() -> Services:
         limiter=Limiter(numbers.REDIS_URL, heartbeat.process_id, numbers.WORKERS),
         authenticator=Authenticator(),
         client=new_client(),
+        refusals=Refusals(numbers.REDIS_URL),
     )
 
 

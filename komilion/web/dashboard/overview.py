@@ -17,8 +17,11 @@ from accounts.key_queries import key_names, keys_page
 from accounts.models import ApiKey
 from billing.calls import running_holds
 from billing.models import UsageRow
+from billing.queries import available_nano
 from billing.usage_queries import UsageFilter, has_usage, usage_page
 from billing.usage_sums import Sums, call_sums
+from komilion.common.errors import KeyCapReached
+from komilion.common.refusals import Refusal, last_refusals, of_organization
 from komilion.web.dashboard.charts import Bar, StackedBars, bars, stacked_bars
 from komilion.web.dashboard.periods import CHOICES, Period, last_days, period
 from komilion.web.guards import with_viewer
@@ -57,6 +60,7 @@ def show(request: HttpRequest, viewer: Viewer) -> HttpResponse:
         "spend": _spend_chart(chosen, by_slot),
         "models": _model_rows(by_model, chosen),
         "keys": _key_rows(viewer.organization_id, by_key, chosen),
+        "refusal": _refusal(viewer),
         "arrived": _arrived(request, viewer),
     }
     return render(request, "dashboard/overview.html", context)
@@ -71,19 +75,35 @@ def first_request(request: HttpRequest, viewer: Viewer) -> HttpResponse:
         response = HttpResponse(status=204)
         response["HX-Redirect"] = f"{reverse('dashboard:overview')}?{urlencode({ARRIVED: 1})}"
         return response
-    running = running_holds(viewer.organization_id)
-    if request.GET.get("shown") == str(bool(running)):
+    arrival = _arrival(viewer)
+    if request.GET.get("shown") == arrival["shown"]:
         return HttpResponse(status=204)  # htmx leaves the page alone, and readers are not told the same again
-    return render(request, "dashboard/onboarding_wait.html", {"running": running})
+    return render(request, "dashboard/onboarding_wait.html", arrival)
 
 
 def _steps(viewer: Viewer) -> dict[str, object]:
     model = example_model(catalog_rows())
     return {
         "has_key": bool(keys_page(asker_of(viewer), before_id=None, limit=1)[0]),
-        "running": running_holds(viewer.organization_id),
+        **_arrival(viewer),
         "tabs": [] if model is None else first_request_tabs(settings.PUBLIC_URL, model.id),
     }
+
+
+def _arrival(viewer: Viewer) -> dict[str, object]:
+    """What came in before the first request was settled; `shown` names it, to see whether it changed."""
+    running, refusal = running_holds(viewer.organization_id), _refusal(viewer)
+    since = "" if refusal is None else f"{refusal.at_unix_s:.3f}"
+    return {"running": running, "refusal": refusal, "shown": "running" if running else f"waiting{since}"}
+
+
+def _refusal(viewer: Viewer) -> Refusal | None:
+    """The last call that was refused for want of money within a day; None where the wallet covers it by now."""
+    name = of_organization(viewer.organization_id)
+    refusal = last_refusals([name], settings.REDIS_URL).get(name)
+    if refusal is None or refusal.reason == KeyCapReached.reason:
+        return refusal
+    return refusal if (available_nano(viewer.organization_id) or 0) < refusal.needed_nano else None
 
 
 def _totals(organization_id: int, chosen: Period) -> list[Sums]:

@@ -4,10 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
+from django.conf import settings
+
 from accounts.key_queries import state_of
 from accounts.models import ApiKey
 from billing.key_usage import caps_in_order, last_days, spent_this_month
 from billing.queries import CapStatus
+from komilion.common.refusals import Refusal, last_refusals, of_cap
 
 BADGES = {"active": "good", "expired": "warn", "revoked": "quiet"}
 FULL = 1_000  # of a meter
@@ -20,6 +23,7 @@ class CapMeter:
     period: str
     limit_nano: int
     used_nano: int
+    needed_nano: int = 0  # by the last call that it refused
 
     @property
     def used(self) -> int:
@@ -30,6 +34,11 @@ class CapMeter:
     def is_reached(self) -> bool:
         """Whether nothing is left."""
         return self.used_nano >= self.limit_nano
+
+    @property
+    def is_too_small(self) -> bool:
+        """Whether something is left, and still less than the last call that it refused needed."""
+        return not self.is_reached and self.limit_nano - self.used_nano < self.needed_nano
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +64,14 @@ def rows_of(organization_id: int, keys: Sequence[ApiKey]) -> list[KeyRow]:
     caps = caps_in_order(organization_id, ids)
     spent = spent_this_month(organization_id)
     used = last_days(organization_id, ids)
+    names = [of_cap(key_id, period) for key_id, of_key in caps.items() for period in of_key]
+    refused = last_refusals(names, settings.REDIS_URL)
     return [
         KeyRow(
             key=key,
             state=state_of(key),
             badge=BADGES[state_of(key)],
-            caps=_meters(caps.get(key.pk, {})),
+            caps=_meters(key.pk, caps.get(key.pk, {}), refused),
             spent_nano=spent.get(key.pk, 0),
             last_used_on=used.get(key.pk),
         )
@@ -68,5 +79,9 @@ def rows_of(organization_id: int, keys: Sequence[ApiKey]) -> list[KeyRow]:
     ]
 
 
-def _meters(caps: Mapping[str, CapStatus]) -> list[CapMeter]:
-    return [CapMeter(period, cap.limit_nano, cap.spent_nano + cap.reserved_nano) for period, cap in caps.items()]
+def _meters(key_id: int, caps: Mapping[str, CapStatus], refused: Mapping[str, Refusal]) -> list[CapMeter]:
+    needed = {period: refused[name].needed_nano for period in caps if (name := of_cap(key_id, period)) in refused}
+    return [
+        CapMeter(period, cap.limit_nano, cap.spent_nano + cap.reserved_nano, needed.get(period, 0))
+        for period, cap in caps.items()
+    ]

@@ -83,7 +83,7 @@ def csrf_token(context: template.Context) -> SafeString:
 
     Without it a form would take effect in whichever organization was switched to since, in another tab.
     """
-    token = CsrfTokenNode().render(context)
+    token = mark_safe(CsrfTokenNode().render(context))  # noqa: S308 - Django's own tag
     request, viewer = context.get("request"), context.get("viewer")
     if request is None or not request.path.startswith("/dashboard") or not viewer:
         return token

@@ -9,6 +9,7 @@ import time_machine
 from accounts.models import User
 from billing.ledger.items import Movement
 from komilion.common.clock import utc_now
+from komilion.common.refusals import Refusal, of_organization, remember
 from komilion.web.dashboard.charts import HEIGHT, MOST_SERIES, REST, WIDTH, bars, ceiling, stacked_bars
 from tests.billing.calling import Calls
 from tests.billing.ledger_database import new_name, place
@@ -46,6 +47,44 @@ def test_an_empty_wallet_is_said_before_a_call_is_refused(alice: Person, bob: Pe
     assert "An owner can top it up" in open_page(bob, "/dashboard")
     calls.ledger.commit(Movement(new_name("topup-dashboard"), "topup", calls.tenant.wallet_id, 10**9))
     assert "The wallet is empty" not in open_page(alice, "/dashboard")
+
+
+def test_topping_up_is_a_step_only_where_the_wallet_is_empty(alice: Person, calls: Calls):
+    page = text_of(open_page(alice, "/dashboard"))
+    assert "Four steps." in page
+    assert "Top up the wallet" in page
+    calls.ledger.commit(Movement(new_name("topup-step"), "topup", calls.tenant.wallet_id, 10**9))
+    page = text_of(open_page(alice, "/dashboard"))
+    assert "Three steps." in page
+    assert "Top up the wallet" not in page
+
+
+def refuse(alice: Person, needed_nano: int, valkey_url: str) -> None:
+    """As the gateway does it: tests/routing/test_refusals.py."""
+    refusal = Refusal(utc_now().timestamp(), "insufficient_balance", "This request needs more.", needed_nano)
+    remember({of_organization(alice.organization_id): refusal}, valkey_url)
+
+
+def test_a_refused_request_is_told_until_the_wallet_covers_it(alice: Person, calls: Calls, valkey_url: str):
+    poll = re.search(r'hx-get="([^"]+)"', open_page(alice, "/dashboard"))
+    assert poll is not None
+    refuse(alice, 10**9, valkey_url)
+    waiting = open_page(alice, poll[1])
+    assert "was refused: This request needs more." in text_of(waiting)
+    assert "Waiting for your first request" not in waiting
+    again = re.search(r'hx-get="([^"]+)"', waiting)
+    assert again is not None
+    assert open_page(alice, again[1], 204) == "", "nothing new"
+    calls.ledger.commit(Movement(new_name("topup-refused"), "topup", calls.tenant.wallet_id, 10**9))
+    assert "Waiting for your first request" in open_page(alice, again[1])
+
+
+def test_the_overview_tells_of_a_refused_request(alice: Person, charlie: Person, calls: Calls, valkey_url: str):
+    calls.add(utc_now(), 40)
+    assert "A request was refused" not in open_page(alice, "/dashboard")
+    refuse(alice, 10**9, valkey_url)
+    assert "This request needs more." in open_page(alice, "/dashboard")
+    assert "This request needs more." not in open_page(charlie, "/dashboard")
 
 
 def test_the_page_sees_a_call_run_and_then_arrive(alice: Person, calls: Calls):

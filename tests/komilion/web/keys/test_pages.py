@@ -83,6 +83,20 @@ class TestList:
     def test_an_odd_page_is_the_first(self, alice: Person):
         assert alice.browser.get("/dashboard/keys?before=x").status_code == 200
 
+    def test_a_cap_that_leaves_too_little_for_the_last_call_says_so_until_it_is_raised(
+        self, alice: Person, valkey_url: str
+    ):
+        from billing.actions.caps import do_set_caps
+        from komilion.common.refusals import Refusal, of_cap, remember
+
+        key = alice.key("batch", caps={"day": DOLLAR}).row
+        refusal = Refusal(1_800_000_000.0, "key_cap_reached", "It leaves too little.", 2 * DOLLAR)
+        remember({of_cap(key.pk, "day"): refusal}, valkey_url)
+        for page in ("/dashboard/keys", f"/dashboard/keys/{key.pk}"):
+            assert "too little left" in alice.browser.get(page).content.decode()
+        do_set_caps(alice.organization_id, key.pk, {"day": 2 * DOLLAR})
+        assert "too little left" not in alice.browser.get("/dashboard/keys").content.decode()
+
 
 class TestMaking:
     def test_a_name_is_all_it_takes(self, alice: Person):
@@ -230,7 +244,6 @@ class TestChanging:
         page = alice.browser.get(path).content.decode()
         assert "revoked" in page
         assert "<form" not in page.partition("<main")[2].partition("</main>")[0]
-
 
     def test_a_form_that_was_opened_before_another_change_reverts_nothing(self, alice: Person):
         key = alice.key("checkout", caps={"day": DOLLAR}).row
