@@ -48,6 +48,11 @@ def pending_email(user: User) -> str | None:
     return None if pending is None else str(pending.email)
 
 
+def has_another_email(user_id: int, email: str) -> bool:
+    """Whether there is such a person, with another address than this one."""
+    return User.objects.filter(pk=user_id, is_active=True).exclude(email=email).exists()
+
+
 def is_taken(email: str) -> bool:
     """Whether the address is somebody's; one that signed up and never verified it does not count."""
     if EmailAddress.objects.filter(email=email, verified=True).exists():

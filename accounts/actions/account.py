@@ -1,5 +1,6 @@
 """What a person does with her own account."""
 
+from datetime import datetime
 from functools import cache
 from zoneinfo import available_timezones
 
@@ -12,8 +13,10 @@ from django.db.models import F
 from accounts.actions.changes import audit, lock_organization, raise_epoch
 from accounts.actions.keys import do_revoke_key
 from accounts.actions.members import do_remove_member
-from accounts.errors import AccountError, AccountInUse
+from accounts.actions.signup import do_drop_unverified
+from accounts.errors import AccountError, AccountInUse, EmailTaken
 from accounts.models import ApiKey, AuditEntry, Invitation, Membership, Organization, Role, User
+from accounts.queries import is_taken
 from komilion.common.clock import utc_now
 
 CLOSED_NAME = "Closed organization"
@@ -44,6 +47,27 @@ def do_end_sessions(user: User) -> None:
     """Log the person out everywhere. `user` carries the new epoch, so that one session can be kept by it."""
     User.objects.filter(pk=user.pk).update(session_epoch=F("session_epoch") + 1)
     user.refresh_from_db(fields=["session_epoch"])
+
+
+def do_restore_email(user_id: int, email: str, *, changed_at: datetime) -> None:
+    """Give the account back to who reads mail at the address that it had before `changed_at`.
+
+    Whoever changed it knows the password and may have added other ways to log in since, so these go, and sessions end.
+    Raises `EmailTaken` where the address is another's by now.
+    """
+    with transaction.atomic():
+        user = User.objects.select_for_update(no_key=True).get(pk=user_id)
+        do_drop_unverified(email, keep_user_id=user.pk)
+        if is_taken(email):
+            raise EmailTaken(f"{email} belongs to another account by now.")
+        EmailAddress.objects.filter(user=user).delete()
+        EmailAddress.objects.create(user=user, email=email, verified=True, primary=True)
+        Authenticator.objects.filter(user=user, created_at__gte=changed_at).delete()
+        SocialAccount.objects.filter(user=user, date_joined__gte=changed_at).delete()
+        user.email = email
+        user.session_epoch += 1
+        user.set_unusable_password()
+        user.save()
 
 
 def do_delete_account(user_id: int) -> None:

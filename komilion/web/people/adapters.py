@@ -24,7 +24,8 @@ from komilion.common.money import format_usd
 from komilion.web.people import limits
 from komilion.web.people.client_ip import client_ip
 from komilion.web.people.mails import deliver, link_to
-from komilion.web.people.notices import CONFIRMATIONS, MAILS, SECURITY_NOTICES
+from komilion.web.people.notices import CONFIRMATIONS, EMAIL_CHANGED, MAILS, SECURITY_NOTICES
+from komilion.web.people.undo_email import undo_link
 from komilion.web.tenants import do_ensure_tenant
 from routing.catalog.credentials import decrypt, encrypt
 
@@ -105,12 +106,23 @@ class AccountAdapter(DefaultAccountAdapter):
         return f"{settings.PUBLIC_URL}{path.replace('UID-KEY', key)}"
 
     @override
+    def send_notification_mail(
+        self, template_prefix: str, user: Any, context: dict[str, Any] | None = None, email: str | None = None
+    ) -> None:
+        """Tell of a change; where the address itself was changed, with a way back for who reads the old one."""
+        seen = dict(context or {})
+        if template_prefix == EMAIL_CHANGED:
+            seen["undo_url"] = undo_link(user.pk, seen["from_email"])
+        super().send_notification_mail(template_prefix, user, context=seen, email=email)
+
+    @override
     def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
         """Send what allauth calls `template_prefix` as one of ours; who waits for it hears when it cannot be sent."""
         seen = {
             "signup_url": link_to("account_signup"),
             "reset_url": link_to("account_reset_password"),
             "link": context.get("activate_url") or context.get("password_reset_url"),
+            "undo_url": context.get("undo_url"),
             "ip": context.get("ip"),
             "timestamp": context.get("timestamp"),
         }

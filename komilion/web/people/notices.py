@@ -11,12 +11,14 @@ MAILS = {
     "account/email/password_reset_key": ("password_reset", "Set a new password"),
 }
 
+EMAIL_CHANGED = "account/email/email_changed"
+
 # allauth's name -> what happened; said in one template
 SECURITY_NOTICES = {
     "account/email/password_changed": "Your password was changed.",
     "account/email/password_reset": "Your password was set anew by a link that was mailed to you.",
     "account/email/password_set": "A password was set for your account.",
-    "account/email/email_changed": "The e-mail address of your account was changed from {from_email} to {to_email}.",
+    EMAIL_CHANGED: "The e-mail address of your account was changed from {from_email} to {to_email}.",
     "account/email/email_deleted": "The e-mail address {deleted_email} was removed from your account.",
     "mfa/email/totp_activated": "An authenticator app was added to your account.",
     "mfa/email/totp_deactivated": "The authenticator app was removed from your account.",
