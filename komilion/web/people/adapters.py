@@ -24,7 +24,15 @@ from komilion.common.money import format_usd
 from komilion.web.people import limits
 from komilion.web.people.client_ip import client_ip
 from komilion.web.people.mails import deliver, link_to
-from komilion.web.people.notices import CONFIRMATIONS, EMAIL_CHANGED, MAILS, SECURITY_NOTICES
+from komilion.web.people.notices import (
+    CHANGES,
+    CONFIRMATIONS,
+    EMAIL_CHANGE,
+    EMAIL_CHANGE_TAKEN,
+    EMAIL_CHANGED,
+    MAILS,
+    SECURITY_NOTICES,
+)
 from komilion.web.people.undo_email import undo_link
 from komilion.web.tenants import do_ensure_tenant
 from routing.catalog.credentials import decrypt, encrypt
@@ -106,6 +114,21 @@ class AccountAdapter(DefaultAccountAdapter):
         return f"{settings.PUBLIC_URL}{path.replace('UID-KEY', key)}"
 
     @override
+    def send_confirmation_mail(self, request: HttpRequest, emailconfirmation: Any, signup: bool) -> None:
+        """The link that verifies an address; where an account changes to it, in words of its own.
+
+        Who has an account with that address gets no link, because it could not take the address from her.
+        """
+        address = emailconfirmation.email_address
+        if address.email == address.user.email:
+            super().send_confirmation_mail(request, emailconfirmation, signup)
+        elif is_taken(address.email):
+            self.send_mail(EMAIL_CHANGE_TAKEN, address.email, {})
+        else:
+            link = self.get_email_confirmation_url(request, emailconfirmation)
+            self.send_mail(EMAIL_CHANGE, address.email, {"activate_url": link})
+
+    @override
     def send_notification_mail(
         self, template_prefix: str, user: Any, context: dict[str, Any] | None = None, email: str | None = None
     ) -> None:
@@ -137,11 +160,11 @@ class AccountAdapter(DefaultAccountAdapter):
         request: HttpRequest = self.request
 
         def report(sent: bool) -> None:
-            if sent and template_prefix in CONFIRMATIONS:
+            if sent and template_prefix in CONFIRMATIONS | CHANGES:
                 messages.info(request, f"We sent an e-mail to {email}.")
             elif not sent:
                 messages.error(request, f"The e-mail to {email} could not be sent. Nothing is lost: send it again.")
-                if template_prefix in CONFIRMATIONS:
+                if template_prefix in CONFIRMATIONS | CHANGES:
                     for action in ("confirm_email", "signup_mail"):
                         ratelimit.clear(request, action=action, key=email.lower())
 

@@ -2,10 +2,17 @@
 
 CONFIRMATIONS = frozenset({"account/email/email_confirmation_signup", "account/email/email_confirmation"})
 
+# Names of our own, beside allauth's: an account changes to an address, which is free or has an account already.
+EMAIL_CHANGE = "account/email/email_change"
+EMAIL_CHANGE_TAKEN = "account/email/email_change_taken"
+CHANGES = frozenset({EMAIL_CHANGE, EMAIL_CHANGE_TAKEN})
+
 # allauth's name -> template in templates/mail/, subject
 MAILS = {
     "account/email/email_confirmation_signup": ("confirm_email", "Confirm your e-mail address"),
     "account/email/email_confirmation": ("confirm_email", "Confirm your e-mail address"),
+    EMAIL_CHANGE: ("change_email", "Confirm your new e-mail address"),
+    EMAIL_CHANGE_TAKEN: ("email_taken", "Your address has an account already"),
     "account/email/account_already_exists": ("account_exists", "You have an account already"),
     "account/email/unknown_account": ("no_account", "There is no account with this address"),
     "account/email/password_reset_key": ("password_reset", "Set a new password"),

@@ -142,6 +142,24 @@ def test_the_way_back_is_open_for_seven_days_and_to_nobody_elses_address(alice: 
     assert alice.is_logged_in
 
 
+def test_the_mail_about_a_new_address_speaks_of_the_change(alice: Browser):
+    new = new_email("alice")
+    alice.post("/auth/email/", {"email": new, "action_add": "1"})
+    assert f"We sent an e-mail to {new}" in says(alice.reauthenticate("/auth/email/"))
+    (told,) = Browser(new).mails()
+    assert told.subject == "Confirm your new e-mail address"
+    assert "wants to change the address of an account" in told.body
+
+
+def test_who_has_an_account_with_the_new_address_gets_no_link_to_it(alice: Browser, charlie: Browser):
+    alice.post("/auth/email/", {"email": charlie.email, "action_add": "1"})
+    page = says(alice.reauthenticate("/auth/email/"))
+    assert f"We sent an e-mail to {charlie.email}" in page, "the page tells nobody who has an account"
+    (told,) = charlie.mails()
+    assert told.subject == "Your address has an account already"
+    assert "confirm-email" not in told.body
+
+
 def test_an_address_of_somebody_else_cannot_be_taken(alice: Browser, charlie: Browser):
     alice.post("/auth/email/", {"email": charlie.email, "action_add": "1"})
     alice.reauthenticate("/auth/email/")
