@@ -9,8 +9,8 @@ from django.db.models import F, Model, QuerySet
 
 from accounts.actions.audit import do_audit
 from billing.errors import PaymentError
-from billing.models import BalanceAlert, Payment, Wallet
-from billing.payments.letters import do_write
+from billing.models import BalanceAlert, Payment, TopUpOrder, Wallet
+from billing.payments.letters import about, do_write
 from billing.payments.mode import is_test_money
 from komilion.common.clock import utc_now
 from komilion.common.money import MAX_NANO, NANO_PER_CENT, format_usd
@@ -73,7 +73,7 @@ def _alert(alert: BalanceAlert) -> Callable[[], bool]:
     context = {
         "balance": format_usd(balance),
         "threshold": format_usd(alert.threshold_nano),
-        "wallet_url": f"{settings.PUBLIC_URL}/dashboard/wallet",
+        **about(alert.wallet_id),
     }
     return lambda: do_write(alert.wallet_id, "low_balance", "Your credit runs low", context)
 
@@ -85,7 +85,9 @@ def _receipt(payment: Payment) -> Callable[[], bool]:
     }
     context = {
         **figures,
+        **about(payment.wallet_id),
         "payment": payment,
+        "is_automatic": TopUpOrder.objects.filter(pk=payment.order_id, kind=TopUpOrder.Kind.RECHARGE).exists(),
         "is_test": is_test_money(payment.pk),
         "receipt_url": f"{settings.PUBLIC_URL}/dashboard/wallet/receipts/{payment.pk}",
     }

@@ -7,7 +7,6 @@ money and changes nothing. Every event is applied whole, so their order does not
 import logging
 from typing import Literal
 
-from django.conf import settings
 from django.db import transaction
 
 from accounts.actions.audit import do_audit
@@ -19,7 +18,7 @@ from billing.actions.refunds import credit_part
 from billing.actions.wallets import do_move
 from billing.ledger.items import Movement
 from billing.models import Dispute, Payment
-from billing.payments.letters import do_tell
+from billing.payments.letters import about, do_tell
 from billing.payments.objects import ENDED, WON, DisputeNews, read_dispute
 from billing.payments.signature import Event
 from komilion.common.clock import utc_now
@@ -116,7 +115,7 @@ def _hold(row: Dispute, organization: Organization) -> None:
     do_switch_off(row.wallet_id, "A payment is disputed.")
     context = {
         "amount": format_usd(row.amount_cents * NANO_PER_CENT),
-        "wallet_url": f"{settings.PUBLIC_URL}/dashboard/wallet",
+        **about(row.wallet_id),
     }
     wallet_id = row.wallet_id
     transaction.on_commit(lambda: do_tell(wallet_id, "dispute", "A payment is disputed", context))

@@ -1,11 +1,10 @@
 """Automatic top-up switches itself off, and says why."""
 
-from django.conf import settings
 from django.db import transaction
 
 from accounts.actions.audit import do_audit
 from billing.models import AutoRecharge
-from billing.payments.letters import do_tell
+from billing.payments.letters import about, do_tell
 
 SYSTEM = "automatic top-up"  # who did it, in the audit log
 
@@ -17,6 +16,6 @@ def do_switch_off(wallet_id: int, reason: str) -> bool:
         if not is_new:
             return False
         do_audit(wallet_id, actor=SYSTEM, action="recharge.off", subject=reason)
-        context = {"reason": reason, "wallet_url": f"{settings.PUBLIC_URL}/dashboard/wallet"}
+        context = {"reason": reason, **about(wallet_id)}
         transaction.on_commit(lambda: do_tell(wallet_id, "recharge_off", "Automatic top-up is off", context))
     return True

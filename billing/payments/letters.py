@@ -5,11 +5,20 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
+from django.conf import settings
+
 from accounts.access import RIGHTS, Right
-from accounts.models import Membership
+from accounts.models import Membership, Organization
 from komilion.common.mail import MailServerTrouble, MailTrouble, send_mail
 
 log = logging.getLogger(__name__)
+
+
+def about(organization_id: int) -> dict[str, str]:
+    """What every letter says: whose money it is about, and where that wallet is, whichever the reader looks at."""
+    name = Organization.objects.values_list("name", flat=True).get(pk=organization_id)
+    wallet_url = f"{settings.PUBLIC_URL}/dashboard/wallet?organization={organization_id}"
+    return {"organization": name, "wallet_url": wallet_url}
 
 
 def payers_of(organization_id: int) -> list[str]:

@@ -41,6 +41,7 @@ def test_a_dispute_takes_the_credit_leaves_debt_where_it_is_spent_and_suspends(
     (mail,) = mailoutbox
     assert (mail.subject, mail.to) == ("A payment is disputed", [alice.email])
     assert "$10.00" in mail.body
+    assert f"the wallet of {alice.organization.name}, which is suspended" in mail.body
     assert list(differences()) == []
 
 

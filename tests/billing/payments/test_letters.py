@@ -13,7 +13,7 @@ from accounts.models import Membership, Role, User
 from billing.actions.alerts import do_send_alerts, do_send_receipts, do_set_alert
 from billing.errors import PaymentError
 from billing.ledger.items import Movement
-from billing.models import BalanceAlert, Payment
+from billing.models import BalanceAlert, Payment, TopUpOrder
 from billing.payments.queries import alert_of
 from billing.tasks import write_letters
 from tests.billing.ledger_database import LedgerDatabase, new_name
@@ -65,6 +65,24 @@ def test_low_balance_is_told_once_for_each_fall_to_those_who_may_pay(alice: Alic
     assert do_send_alerts() == 0  # risen to the threshold: armed again
     alice.spend(1)
     assert do_send_alerts() == 1
+
+
+def test_a_letter_names_the_organization_and_leads_to_its_wallet(alice: Alice, outbox: list[Any]):
+    alice.top_up(1_000)
+    do_set_alert(alice.id, 2_000 * CENT)
+    assert (do_send_alerts(), do_send_receipts()) == (1, 1)
+    alert, receipt = outbox
+    assert f"the credit of {alice.organization.name} falls below" in alert.body
+    assert f"/dashboard/wallet?organization={alice.id}" in alert.body
+    assert f"The top-up of {alice.organization.name} is paid" in receipt.body
+    html, _ = receipt.alternatives[0]
+    assert "The top-up of Alice" in html
+
+
+def test_a_receipt_says_that_a_top_up_was_automatic(alice: Alice, outbox: list[Any]):
+    TopUpOrder.objects.filter(pk=alice.top_up().pk).update(kind="recharge")
+    assert do_send_receipts() == 1
+    assert f"An automatic top-up of {alice.organization.name} is paid" in outbox[0].body
 
 
 def test_debt_counts_against_the_balance(alice: Alice, outbox: list[Any]):

@@ -152,6 +152,7 @@ def test_debt_switches_it_off(ready: Alice, mailoutbox: list[Any]):
     assert do_start_recharges() == []
     assert (state().is_on, state().off_reason) == (False, "The wallet is in debt.")
     assert [mail.subject for mail in mailoutbox] == ["Automatic top-up is off"]
+    assert f"Automatic top-up of {ready.organization.name} is off" in mailoutbox[0].body
     with pytest.raises(InvalidRecharge, match="in debt"):
         switch_on(ready)
 
