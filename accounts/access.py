@@ -117,9 +117,16 @@ def access_viewer(user_id: int, organization_id: int | None) -> Viewer | None:
         "organization", "user"
     )
     rows = sorted(memberships, key=lambda row: (row.organization_id != organization_id, row.pk))
-    if not rows:
-        return None
-    row = rows[0]
+    return _viewer_of(rows[0]) if rows else None
+
+
+def other_viewers(viewer: Viewer) -> list[Viewer]:
+    """The same person in each other organization of hers, the oldest first."""
+    memberships = Membership.objects.filter(user_id=viewer.user_id).exclude(pk=viewer.membership_id)
+    return [_viewer_of(row) for row in memberships.select_related("organization", "user").order_by("pk")]
+
+
+def _viewer_of(row: Membership) -> Viewer:
     return Viewer(
         user_id=row.user_id,
         email=row.user.email,

@@ -5,6 +5,7 @@ from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.access import Right, Viewer
@@ -62,11 +63,13 @@ def _found(request: HttpRequest, person: User, form: OrganizationForm) -> bool:
 @require_POST
 @with_person
 def switch(request: HttpRequest, person: User, organization_id: int) -> HttpResponse:
-    """Look at another of her organizations from now on."""
+    """Look at another of her organizations from now on; `next` is a page of the dashboard to go on with."""
     if not is_member(person.pk, organization_id):
         raise NotFound("There is no such organization.")
     request.session[ORGANIZATION_IN_SESSION] = organization_id
-    return redirect("/dashboard")
+    wanted = request.POST.get("next", "")
+    is_ours = wanted.startswith("/dashboard") and url_has_allowed_host_and_scheme(wanted, allowed_hosts=None)
+    return redirect(wanted if is_ours else "/dashboard")
 
 
 @require_POST

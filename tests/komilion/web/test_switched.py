@@ -75,5 +75,46 @@ def test_what_is_about_oneself_can_be_done_from_any_tab(alice: Person, another: 
         assert alice.browser.post(f"/dashboard/{path}", shown).status_code == 302
 
 
+def test_a_link_to_what_another_organization_of_hers_has_offers_to_switch(alice: Person, another: int):
+    link = f"/dashboard/keys/{alice.key('checkout').row.pk}"
+    alice.browser.post(f"/dashboard/organizations/{another}/open")
+    page = alice.browser.get(link).content.decode()
+    assert "This is in another organization of yours" in page
+    assert "checkout" not in page
+    switched = alice.browser.post(f"/dashboard/organizations/{alice.organization_id}/open", {"next": link}, follow=True)
+    assert switched.redirect_chain[-1][0] == link
+    assert "checkout" in switched.content.decode()
+
+
+def test_a_link_can_name_the_organization_that_it_is_about(alice: Person, another: int):
+    wallet = f"/dashboard/wallet?organization={another}"
+    page = alice.browser.get(wallet).content.decode()
+    assert "belongs to <strong>The other one</strong>" in page
+    switched = alice.browser.post(f"/dashboard/organizations/{another}/open", {"next": wallet}, follow=True)
+    assert "How the wallet works" in switched.content.decode()
+    assert "How the wallet works" in alice.browser.get(wallet).content.decode()
+
+
+def test_what_belongs_to_none_of_hers_is_not_there(alice: Person, another: int):
+    charlie = new_owner("charlie@example.com")
+    key = charlie.key("charlie's").row
+    assert alice.browser.get(f"/dashboard/keys/{key.pk}").status_code == 404
+    page = alice.browser.get(f"/dashboard/wallet?organization={charlie.organization_id}").content.decode()
+    assert "How the wallet works" in page
+
+
+def test_a_form_and_a_part_of_a_page_offer_nothing(alice: Person, another: int):
+    key = alice.key("checkout").row
+    alice.browser.post(f"/dashboard/organizations/{another}/open")
+    assert alice.browser.post(f"/dashboard/keys/{key.pk}/revoke").status_code == 404
+    assert alice.browser.get(f"/dashboard/keys/{key.pk}", headers={"hx-request": "true"}).status_code == 404
+
+
+@pytest.mark.parametrize("target", ["https://evil.example", "//evil.example", "/auth/logout/", "/dashboard\\@evil:80x"])
+def test_switching_leads_to_no_page_but_the_dashboards(target: str, alice: Person, another: int):
+    answer = alice.browser.post(f"/dashboard/organizations/{another}/open", {"next": target})
+    assert answer.headers["Location"].startswith("/dashboard")
+
+
 def test_forms_of_other_pages_carry_no_organization(alice: Person):
     assert shown_for(alice.browser.get("/auth/logout/")) == {""}
