@@ -1,6 +1,13 @@
 """Which of our mails stands for which of allauth's."""
 
-CONFIRMATIONS = frozenset({"account/email/email_confirmation_signup", "account/email/email_confirmation"})
+# What the page after sign-up speaks of. It says the same where the address has an account, or it would tell so.
+CONFIRMATIONS = frozenset(
+    {
+        "account/email/email_confirmation_signup",
+        "account/email/email_confirmation",
+        "account/email/account_already_exists",
+    }
+)
 
 # Names of our own, beside allauth's: an account changes to an address, which is free or has an account already.
 EMAIL_CHANGE = "account/email/email_change"

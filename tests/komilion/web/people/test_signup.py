@@ -101,6 +101,23 @@ def test_an_address_that_has_an_account_gets_the_same_page_and_another_mail(sett
     assert alice.log_in().status_code == 200
 
 
+@pytest.mark.parametrize("is_mail_server_away", [False, True])
+def test_nothing_that_sign_up_shows_tells_whether_the_address_has_an_account(
+    request: pytest.FixtureRequest, is_mail_server_away: bool
+):
+    known, new = Browser(Browser().move_in().email), Browser()
+    if is_mail_server_away:
+        request.getfixturevalue("mail_server_away")
+    seen = []
+    for browser in (known, new):
+        page = browser.sign_up()
+        again = browser.post("/auth/confirm-email/again/")
+        words = [says(answer).replace(browser.email, "HER ADDRESS") for answer in (page, again)]
+        seen.append((words, page.redirect_chain, again.redirect_chain, sorted(browser.client.cookies)))
+    assert seen[0] == seen[1]
+    assert ("could not be sent" if is_mail_server_away else "We sent an e-mail to HER ADDRESS.") in seen[0][0][0]
+
+
 def test_who_signs_up_with_anothers_address_leaves_nothing_behind_for_her_to_confirm(settings: Settings):
     mail_at_once(settings)
     charlie = Browser(new_email("alice"), password="what charlie knows")
