@@ -3,18 +3,17 @@
 import hmac
 from enum import StrEnum
 
-from disposable_email_domains import blocklist
 from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import F
 
 from accounts.actions.changes import audit, lock_organization, raise_epoch
+from accounts.addresses import is_disposable, is_plain, normalise_address
 from accounts.models import Membership, Organization, Role, Tier, TrialDay, TrialGrant
 from komilion.common.clock import utc_now
 from komilion.common.money import format_usd
 
 TRIAL_LIMITS = {"parallel": 2}  # while trial credit is all there is; the first top-up takes them away
-DOTLESS_DOMAINS = {"gmail.com": "gmail.com", "googlemail.com": "gmail.com"}
 
 
 class Trial(StrEnum):
@@ -30,32 +29,9 @@ class Trial(StrEnum):
     NOT_NEW = "not new"  # the organization pays already, or is somebody else's
 
 
-def normalise_address(email: str) -> str:
-    """One spelling of all that reach the same mailbox: lower case, without `+tag`, Gmail's without dots."""
-    name, _, domain = email.strip().lower().rpartition("@")
-    name = name.partition("+")[0] or name
-    domain = _ascii(domain)
-    if domain in DOTLESS_DOMAINS:
-        return f"{name.replace('.', '')}@{DOTLESS_DOMAINS[domain]}"
-    return f"{name}@{domain}"
-
-
 def hash_address(email: str) -> bytes:
     """What is kept of a person who had trial credit: nobody can turn it into an address without KEY_PEPPER."""
     return hmac.digest(settings.KEY_PEPPER, b"trial:" + normalise_address(email).encode(), "sha256")
-
-
-def is_disposable(email: str) -> bool:
-    """Whether the address is one of those made for a few minutes; subdomains of their domains count too."""
-    labels = _ascii(email.strip().lower().rpartition("@")[2]).split(".")
-    return any(".".join(labels[start:]) in blocklist for start in range(len(labels) - 1))
-
-
-def _ascii(domain: str) -> str:
-    try:
-        return domain.rstrip(".").encode("idna").decode()
-    except UnicodeError:
-        return domain
 
 
 def do_claim_trial(organization_id: int, user_id: int, email: str, *, allowed: bool = True) -> Trial:
@@ -97,7 +73,7 @@ def _refusal(organization: Organization, user_id: int, email: str) -> Trial | No
         return Trial.NOT_NEW
     if settings.TRIAL_CREDIT_NANO == 0:
         return Trial.OFF
-    if is_disposable(email):
+    if is_disposable(email) or not is_plain(email):
         return Trial.DISPOSABLE
     if TrialGrant.objects.filter(address_hash=hash_address(email)).exists():
         return Trial.USED

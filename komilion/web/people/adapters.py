@@ -23,6 +23,7 @@ from accounts.queries import is_taken
 from komilion.common.money import format_usd
 from komilion.web.people import limits
 from komilion.web.people.client_ip import client_ip
+from komilion.web.people.forms import plain_address
 from komilion.web.people.mails import deliver, link_to
 from komilion.web.people.notices import (
     CHANGES,
@@ -52,6 +53,11 @@ class AccountAdapter(DefaultAccountAdapter):
     def get_client_ip(self, request: HttpRequest) -> str:
         """The address that limits count by."""
         return client_ip(request)
+
+    @override
+    def clean_email(self, email: str) -> str:
+        """The address; allauth asks wherever somebody types one of her own, or a provider tells it."""
+        return plain_address(super().clean_email(email))
 
     # Logging in.
 

@@ -16,6 +16,7 @@ from django.utils.safestring import SafeString
 
 from accounts.actions.account import do_set_time_zone, time_zones
 from accounts.actions.signup import do_drop_unverified
+from accounts.addresses import NOT_PLAIN, is_plain
 from accounts.models import Role, User
 from accounts.queries import is_taken
 
@@ -23,6 +24,13 @@ from accounts.queries import is_taken
 def sent(request: HttpRequest) -> QueryDict | None:
     """What a form is bound to: what was posted, be it nothing; None for a page that is only looked at."""
     return request.POST if request.method == "POST" else None
+
+
+def plain_address(email: str) -> str:
+    """The address. Raises `ValidationError` for a spelling that is not taken."""
+    if not is_plain(email):
+        raise ValidationError(NOT_PLAIN)
+    return email
 
 
 class SignupForm(AllauthSignupForm):
@@ -165,4 +173,4 @@ class InvitationForm(forms.Form):
 
     def clean_email(self) -> str:
         """In lower case."""
-        return str(self.cleaned_data["email"]).lower()
+        return plain_address(str(self.cleaned_data["email"]).lower())

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from pytest_django import Settings
 
+from accounts.addresses import NOT_PLAIN
 from accounts.models import AuditEntry, Membership, TrialDay, TrialGrant, User
 from billing.errors import StoreUnavailable
 from billing.queries import wallet_summary
@@ -143,6 +144,28 @@ def test_what_is_no_address_is_refused_beside_its_field(email: str):
     assert "email" in Browser(email).sign_up().context["form"].errors
 
 
+ODD_ADDRESSES = ['"bob"@corp.example.com', '"b\\ob"@corp.example.com', "bob@[127.0.0.1]"]
+
+
+@pytest.mark.parametrize("email", ODD_ADDRESSES)
+def test_other_spellings_of_a_mailbox_are_refused_beside_the_field_wherever_an_address_is_typed(
+    alice: Browser, email: str
+):
+    alice.reauthenticate("/auth/email/")
+    for page in (
+        Browser(email).sign_up(),
+        alice.post("/auth/email/", {"email": email, "action_add": "1"}),
+        alice.post("/dashboard/members", {"email": email, "role": "viewer"}),
+    ):
+        assert page.context["form"].errors["email"] == [NOT_PLAIN]
+    assert not User.objects.filter(email=email).exists()
+
+
+@pytest.mark.parametrize("email", ODD_ADDRESSES)
+def test_an_account_that_has_such_an_address_all_the_same_gets_no_trial_credit(email: str):
+    assert promo(Browser(email).move_in()) == "0.00"
+
+
 def test_links_in_mails_go_to_the_public_address_whatever_the_host_header_says(settings: Settings):
     settings.PUBLIC_URL = "https://gateway.example.com"
     alice = Browser(headers={"host": "evil.example"})
@@ -251,6 +274,16 @@ def test_one_mailbox_has_trial_credit_once_however_it_is_spelled():
     second.sign_up()
     assert "had trial credit before" in says(second.verify())
     assert promo(second) == "0.00"
+
+
+def test_other_domains_of_a_mail_service_are_the_same_mailbox():
+    name = new_email("alice").split("@")[0]
+    assert promo(Browser(f"{name}@proton.me").join()) == "5.00"
+    for email in (f"{name}@pm.me", f"a.{name[1:]}@protonmail.com"):
+        again = Browser(email)
+        again.sign_up()
+        assert "had trial credit before" in says(again.verify())
+        assert promo(again) == "0.00"
 
 
 def test_trial_credit_can_be_switched_off(settings: Settings):
