@@ -8,7 +8,7 @@ from django.db.models import Q
 
 from accounts.models import ApiKey, Membership, Role
 from komilion.common.clock import utc_now
-from komilion.common.errors import Forbidden, NotFound
+from komilion.common.errors import Forbidden, NotFound, Suspended
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +77,7 @@ class Right(StrEnum):
     KEYS = "keys"  # make, change and revoke keys; the playground
     WALLET = "wallet"  # top up, refund, automatic top-up
     MEMBERS = "members"  # invite, change roles, remove; rename the organization
+    AUDIT = "audit"  # read the audit log
 
 
 RIGHTS: Mapping[str, frozenset[Right]] = {
@@ -85,6 +86,7 @@ RIGHTS: Mapping[str, frozenset[Right]] = {
     Role.BILLING: frozenset({Right.WALLET}),
     Role.VIEWER: frozenset(),
 }
+WHILE_SUSPENDED = frozenset({Right.AUDIT})  # what is left of them: nothing that changes anything
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +104,15 @@ class Viewer:
     is_suspended: bool
 
     def may(self, right: Right | str) -> bool:
-        """Whether the role has this right."""
-        return right in RIGHTS[self.role]
+        """Whether the role has this right, and the organization is not suspended."""
+        return right in RIGHTS[self.role] and (not self.is_suspended or right in WHILE_SUSPENDED)
 
     def must(self, right: Right) -> None:
-        """Raise `Forbidden` where the role has it not."""
-        if not self.may(right):
+        """Raise `Forbidden` where the role has it not, `Suspended` where nobody has it for now."""
+        if right not in RIGHTS[self.role]:
             raise Forbidden(f"Your role ({self.role}) may not do that; ask an owner of {self.organization_name}.")
+        if not self.may(right):
+            raise Suspended(f"{self.organization_name} is suspended, so nothing of it can be changed.")
 
 
 def access_viewer(user_id: int, organization_id: int | None) -> Viewer | None:
@@ -158,7 +162,9 @@ class Asker:
         return None if self.key is None or self.key.can_manage else self.key.pk
 
     def must_manage(self) -> None:
-        """Raise `Forbidden` for whoever may not make, change and revoke keys."""
+        """Raise `Forbidden` for whoever may not make, change and revoke keys, `Suspended` where nobody may for now."""
+        if self.is_suspended:
+            raise Suspended
         if self.key is None and not self.may_manage:
             raise Forbidden("Your role may not change keys; ask an owner of the organization.")
         self.must_see_keys()

@@ -91,11 +91,13 @@ def do_accept_invitation(invitation_id: int, user: User) -> Membership:
         row = Invitation.objects.filter(pk=invitation_id).first()
         if row is None:
             raise InvitationClosed("This invitation is not valid any more; ask for a new one.")
-        lock_organization(row.organization_id)
+        organization = lock_organization(row.organization_id)
         if not _open(Invitation.objects.filter(pk=invitation_id)).exists():  # again, now that nobody can change it
             raise InvitationClosed("This invitation is not valid any more; ask for a new one.")
         if user.email != row.email or not is_verified(user):
             raise NotYours(f"This invitation is for {row.email}, and you are logged in as {user.email}.")
+        if organization.suspended_at is not None:
+            raise InvitationClosed(f"{organization.name} is suspended, so nobody can join it for now.")
         membership, is_new = Membership.objects.get_or_create(
             organization_id=row.organization_id, user=user, defaults={"role": row.role}
         )

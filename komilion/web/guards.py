@@ -24,6 +24,8 @@ def with_viewer(right: Right | None = None) -> Callable[[View], View]:
 
     A form that was shown for another organization is refused with 409: it would take effect in the wrong one. A link to
     what belongs to another one of hers offers to switch; in a mail a link can name it: `?organization=12`.
+    Whatever changes something of the organization demands a right here or by `viewer.must`, which also refuses it while
+    the organization is suspended.
     """
 
     def decorate(view: View) -> View:

@@ -40,8 +40,11 @@ class Asker:
     person: Person | None = None
     secret: str | None = None
 
-    def ask(self, method: str, path: str, form: str = "") -> Any:
-        """One request, from our own page where a session asks; to an API with an empty object, else with this form."""
+    def ask(self, method: str, path: str, form: str = "", *, suspended: bool = False) -> Any:
+        """One request, from our own page where a session asks; to an API with an empty object, else with this form.
+
+        `suspended`: while every organization is.
+        """
         client = Client(raise_request_exception=False)
         headers = {}
         if self.person is not None:
@@ -53,10 +56,18 @@ class Asker:
         kind = "application/json" if is_api else "application/x-www-form-urlencoded"
         body = b"" if method == "GET" else b"{}" if is_api else form.encode()
         with undone():
+            if suspended:
+                _suspend_all()
             response = client.generic(method, path, body, kind, headers=headers)
             if response.streaming:  # read now: what it reads is gone with the transaction
                 response.streaming_content = [b"".join(response.streaming_content)]
             return response
+
+
+def _suspend_all() -> None:
+    from accounts.models import Organization
+
+    Organization.objects.update(suspended_at=utc_now())
 
 
 @contextmanager

@@ -175,6 +175,42 @@ def test_a_row_of_the_table(method: str, route: str, world: World):
         assert [name for name in shown if CANARY.encode() in body_of(answers[name])] == []
 
 
+# While an organization is suspended nothing of it changes, whoever asks; what belongs to a person alone does. These
+# work all the same, or are GETs that begin a change and do not.
+OWN_WHILE_SUSPENDED = {
+    "dashboard/organizations",
+    "dashboard/organizations/<int:organization_id>/open",
+    "dashboard/account/time-zone",
+    "dashboard/account/sessions",
+    "dashboard/account/delete",
+}
+CHANGES_BY_GET = {
+    "dashboard/keys/new",
+    "dashboard/members/<int:membership_id>/remove",
+    "dashboard/wallet/checkout",
+    "dashboard/wallet/portal",
+    "dashboard/wallet/test-checkout/<str:order_id>",
+    "dashboard/wallet/payments/<str:payment_id>/refund",
+}
+
+
+@pytest.mark.parametrize(
+    ("method", "route"), [row for row in TABLE if row[1].startswith(("dashboard", "api/", "key/", "spend/"))]
+)
+def test_a_row_while_the_organization_is_suspended(method: str, route: str, world: World):
+    reads = method == "GET" and route not in CHANGES_BY_GET
+    expected = TABLE[method, route]["owner"] if reads or route in OWN_WHILE_SUSPENDED else "403"
+    answer = world.askers["owner"].ask(method, address(route, world), FORMS.get(route, ""), suspended=True)
+    assert answer_of(answer) == expected
+    if expected == "403":
+        assert b"is suspended" in body_of(answer)
+
+
+def test_an_own_membership_can_be_ended_while_the_organization_is_suspended(world: World):
+    path = path_of("dashboard/members/<int:membership_id>/remove", world)
+    assert answer_of(world.askers["viewer"].ask("POST", path, suspended=True)) == "302"
+
+
 def test_no_address_is_without_a_row():
     known = {route for _, route in TABLE}
     assert [route for route in routes() if not route.startswith(OWN) and route not in known] == []

@@ -86,7 +86,7 @@ def rename(request: HttpRequest, viewer: Viewer) -> HttpResponse:
 
 
 @require_safe
-@with_viewer(Right.MEMBERS)
+@with_viewer(Right.AUDIT)
 def audit_log(request: HttpRequest, viewer: Viewer) -> HttpResponse:
     """Who changed what, the newest first; `before` is the id of an entry."""
     before = request.GET.get("before", "")

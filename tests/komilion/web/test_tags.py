@@ -1,5 +1,6 @@
 """What templates say in one word."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -67,17 +68,23 @@ def test_numbers_are_grouped():
     assert (number(1_234_567), number(0), number(None)) == ("1,234,567", "0", "-")
 
 
-@pytest.mark.parametrize(
-    ("role", "rights"),
-    [(Role.OWNER, "kwm"), (Role.DEVELOPER, "k"), (Role.BILLING, "w"), (Role.VIEWER, "")],
+RIGHTS_AS_SIGNS = (
+    '{% if v|may:"keys" %}k{% endif %}{% if v|may:"wallet" %}w{% endif %}{% if v|may:"members" %}m{% endif %}'
+    '{% if v|may:"audit" %}a{% endif %}'
 )
-def test_pages_offer_what_the_role_may(role: Role, rights: str):
+
+
+@pytest.mark.parametrize(
+    ("role", "rights", "while_suspended"),
+    [(Role.OWNER, "kwma", "a"), (Role.DEVELOPER, "k", ""), (Role.BILLING, "w", ""), (Role.VIEWER, "", "")],
+)
+def test_pages_offer_what_the_role_may_and_no_change_while_the_organization_is_suspended(
+    role: Role, rights: str, while_suspended: str
+):
     viewer = Viewer(1, "alice@example.com", "UTC", 1, 1, "Alice's", role, "free", is_suspended=False)
-    template = (
-        '{% if v|may:"keys" %}k{% endif %}{% if v|may:"wallet" %}w{% endif %}{% if v|may:"members" %}m{% endif %}'
-    )
-    assert show(template, v=viewer) == rights
-    assert show(template, v=None) == ""
+    assert show(RIGHTS_AS_SIGNS, v=viewer) == rights
+    assert show(RIGHTS_AS_SIGNS, v=replace(viewer, is_suspended=True)) == while_suspended
+    assert show(RIGHTS_AS_SIGNS, v=None) == ""
 
 
 @pytest.mark.parametrize(

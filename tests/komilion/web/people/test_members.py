@@ -11,6 +11,7 @@ from pytest_django import Settings
 from accounts.access import access_api_key
 from accounts.actions.keys import do_create_key
 from accounts.actions.members import do_change_role, do_remove_member
+from accounts.actions.organizations import do_suspend, do_unsuspend
 from accounts.errors import LastOwner
 from accounts.models import AuditEntry, Invitation, Membership, Organization, User
 from billing.queries import wallet_summary
@@ -188,6 +189,24 @@ def test_links_in_invitations_go_to_the_public_address(alice: Browser, settings:
     bob = Browser(new_email("bob"))
     alice.client.post(MEMBERS, {"email": bob.email, "role": "viewer"}, headers={"host": "evil.example"})
     assert bob.link().startswith("https://gateway.example.com/invitations/")
+
+
+def test_nobody_joins_an_organization_that_is_suspended(alice: Browser, charlie: Browser):
+    path = invite(alice, charlie)
+    organization = membership(alice).organization
+    do_suspend(organization, actor="operator")
+    assert "is suspended, so nobody can join it for now" in says(charlie.post(path))
+    do_unsuspend(organization, actor="operator")
+    assert "You are developer of" in says(charlie.post(path))
+
+
+def test_who_wants_to_change_what_is_suspended_reads_whom_to_ask(alice: Browser):
+    do_suspend(membership(alice).organization, actor="operator")
+    page = alice.post(MEMBERS, {"email": new_email("bob"), "role": "viewer"})
+    assert page.status_code == 403
+    assert "Ask the operator of this server" in says(page)
+    assert "Somebody with another role" not in says(page)
+    assert "Invite somebody" not in says(alice.get(MEMBERS))
 
 
 # Roles.
