@@ -58,7 +58,7 @@ def access_api_key(key_hash: bytes) -> Caller | None:
 
 
 def _working_key(key_hash: bytes) -> ApiKey | None:
-    keys = ApiKey.objects.select_related("organization", "parent__parent")
+    keys = ApiKey.objects.select_related("organization", "membership", "parent__parent")
     key = keys.filter(key_hash=key_hash, revoked_at__isnull=True).first()
     return None if key is None or (key.expires_at is not None and key.expires_at <= utc_now()) else key
 
@@ -151,7 +151,7 @@ class Asker:
     organization_id: int
     membership_id: int
     name: str  # for the audit log
-    may_manage: bool  # keys: make, change, revoke
+    may_manage: bool  # keys: make, change, revoke; a key has it while whoever made it has
     is_suspended: bool
     tier: str
     key: ApiKey | None = None
@@ -159,7 +159,7 @@ class Asker:
     @property
     def only_key_id(self) -> int | None:
         """The one key whose usage may be read; None: the whole organization's."""
-        return None if self.key is None or self.key.can_manage else self.key.pk
+        return None if self.key is None or self.may_manage else self.key.pk
 
     def must_manage(self) -> None:
         """Raise `Forbidden` for whoever may not make, change and revoke keys, `Suspended` where nobody may for now."""
@@ -172,7 +172,7 @@ class Asker:
     def must_see_keys(self) -> None:
         """Raise `Forbidden` for a key that has nothing to do with other keys; every member may look at them."""
         if self.key is not None and not self.may_manage:
-            raise Forbidden("This key may not manage keys; it was made without that right.")
+            raise Forbidden("This key may not manage keys: it was made without that right, or its maker lost it.")
 
 
 def access_asker(key_hash: bytes) -> Asker | None:
@@ -184,7 +184,7 @@ def access_asker(key_hash: bytes) -> Asker | None:
         organization_id=key.organization_id,
         membership_id=key.membership_id,
         name=f"key {key.hint}",
-        may_manage=key.can_manage,
+        may_manage=key.can_manage and Right.KEYS in RIGHTS[key.membership.role],
         is_suspended=key.organization.suspended_at is not None,
         tier=key.organization.tier,
         key=key,

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from accounts.actions.members import do_change_role
 from tests.people import Api, Person, new_member, new_owner
 
 pytestmark = pytest.mark.django_db
@@ -54,6 +55,31 @@ class TestMaking:
         plain = Api(alice.key().secret)
         for method, path in (("POST", "/api/auth"), ("GET", "/api/auth"), ("DELETE", "/api/auth/1")):
             assert error_of(plain(method, path, {"name": "x"}), 403)["reason"] == "forbidden"
+
+    def test_a_managing_key_manages_while_its_maker_may(self, alice: Person):
+        bob = new_member("bob@example.com", alice.organization_id, "developer")
+        secret = bob.key(can_manage=True).secret
+        manager = Api(secret)
+        child = manager("POST", "/api/auth", {"name": "child"}).json()["id"]
+        alices = alice.key().row.pk
+
+        def answers() -> list[int]:
+            return [
+                manager("GET", "/api/auth").status_code,
+                manager("POST", "/api/auth", {"name": "x"}).status_code,
+                manager("PATCH", f"/api/auth/{child}", {"name": "y"}).status_code,
+                manager("POST", f"/api/auth/{child}/rotate").status_code,
+                manager("GET", f"/api/usage?key={alices}").status_code,
+            ]
+
+        for role in ("viewer", "billing"):
+            do_change_role(alice.organization_id, bob.membership_id, role, actor=alice.email)
+            assert answers() == [403, 403, 403, 403, 404], role
+            assert manager("GET", "/api/v1/key").json()["data"]["is_management_key"] is False
+            assert manager("GET", "/api/usage").status_code == 200
+        assert "its maker lost it" in error_of(manager("DELETE", f"/api/auth/{child}"), 403)["message"]
+        do_change_role(alice.organization_id, bob.membership_id, "owner", actor=alice.email)
+        assert answers() == [200, 201, 200, 200, 200]
 
     def test_a_managing_key_gives_no_more_than_it_has(self, alice: Person):
         manager = Api(alice.key(can_manage=True, models_allowed=frozenset({"acme/one"}), caps={"day": DOLLAR}).secret)
