@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import F
+from django.db.models import F, Q
 
 from accounts.actions.changes import audit, lock_organization, raise_epoch
 from accounts.addresses import is_disposable, is_plain, normalise_address
@@ -53,7 +53,10 @@ def do_claim_trial(organization_id: int, user_id: int, email: str, *, allowed: b
                 if not _take_from_budget(amount):
                     return Trial.BUDGET
                 TrialGrant.objects.create(
-                    address_hash=hash_address(email), organization_id=organization_id, amount_nano=amount
+                    address_hash=hash_address(email),
+                    user_id=user_id,
+                    organization_id=organization_id,
+                    amount_nano=amount,
                 )
         except IntegrityError:  # the same person came in by two doors at once
             return Trial.USED
@@ -75,7 +78,7 @@ def _refusal(organization: Organization, user_id: int, email: str) -> Trial | No
         return Trial.OFF
     if is_disposable(email) or not is_plain(email):
         return Trial.DISPOSABLE
-    if TrialGrant.objects.filter(address_hash=hash_address(email)).exists():
+    if TrialGrant.objects.filter(Q(address_hash=hash_address(email)) | Q(user_id=user_id)).exists():
         return Trial.USED
     return None
 

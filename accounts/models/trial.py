@@ -7,9 +7,13 @@ from django.db.models import Q
 
 
 class TrialGrant(models.Model):
-    """One per person and organization: `address_hash` is the keyed hash of the normalised, verified e-mail address."""
+    """One per person and organization: `address_hash` is the keyed hash of the normalised, verified e-mail address.
+
+    A person is the same under another address (`user_id`), and an address is the same person's under another account.
+    """
 
     address_hash = models.BinaryField(max_length=32, unique=True)
+    user_id = models.BigIntegerField(unique=True, null=True)  # null: from before it was noted
     organization_id = models.BigIntegerField(unique=True)
     amount_nano = models.BigIntegerField()
     created_at = models.DateTimeField(auto_now_add=True, db_index=True)

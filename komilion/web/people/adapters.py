@@ -39,7 +39,7 @@ from komilion.web.tenants import do_ensure_tenant
 from routing.catalog.credentials import decrypt, encrypt
 
 TRIAL_TEXTS = {
-    Trial.USED: "This address had trial credit before, so the wallet starts empty.",
+    Trial.USED: "You had trial credit before, so the wallet starts empty.",
     Trial.DISPOSABLE: "Addresses of this kind get no trial credit, so the wallet starts empty.",
     Trial.TOO_MANY: "Too many trials began where you are. Log in again tomorrow for your trial credit.",
     Trial.BUDGET: "Today's trial credit is used up. Log in again tomorrow for yours.",

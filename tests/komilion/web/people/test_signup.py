@@ -272,7 +272,7 @@ def test_one_mailbox_has_trial_credit_once_however_it_is_spelled():
     assert promo(first) == "5.00"
     second = Browser(f"{name.replace('.', '')}+again@googlemail.com")
     second.sign_up()
-    assert "had trial credit before" in says(second.verify())
+    assert "You had trial credit before" in says(second.verify())
     assert promo(second) == "0.00"
 
 
@@ -282,8 +282,28 @@ def test_other_domains_of_a_mail_service_are_the_same_mailbox():
     for email in (f"{name}@pm.me", f"a.{name[1:]}@protonmail.com"):
         again = Browser(email)
         again.sign_up()
-        assert "had trial credit before" in says(again.verify())
+        assert "You had trial credit before" in says(again.verify())
         assert promo(again) == "0.00"
+
+
+def test_another_address_and_another_organization_are_still_the_same_person(alice: Browser):
+    assert promo(alice) == "5.00"
+    first = membership(alice).organization_id
+    heir = Browser(new_email("bob")).move_in()
+    alice.post("/dashboard/members", {"email": heir.email, "role": "owner"})
+    heir.post(path_of(heir.link()))
+    alice.post(f"/dashboard/members/{membership(alice).pk}/remove")
+    alice.post("/dashboard/organizations", {"name": "Another"})
+    assert promo(alice) == "0.00"
+    alice.email = new_email("alice")
+    alice.reauthenticate("/auth/email/")
+    alice.post("/auth/email/", {"email": alice.email, "action_add": "1"})
+    link = path_of(alice.link())
+    alice.post(link)
+    alice.post("/auth/logout/")
+    alice.log_in()
+    assert membership(alice).organization_id != first
+    assert promo(alice) == "0.00"
 
 
 def test_trial_credit_can_be_switched_off(settings: Settings):
