@@ -1,7 +1,6 @@
 """Tenants, whole: organization, wallet, key and credit, which belong to several apps."""
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -22,6 +21,7 @@ from billing.ledger.items import Movement
 from billing.payments.queries import money_under_way
 from billing.queries import is_granted, wallet_summary
 from komilion.common.money import parse_usd
+from komilion.web.people.limits import TrialsHere
 
 log = logging.getLogger(__name__)
 
@@ -61,21 +61,21 @@ def do_open_tenant(email: str, *, tier: str, credit_nano: int, actor: str) -> Ne
     return NewTenant(membership.organization, key.secret)
 
 
-def do_ensure_tenant(user: User, *, allowed: Callable[[], bool]) -> Ensured:
+def do_ensure_tenant(user: User, trials: TrialsHere) -> Ensured:
     """Give a verified person what she lacks: an organization with a wallet, and once her trial credit.
 
     Every step is done once however often this runs, and what a crash or a busy ledger left out is made up for, so it
-    runs at verification and at each login. `allowed` says whether there may be another trial from where she is; it is
-    asked outside transactions. Never call this inside one.
+    runs at verification and at each login. `trials` are those that began where she is; they are counted outside
+    transactions. Never call this inside one.
     """
     with transaction.atomic():
         membership = do_found_first_organization(user.pk)
         if membership is not None:
             do_open_wallet(membership.organization_id)
-    return Ensured(is_new=membership is not None, trial=do_ensure_trial(user, allowed=allowed))
+    return Ensured(is_new=membership is not None, trial=do_ensure_trial(user, trials))
 
 
-def do_ensure_trial(user: User, *, allowed: Callable[[], bool]) -> Trial | None:
+def do_ensure_trial(user: User, trials: TrialsHere) -> Trial | None:
     """The trial credit of the organization that the person founded; None where she founded none."""
     organization_id = founded_by(user.pk)
     if organization_id is None:
@@ -83,9 +83,20 @@ def do_ensure_trial(user: User, *, allowed: Callable[[], bool]) -> Trial | None:
     if trial_claim(organization_id) is not None:
         trial = Trial.CLAIMED_BEFORE
     else:
-        trial = do_claim_trial(organization_id, user.pk, user.email, allowed=allowed())
+        trial = _claim_within(trials, organization_id, user)
     if trial in {Trial.CLAIMED, Trial.CLAIMED_BEFORE}:
         _grant_claimed(organization_id)
+    return trial
+
+
+def _claim_within(trials: TrialsHere, organization_id: int, user: User) -> Trial:
+    """Claim it where there is room for one more; what is not claimed takes no room."""
+    has_room, trial = trials.reserve(), None
+    try:
+        trial = do_claim_trial(organization_id, user.pk, user.email, allowed=has_room)
+    finally:
+        if has_room and trial is not Trial.CLAIMED:
+            trials.give_back()
     return trial
 
 

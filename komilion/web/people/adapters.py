@@ -103,7 +103,7 @@ class AccountAdapter(DefaultAccountAdapter):
         return True
 
     def _ensure_tenant(self, request: HttpRequest, user: User) -> None:
-        ensured = do_ensure_tenant(user, allowed=lambda: limits.may_have_trial(request))
+        ensured = do_ensure_tenant(user, limits.TrialsHere.of(request))
         tell_about_trial(request, ensured.trial, is_new=ensured.is_new)
 
     # Mails.
@@ -211,7 +211,6 @@ class SocialAccountAdapter(DefaultSocialAccountAdapter):
 def tell_about_trial(request: HttpRequest, trial: Trial | None, *, is_new: bool) -> None:
     """Say what became of the trial credit: when it is claimed, and to who just came also why it is not."""
     if trial is Trial.CLAIMED:
-        limits.count_trial(request)
         amount = format_usd(settings.TRIAL_CREDIT_NANO)
         messages.success(
             request,

@@ -49,10 +49,16 @@ end
 return 0
 """
 
-COUNT = """
-local count = redis.call('INCR', KEYS[1])
-if count == 1 then redis.call('EXPIRE', KEYS[1], 86400) end
-return count
+# Counting and looking are one step, so that no more are let in however many come at once. KEYS: the count. ARGV: the
+# most. Answers 1 where there was room.
+RESERVE = """
+if tonumber(redis.call('GET', KEYS[1]) or 0) >= tonumber(ARGV[1]) then return 0 end
+if redis.call('INCR', KEYS[1]) == 1 then redis.call('EXPIRE', KEYS[1], 86400) end
+return 1
+"""
+
+GIVE_BACK = """
+if redis.call('EXISTS', KEYS[1]) == 1 and redis.call('DECR', KEYS[1]) <= 0 then redis.call('DEL', KEYS[1]) end
 """
 
 
@@ -91,19 +97,28 @@ def forget_failures(email: str, request: HttpRequest) -> None:
     LoginLock.of(request, email).succeeded()
 
 
-def may_have_trial(request: HttpRequest) -> bool:
-    """Whether fewer than the limit were granted trial credit from this place within a day."""
-    granted = int(shared_client(settings.REDIS_URL).get(_trial_key(request)) or 0)
-    return granted < settings.TRIAL_GRANTS_A_DAY_PER_IP
+@dataclass(frozen=True, slots=True)
+class TrialsHere:
+    """How many had trial credit at one place within a day. Raises `redis.RedisError`."""
 
+    place: str
 
-def count_trial(request: HttpRequest) -> None:
-    """One more."""
-    shared_client(settings.REDIS_URL).eval(COUNT, 1, _trial_key(request))
+    @classmethod
+    def of(cls, request: HttpRequest) -> "TrialsHere":
+        """Those where the request comes from."""
+        return cls(client_network(request))
 
+    def reserve(self) -> bool:
+        """Take room for one more, before it is known whether it is granted; False where there is none left."""
+        most = settings.TRIAL_GRANTS_A_DAY_PER_IP
+        return bool(shared_client(settings.REDIS_URL).eval(RESERVE, 1, self._key(), most))
 
-def _trial_key(request: HttpRequest) -> str:
-    return f"komilion:trials:{_hidden(client_network(request))}"
+    def give_back(self) -> None:
+        """It was not granted."""
+        shared_client(settings.REDIS_URL).eval(GIVE_BACK, 1, self._key())
+
+    def _key(self) -> str:
+        return f"komilion:trials:{_hidden(self.place)}"
 
 
 def _hidden(text: str) -> str:

@@ -55,7 +55,7 @@ def _found(request: HttpRequest, person: User, form: OrganizationForm) -> bool:
         return False
     request.session[ORGANIZATION_IN_SESSION] = membership.organization_id
     messages.success(request, f"{membership.organization.name} is made, and you are its owner.")
-    trial = do_ensure_trial(person, allowed=lambda: limits.may_have_trial(request))
+    trial = do_ensure_trial(person, limits.TrialsHere.of(request))
     tell_about_trial(request, trial, is_new=False)
     return True
 

@@ -16,6 +16,7 @@ from django.test import Client
 from django.test.client import ClientHandler
 
 from accounts.models import User
+from komilion.web.people.limits import TrialsHere
 from komilion.web.tenants import do_ensure_tenant
 
 PASSWORD = "correct horse battery"
@@ -81,7 +82,7 @@ class Browser:
         """Be somebody who joined before, and log in: for tests about what comes later."""
         user = User.objects.create_user(self.email, self.password)
         EmailAddress.objects.create(user=user, email=self.email, verified=True, primary=True)
-        do_ensure_tenant(user, allowed=lambda: True)
+        do_ensure_tenant(user, TrialsHere(self.ip))
         answer = self.client.post("/auth/login/", {"login": self.email, "password": self.password})
         assert answer.url == "/dashboard", "login did not end logged in"
         return self

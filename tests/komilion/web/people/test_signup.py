@@ -1,10 +1,13 @@
 """Sign-up: from the form to a dashboard with a wallet in it, and everything that may come between."""
 
 from pathlib import Path
+from threading import Barrier, Event
+from typing import Any
 
 import pytest
 from pytest_django import Settings
 
+from accounts.actions.trial import Trial, do_claim_trial
 from accounts.addresses import NOT_PLAIN
 from accounts.models import AuditEntry, Membership, TrialDay, TrialGrant, User
 from billing.errors import StoreUnavailable
@@ -349,6 +352,34 @@ def test_from_one_place_so_many_trials_begin_in_a_day(settings: Settings):
     second.sign_up()
     assert "Too many trials began where you are" in says(second.verify())
     assert (promo(first), promo(second)) == ("5.00", "0.00")
+
+
+def test_many_at_once_from_one_place_begin_no_more_trials_than_one_after_the_other(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    settings.TRIAL_GRANTS_A_DAY_PER_IP = 2
+    first = Browser()
+    racers = [first, *(Browser(ip=first.ip) for _ in range(3))]
+    for racer in racers:
+        racer.sign_up()
+    barrier, everybody_asked = Barrier(len(racers)), Event()
+
+    def claim_when_everybody_asked(*args: Any, **options: Any) -> Trial:
+        if not everybody_asked.is_set():  # who has none by then asks again when she is logged in
+            barrier.wait()
+            everybody_asked.set()
+        return do_claim_trial(*args, **options)
+
+    monkeypatch.setattr(tenants, "do_claim_trial", claim_when_everybody_asked)
+    at_once([racer.verify for racer in racers])
+    assert sorted(promo(racer) for racer in racers) == ["0.00", "0.00", "5.00", "5.00"]
+
+
+def test_who_gets_no_trial_credit_takes_no_room_from_others(settings: Settings):
+    settings.TRIAL_GRANTS_A_DAY_PER_IP = 1
+    first = Browser(new_email("alice", "mailinator.com")).join()
+    assert promo(first) == "0.00"
+    assert promo(Browser(ip=first.ip).join()) == "5.00"
 
 
 def test_credit_that_the_ledger_could_not_grant_comes_with_the_next_login_once(monkeypatch: pytest.MonkeyPatch):
