@@ -94,7 +94,7 @@ class WalletAdmin(ReadOnlyAdmin):
     @override
     def get_urls(self) -> list[URLPattern]:
         """And the page that posts a correction."""
-        correct = path("<int:pk>/correct/", self.admin_site.admin_view(self.correct), name="billing_wallet_correct")
+        correct = path("<id:pk>/correct/", self.admin_site.admin_view(self.correct), name="billing_wallet_correct")
         return [correct, *super().get_urls()]
 
     def correct(self, request: HttpRequest, pk: int) -> HttpResponse:

@@ -8,6 +8,7 @@ from rest_framework import serializers
 
 from accounts.api.base import Strict
 from komilion.common.money import InvalidAmount, parse_usd
+from komilion.common.row_ids import MOST_ROW_ID
 
 
 @extend_schema_field(
@@ -49,6 +50,13 @@ class LimitsField(Strict):
     tokens_per_minute = serializers.IntegerField(required=False, min_value=0)
     parallel = serializers.IntegerField(required=False, min_value=0)
     burst_per_s = serializers.IntegerField(required=False, min_value=0)
+
+
+class RowIdField(serializers.IntegerField):
+    """The id of a row; what cannot be one is refused before the database is asked."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(min_value=1, max_value=MOST_ROW_ID, **options)
 
 
 class PageQuery(serializers.Serializer[Any]):

@@ -23,6 +23,7 @@ from billing.queries import CapStatus
 from komilion.common.clock import utc_now
 from komilion.common.errors import BadRequest
 from komilion.common.money import format_usd
+from komilion.common.row_ids import row_id
 
 EXPIRES_IN_MOST_S = 10 * 366 * 86_400
 
@@ -174,6 +175,7 @@ def _terms(body: Mapping[str, Any], before: KeyTerms) -> KeyTerms:
 def _cursor(text: str | None) -> int | None:
     if text is None:
         return None
-    if not (text.isascii() and text.isdigit() and len(text) < 19):
+    before_id = row_id(text)
+    if before_id is None:
         raise BadRequest("This is no cursor of ours.", param="cursor")
-    return int(text)
+    return before_id

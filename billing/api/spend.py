@@ -16,6 +16,7 @@ from accounts.key_queries import keys_page, state_of
 from accounts.models import ApiKey
 from billing.api import documented_usage as documented
 from billing.api.credits import tightest
+from billing.api.fields import RowIdField
 from billing.api.keys import moment
 from billing.key_usage import BEFORE_ALL, caps_in_order, spent_by_key
 from billing.queries import CapStatus
@@ -30,9 +31,7 @@ DURATIONS = {"day": "1d", "month": "1mo", "total": None}
 class KeyInfoQuery(serializers.Serializer[Any]):
     """Which key."""
 
-    key = serializers.IntegerField(
-        required=False, min_value=1, help_text="id of an API key; by default the one that asks"
-    )
+    key = RowIdField(required=False, help_text="id of an API key; by default the one that asks")
 
 
 class TagsQuery(serializers.Serializer[Any]):

@@ -2,6 +2,7 @@
 
 from django.urls import path
 
+import komilion.common.row_ids  # noqa: F401 # makes `<id:...>` known
 from billing.api.credits import CreditsView, CurrentKeyView
 from billing.api.keys import KeysView, KeyView, RotateView
 from billing.api.spend import KeyInfoView, SpendByKeyView, SpendByTagView
@@ -11,8 +12,8 @@ from billing.api.usage import GenerationV1View, GenerationView, UsageView
 urlpatterns = [
     path("webhooks/stripe", stripe_webhook),
     path("api/auth", KeysView.as_view()),
-    path("api/auth/<int:key_id>", KeyView.as_view()),
-    path("api/auth/<int:key_id>/rotate", RotateView.as_view()),
+    path("api/auth/<id:key_id>", KeyView.as_view()),
+    path("api/auth/<id:key_id>/rotate", RotateView.as_view()),
     path("api/usage", UsageView.as_view()),
     path("api/generation", GenerationView.as_view()),
     path("api/v1/generation", GenerationV1View.as_view()),

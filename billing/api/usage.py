@@ -15,7 +15,7 @@ from accounts.api.json import amount, usd
 from accounts.key_queries import key_names
 from billing.access import access_usage_row
 from billing.api import documented_usage as documented
-from billing.api.fields import PageQuery
+from billing.api.fields import PageQuery, RowIdField
 from billing.api.keys import moment
 from billing.key_usage import BEFORE_ALL
 from billing.models import UsageRow
@@ -44,7 +44,7 @@ class MomentField(serializers.DateTimeField):
 class UsageQuery(PageQuery):
     """Which requests; all that is given must match."""
 
-    key = serializers.IntegerField(required=False, min_value=1, help_text="id of an API key")
+    key = RowIdField(required=False, help_text="id of an API key")
     model = serializers.CharField(required=False, max_length=200, help_text="the model that answered")
     user = serializers.CharField(required=False, max_length=512, help_text="your end user, as the request named it")
     tag = serializers.CharField(required=False, max_length=128, help_text="one of the request's tags")

@@ -6,6 +6,7 @@ Alice's value in `tests.komilion.tenancy`, a query or a form that it takes to ge
 `FORMS`. The gateway's own endpoints have their table in test_tenancy_of_the_gateway.py.
 """
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -40,21 +41,21 @@ GET    dashboard/usage/<str:request_id>                       login 200 200 200 
 GET    dashboard/keys                                         login 200 200 200 200 200
 GET    dashboard/keys/new                                     login 200 200 403 403 200
 POST   dashboard/keys/new                                     login 422 422 403 403 422
-GET    dashboard/keys/<int:key_id>                            login 200 200 200 200 404
-POST   dashboard/keys/<int:key_id>                            login 422 422 403 403 404
-POST   dashboard/keys/<int:key_id>/rotate                     login 200 200 403 403 404
-POST   dashboard/keys/<int:key_id>/revoke                     login 302 302 403 403 404
+GET    dashboard/keys/<id:key_id>                             login 200 200 200 200 404
+POST   dashboard/keys/<id:key_id>                             login 422 422 403 403 404
+POST   dashboard/keys/<id:key_id>/rotate                      login 200 200 403 403 404
+POST   dashboard/keys/<id:key_id>/revoke                      login 302 302 403 403 404
 GET    dashboard/members                                      login 200 200 200 200 200
 POST   dashboard/members                                      login 200 403 403 403 200
 POST   dashboard/members/organization                         login 302 403 403 403 302
-POST   dashboard/members/<int:membership_id>/role             login 302 403 403 403 404
-GET    dashboard/members/<int:membership_id>/remove           login 200 403 403 200 404
-POST   dashboard/members/<int:membership_id>/remove           login 302 403 403 302 404
-POST   dashboard/members/invitations/<int:invitation_id>/again   login 302 403 403 403 404
-POST   dashboard/members/invitations/<int:invitation_id>/revoke  login 302 403 403 403 404
+POST   dashboard/members/<id:membership_id>/role              login 302 403 403 403 404
+GET    dashboard/members/<id:membership_id>/remove            login 200 403 403 200 404
+POST   dashboard/members/<id:membership_id>/remove            login 302 403 403 302 404
+POST   dashboard/members/invitations/<id:invitation_id>/again    login 302 403 403 403 404
+POST   dashboard/members/invitations/<id:invitation_id>/revoke   login 302 403 403 403 404
 GET    dashboard/organizations                                login 200 200 200 200 200
 POST   dashboard/organizations                                login 200 200 200 200 200
-POST   dashboard/organizations/<int:organization_id>/open     login 302 302 302 302 404
+POST   dashboard/organizations/<id:organization_id>/open      login 302 302 302 302 404
 GET    dashboard/audit                                        login 200 403 403 403 200
 GET    dashboard/account                                      login 200 200 200 200 200
 POST   dashboard/account/time-zone                            login 302 302 302 302 302
@@ -84,10 +85,10 @@ POST   dashboard/wallet/payments/<str:payment_id>/refund      login 503 403 503 
 REST = """
 GET    api/auth                          401 200 200 200 200 200 403 200 200
 POST   api/auth                          401 422 422 403 403 422 403 422 422
-GET    api/auth/<int:key_id>             401 200 200 200 200 404 403 200 404
-PATCH  api/auth/<int:key_id>             401 200 200 403 403 404 403 200 404
-DELETE api/auth/<int:key_id>             401 200 200 403 403 404 403 200 404
-POST   api/auth/<int:key_id>/rotate      401 200 200 403 403 404 403 200 404
+GET    api/auth/<id:key_id>              401 200 200 200 200 404 403 200 404
+PATCH  api/auth/<id:key_id>              401 200 200 403 403 404 403 200 404
+DELETE api/auth/<id:key_id>              401 200 200 403 403 404 403 200 404
+POST   api/auth/<id:key_id>/rotate       401 200 200 403 403 404 403 200 404
 GET    api/usage                         401 200 200 200 200 404 200 200 404
 GET    api/generation                    401 200 200 200 200 404 200 200 404
 GET    api/v1/generation                 401 200 200 200 200 404 200 200 404
@@ -124,11 +125,11 @@ QUERIES = {
     "api/generation": "?id={request_id}",
     "api/v1/generation": "?id={request_id}",
     "key/info": "?key={key_id}",
-    "dashboard/keys/<int:key_id>/rotate": "?epoch=0",
+    "dashboard/keys/<id:key_id>/rotate": "?epoch=0",
     "dashboard/wallet/orders": "?order={order_id}",
     "dashboard/wallet/statement.csv": "?first=2026-01-01&last=2026-01-31",
 }
-FORMS = {"dashboard/members/<int:membership_id>/role": "role=developer"}
+FORMS = {"dashboard/members/<id:membership_id>/role": "role=developer"}
 
 PAGE_PEOPLE = PEOPLE[:6]
 
@@ -179,14 +180,14 @@ def test_a_row_of_the_table(method: str, route: str, world: World):
 # work all the same, or are GETs that begin a change and do not.
 OWN_WHILE_SUSPENDED = {
     "dashboard/organizations",
-    "dashboard/organizations/<int:organization_id>/open",
+    "dashboard/organizations/<id:organization_id>/open",
     "dashboard/account/time-zone",
     "dashboard/account/sessions",
     "dashboard/account/delete",
 }
 CHANGES_BY_GET = {
     "dashboard/keys/new",
-    "dashboard/members/<int:membership_id>/remove",
+    "dashboard/members/<id:membership_id>/remove",
     "dashboard/wallet/checkout",
     "dashboard/wallet/portal",
     "dashboard/wallet/test-checkout/<str:order_id>",
@@ -207,7 +208,7 @@ def test_a_row_while_the_organization_is_suspended(method: str, route: str, worl
 
 
 def test_an_own_membership_can_be_ended_while_the_organization_is_suspended(world: World):
-    path = path_of("dashboard/members/<int:membership_id>/remove", world)
+    path = path_of("dashboard/members/<id:membership_id>/remove", world)
     assert answer_of(world.askers["viewer"].ask("POST", path, suspended=True)) == "302"
 
 
@@ -215,6 +216,36 @@ def test_no_address_is_without_a_row():
     known = {route for _, route in TABLE}
     assert [route for route in routes() if not route.startswith(OWN) and route not in known] == []
     assert [route for route in known if route not in routes()] == []
+
+
+NO_IDS = (str(2**63 - 1), str(2**63), "9" * 20, "9" * 5_000)  # the last is longer than Python reads
+WITH_AN_ID_IN_THE_QUERY = (
+    "api/usage?key={}",
+    "api/auth?cursor={}",
+    "key/info?key={}",
+    "dashboard/keys?before={}",
+    "dashboard/audit?before={}",
+    "dashboard/usage?key={}",
+    "dashboard/wallet/statement?before={}",
+)
+
+
+def test_a_number_that_is_too_large_to_be_an_id_breaks_nothing(world: World):
+    """SQLite takes whole numbers of 64 bits and raises for others."""
+    owner = world.askers["owner"]
+    for route in routes():
+        if re.search(r"<(int|id):", route):
+            for number in NO_IDS:
+                path = "/" + re.sub(r"<\w+:\w+>", number, route)
+                answers = {method: answer_of(owner.ask(method, path)) for method in METHODS}
+                assert set(answers.values()) <= {"404", "405", LOGIN, "302"}, (route, len(number), answers)
+    for query in WITH_AN_ID_IN_THE_QUERY:
+        for number in NO_IDS:
+            answer = answer_of(owner.ask("GET", "/" + query.format(number)))
+            assert answer in {"200", "400", "404", "422"}, (query, len(number))
+    key = world.arguments["key_id"]
+    assert answer_of(owner.ask("POST", f"/dashboard/keys/{key}/rotate?epoch={NO_IDS[-1]}")) == "409"
+    assert answer_of(owner.ask("POST", "/dashboard/organizations", f"invitation={NO_IDS[-1]}")) == "200"
 
 
 def test_no_method_is_without_a_row(world: World):
@@ -236,8 +267,6 @@ def refuses(response: Any) -> bool:
 
 def test_the_operators_pages_are_for_operators(world: World):
     """None of these people is one; whatever the address, she is sent to log in or refused."""
-    import re
-
     for route in routes():
         if route.startswith("operator/"):
             path = "/" + re.sub(r"<[^>]*>|\(\?P<[^)]*\)", "1", route).replace("^", "").replace("$", "")

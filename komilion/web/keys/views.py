@@ -13,6 +13,7 @@ from accounts.models import ApiKey
 from billing.actions.keys import do_alter_key, do_make_key, grantor_of
 from billing.key_usage import caps_in_order, last_call_at
 from komilion.common.errors import Conflict, Forbidden, Unprocessable
+from komilion.common.row_ids import row_id
 from komilion.web.guards import with_viewer
 from komilion.web.keys.forms import KeyForm, initial_of
 from komilion.web.keys.rows import row_of, rows_of
@@ -24,8 +25,7 @@ KEYS_PER_PAGE = 50
 @with_viewer()
 def list_keys(request: HttpRequest, viewer: Viewer) -> HttpResponse:
     """All keys of the organization, the newest first, revoked ones too."""
-    before = request.GET.get("before", "")
-    before_id = int(before) if before.isascii() and before.isdigit() and len(before) < 19 else None
+    before_id = row_id(request.GET.get("before", ""))
     keys, older_id = keys_page(asker_of(viewer), before_id=before_id, limit=KEYS_PER_PAGE)
     older = None if older_id is None else f"?before={older_id}"
     newer = None if before_id is None else request.path
@@ -100,11 +100,11 @@ def rotate_key(request: HttpRequest, viewer: Viewer, key_id: int) -> HttpRespons
     """A new secret, shown in this one answer; the address names the state that was seen, so a reload does nothing."""
     key = access_key(asker_of(viewer), key_id)
     viewer.must(Right.KEYS)
-    epoch = request.GET.get("epoch", "")
-    if not (epoch.isascii() and epoch.isdigit()):
+    epoch = row_id(request.GET.get("epoch", ""))
+    if epoch is None:
         raise Conflict("Open the key's page anew, and rotate it there.")
     try:
-        made = do_rotate_key(key, actor=viewer.email, epoch=int(epoch))
+        made = do_rotate_key(key, actor=viewer.email, epoch=epoch)
     except Conflict as error:
         messages.error(request, error.message)
         return redirect("keys:one", key_id=key.pk)

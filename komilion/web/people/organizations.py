@@ -14,6 +14,7 @@ from accounts.errors import AccountError
 from accounts.models import User
 from accounts.queries import audit_entries, invitations_to, is_member, organizations_of
 from komilion.common.errors import NotFound
+from komilion.common.row_ids import row_id
 from komilion.web.guards import with_viewer
 from komilion.web.middleware import ORGANIZATION_IN_SESSION
 from komilion.web.people import limits
@@ -33,9 +34,9 @@ def organizations(request: HttpRequest, person: User) -> HttpResponse:
     form = OrganizationForm()
     if request.method == "POST":
         mine = {row.pk for row in invitations_to(person.email)}
-        chosen = request.POST.get("invitation", "")
-        if chosen.isdecimal() and int(chosen) in mine:
-            return accept(request, int(chosen), person)
+        chosen = row_id(request.POST.get("invitation", ""))
+        if chosen in mine:
+            return accept(request, chosen, person)
         form = OrganizationForm(request.POST)
         if form.is_valid() and _found(request, person, form):
             return redirect("/dashboard")
@@ -89,8 +90,7 @@ def rename(request: HttpRequest, viewer: Viewer) -> HttpResponse:
 @with_viewer(Right.AUDIT)
 def audit_log(request: HttpRequest, viewer: Viewer) -> HttpResponse:
     """Who changed what, the newest first; `before` is the id of an entry."""
-    before = request.GET.get("before", "")
-    before_id = int(before) if before.isdecimal() and len(before) < 19 else None
+    before_id = row_id(request.GET.get("before", ""))
     rows = audit_entries(viewer.organization_id, before_id=before_id, limit=AUDIT_ENTRIES_PER_PAGE + 1)
     shown, rest = rows[:AUDIT_ENTRIES_PER_PAGE], rows[AUDIT_ENTRIES_PER_PAGE:]
     here = reverse("people:audit")
