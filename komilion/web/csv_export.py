@@ -1,6 +1,7 @@
 """Tables as CSV (RFC 4180), sent in parts, that a spreadsheet does not run as formulas."""
 
 import csv
+import re
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from io import StringIO
 from itertools import batched
@@ -9,13 +10,16 @@ from asgiref.sync import sync_to_async
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, StreamingHttpResponse
 
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would calculate what follows
+# A spreadsheet would calculate what begins so, also behind white space and signs that nobody sees (controls, zero
+# width, direction, byte order mark), which some programs drop; a tab or a return begins another cell in some.
+UNSEEN = r"[\s\x00-\x1f\x7f-\x9f\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]"
+FORMULA = re.compile(rf"{UNSEEN}*[=+\-@]|[\t\r]")
 ROWS_AT_ONCE = 500
 
 
 def cell(text: str) -> str:
     """The text as it may stand in a cell: an apostrophe goes before what a spreadsheet would take for a formula."""
-    return f"'{text}" if text.startswith(FORMULA_STARTS) else text
+    return f"'{text}" if FORMULA.match(text) else text
 
 
 def csv_response(request: HttpRequest, name: str, rows: Iterable[Sequence[str]]) -> StreamingHttpResponse:

@@ -175,6 +175,13 @@ def test_no_cell_is_a_formula(start: str) -> None:
     assert cell(f"a{start}") == f"a{start}"
 
 
+@pytest.mark.parametrize("unseen", [" ", "\n", "\u00a0", "\ufeff", "\u200b", "\u202e", "\x00", " \ufeff\t "])
+def test_nor_is_one_behind_signs_that_nobody_sees(unseen: str) -> None:
+    assert cell(f"{unseen}=1+1") == f"'{unseen}=1+1"
+    assert cell(f"{unseen}@SUM(A1)") == f"'{unseen}@SUM(A1)"
+    assert cell(f"a{unseen}=1") == f"a{unseen}=1"
+
+
 def test_under_asgi_the_file_is_read_part_by_part() -> None:
     read: list[int] = []
 
