@@ -1,5 +1,6 @@
 """Forms of sign-up and of the pages about people."""
 
+import unicodedata
 from typing import Any, override
 
 from allauth.account.forms import ResetPasswordForm as AllauthResetPasswordForm
@@ -19,6 +20,9 @@ from accounts.actions.signup import do_drop_unverified
 from accounts.addresses import NOT_PLAIN, is_plain
 from accounts.models import Role, User
 from accounts.queries import is_taken
+
+NOT_IN_NAMES = frozenset({"Cc", "Zl", "Zp"})  # Unicode's controls and ends of lines and paragraphs
+TURNS_TEXT = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # what follows reads backwards
 
 
 def sent(request: HttpRequest) -> QueryDict | None:
@@ -152,8 +156,10 @@ class OrganizationForm(forms.Form):
     name = forms.CharField(max_length=200, label="Name")
 
     def clean_name(self) -> str:
-        """No address of a site: the name stands in mails to people who never asked for one."""
+        """One line without an address of a site: the name stands in mails to people who never asked for one."""
         name = str(self.cleaned_data["name"])
+        if any(unicodedata.category(sign) in NOT_IN_NAMES or sign in TURNS_TEXT for sign in name):
+            raise ValidationError("A name is one line, without control characters.")
         if "://" in name or "www." in name.lower():
             raise ValidationError("A name cannot hold the address of a site.")
         return name

@@ -349,6 +349,14 @@ def test_switching_and_renaming(alice: Browser, charlie: Browser):
         assert "The name was not changed" in says(charlie.post(f"{MEMBERS}/organization", {"name": name}))
 
 
+@pytest.mark.parametrize("sign", ["\n", "\r\n", "\x1b", "\x85", "\u2028", "\u202e"])
+def test_a_name_is_one_line_that_reads_forwards(alice: Browser, sign: str):
+    name = f"Acme{sign}You won a prize"
+    assert "The name was not changed" in says(alice.post(f"{MEMBERS}/organization", {"name": name}))
+    assert "name" in alice.post("/dashboard/organizations", {"name": name}).context["form"].errors
+    assert "has its new name" in says(alice.post(f"{MEMBERS}/organization", {"name": "Zoë & Söhne 株式会社"}))
+
+
 def test_nobody_owns_more_organizations_than_ten(alice: Browser, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("accounts.actions.signup.ORGANIZATIONS_OWNED_LIMIT", 1)
     page = alice.post("/dashboard/organizations", {"name": "Another"})
