@@ -121,7 +121,7 @@ KEY_INFO: JsonSchema = thing(
         "budget_duration": nullable(TEXT),
         "budget_reset_at": nullable(MOMENT),
         "expires": nullable(MOMENT),
-        "models": {"type": "array", "items": TEXT, "description": "empty: every model"},
+        "models": {"type": "array", "items": TEXT, "description": "empty: every model; `no-default-models`: none"},
         "user_id": TEXT,
         "team_id": nullable(TEXT),
         "rpm_limit": nullable(COUNT),

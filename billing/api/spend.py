@@ -25,6 +25,7 @@ from komilion.common.clock import utc_now
 from komilion.common.errors import BadRequest
 
 KEYS_MOST = 1_000
+NO_MODELS = ["no-default-models"]  # LiteLLM's word for none: its clients read an empty list as all
 DURATIONS = {"day": "1d", "month": "1mo", "total": None}
 
 
@@ -119,7 +120,7 @@ def info_json(key: ApiKey, caps: dict[str, CapStatus], spent_nano: int) -> dict[
         "budget_duration": None if period is None else DURATIONS[period],
         "budget_reset_at": None if cap is None else moment(cap.resets_at),
         "expires": moment(key.expires_at),
-        "models": key.models_allowed or [],
+        "models": [] if key.models_allowed is None else key.models_allowed or NO_MODELS,
         "user_id": key.membership.user.email,
         "team_id": None,
         "rpm_limit": key.limits.get("requests_per_minute"),

@@ -220,6 +220,17 @@ class TestPages:
         assert error_of(api("GET", f"/api/auth/{alice.key().row.pk}?x=1"), 400)["param"] == "x"
 
 
+class TestKeyInfo:
+    def test_a_child_that_is_narrowed_to_no_model_is_not_shown_as_one_with_all(self, alice: Person, api: Api):
+        manager = alice.key(can_manage=True, models_allowed=frozenset({"acme/one", "acme/two"}))
+        child = Api(manager.secret)("POST", "/api/auth", {"name": "child", "models": ["acme/one"]}).json()
+        shown = Api(child["key"])
+        assert shown("GET", "/key/info").json()["info"]["models"] == ["acme/one"]
+        assert api("PATCH", f"/api/auth/{manager.row.pk}", {"models": ["acme/two"]}).status_code == 200
+        assert shown("GET", "/key/info").json()["info"]["models"] == ["no-default-models"]
+        assert Api(alice.key().secret)("GET", "/key/info").json()["info"]["models"] == []
+
+
 class TestTenancy:
     @pytest.mark.parametrize("role", ["owner", "developer", "billing", "viewer"])
     def test_every_role_reads_keys_and_two_change_them(self, alice: Person, role: str):
