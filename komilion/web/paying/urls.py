@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from komilion.web.paying import orders, receipts, statement, test_checkout, wallet
+from komilion.web.paying import orders, pretended_checkout, receipts, statement, wallet
 
 app_name = "paying"
 urlpatterns = [
@@ -15,7 +15,7 @@ urlpatterns = [
     path("dashboard/wallet/alert", wallet.set_alert, name="alert"),
     path("dashboard/wallet/orders", orders.returned, name="returned"),
     path("dashboard/wallet/orders/<str:order_id>", orders.order, name="order"),
-    path("dashboard/wallet/test-checkout/<str:order_id>", test_checkout.test_checkout, name="test-checkout"),
+    path("dashboard/wallet/test-checkout/<str:order_id>", pretended_checkout.pretended_checkout, name="test-checkout"),
     path("dashboard/wallet/statement", statement.statement, name="statement"),
     path("dashboard/wallet/statement.csv", statement.statement_csv, name="statement-csv"),
     path("dashboard/wallet/receipts/<str:payment_id>", receipts.receipt, name="receipt"),

@@ -8,8 +8,8 @@ from django.conf import settings as django_settings
 from accounts.models import AuditEntry
 from billing.actions.checkout import PaymentsOff, do_start_checkout, fee_on
 from billing.actions.customers import do_ensure_customer, do_open_portal, do_remember_customer
+from billing.actions.pretended_checkout import do_pay_test_order
 from billing.actions.recharge import do_set_auto_recharge
-from billing.actions.test_checkout import do_pay_test_order
 from billing.errors import InvalidTopUp
 from billing.ledger.verify import differences
 from billing.models import PayingCustomer, Payment, TopUpOrder

@@ -573,7 +573,7 @@ def test_an_order_of_another_stripe_account_is_not_charged(ready: Alice, fake_st
 @pytest.mark.usefixtures("test_money")
 def test_with_test_money_the_test_card_is_charged(alice: Alice):
     from billing.actions.checkout import do_start_checkout
-    from billing.actions.test_checkout import do_pay_test_order
+    from billing.actions.pretended_checkout import do_pay_test_order
 
     do_start_checkout(alice.id, 600, saves_card=True, actor=alice.email, return_url="/")
     do_pay_test_order(alice.id, TopUpOrder.objects.get().pk, actor=alice.email)

@@ -299,7 +299,7 @@ def test_a_stripe_that_is_away_is_asked_once_in_a_sweep(alice: Alice, fake_strip
 @pytest.mark.usefixtures("test_money")
 def test_test_money_goes_back_at_once(alice: Alice):
     from billing.actions.checkout import do_start_checkout
-    from billing.actions.test_checkout import do_pay_test_order
+    from billing.actions.pretended_checkout import do_pay_test_order
 
     do_start_checkout(alice.id, 600, saves_card=False, actor=alice.email, return_url="/")
     order = do_pay_test_order(alice.id, TopUpOrder.objects.get().pk, actor=alice.email)

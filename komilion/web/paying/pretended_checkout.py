@@ -7,7 +7,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
 from accounts.access import Right, Viewer
-from billing.actions.test_checkout import do_pay_test_order
+from billing.actions.pretended_checkout import do_pay_test_order
 from billing.models import TopUpOrder
 from billing.payments.queries import order_of
 from komilion.common.errors import NotFound
@@ -20,7 +20,7 @@ OUTCOMES = {"pay": "paid", "decline": "declined"}
 @require_http_methods(["GET", "HEAD", "POST"])
 @with_viewer(Right.WALLET)
 @never_cache
-def test_checkout(request: HttpRequest, viewer: Viewer, order_id: str) -> HttpResponse:
+def pretended_checkout(request: HttpRequest, viewer: Viewer, order_id: str) -> HttpResponse:
     """Pay or decline; both lead to the order. 404 without TEST_PAYMENTS, and for orders that real money pays."""
     if not settings.TEST_PAYMENTS:
         raise NotFound
@@ -38,4 +38,4 @@ def test_checkout(request: HttpRequest, viewer: Viewer, order_id: str) -> HttpRe
         "fee_nano": order.fee_cents * NANO_PER_CENT,
         "total_nano": (order.credit_cents + order.fee_cents) * NANO_PER_CENT,
     }
-    return render(request, "paying/test_checkout.html", context)
+    return render(request, "paying/pretended_checkout.html", context)
