@@ -43,8 +43,3 @@ def state_of(key: ApiKey) -> str:
     if key.revoked_at is not None:
         return "revoked"
     return "expired" if key.expires_at is not None and key.expires_at <= utc_now() else "active"
-
-
-def count_keys(organization_id: int) -> int:
-    """How many keys the organization has that are not revoked."""
-    return ApiKey.objects.filter(organization_id=organization_id, revoked_at__isnull=True).count()

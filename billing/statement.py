@@ -128,11 +128,6 @@ def statement_lines(organization_id: int, wanted: StatementFilter) -> Iterator[S
         anchor = (lines[-1].entry_id, lines[-1].balance_nano)
 
 
-def balance_after(organization_id: int, entry_id: int) -> int:
-    """The balance right after an entry of this wallet; 0 for id 0, before the first."""
-    return _balances(organization_id, [entry_id], EMPTY)[entry_id] if entry_id else 0
-
-
 def models_of_calls(organization_id: int, request_ids: Sequence[str]) -> dict[str, str]:
     """The model of each call, for the lines of one page."""
     rows = UsageRow.objects.filter(organization_id=organization_id, request_id__in=request_ids)

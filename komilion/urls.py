@@ -18,7 +18,6 @@ urlpatterns = [
     path("", include("komilion.web.people.urls")),
     path("", include("komilion.web.paying.urls")),
     path("", include("komilion.web.rest.urls")),
-    path("", include("accounts.api.urls")),
     path("", include("billing.api.urls")),
     path("operator/", admin.site.urls),
 ]

@@ -17,8 +17,6 @@ from komilion.common.errors import PaymentsOff
 from komilion.common.ids import new_id
 from komilion.common.money import NANO_PER_CENT, ceil_div, format_usd
 
-__all__ = ["InvalidTopUp", "PaymentsOff", "do_start_checkout", "fee_on"]
-
 log = logging.getLogger(__name__)
 
 TEST_PAGE = "/dashboard/wallet/test-checkout"

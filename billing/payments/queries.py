@@ -3,23 +3,15 @@
 from django.db.models import OuterRef, Q, Subquery, Sum
 from django.db.models.functions import Coalesce
 
-from billing.models import AutoRecharge, BalanceAlert, Dispute, PayingCustomer, Payment, Refund, TopUpOrder
-from billing.payments.mode import PaymentMode, is_current, payment_mode
+from billing.models import Dispute, Payment, Refund, TopUpOrder
 from billing.payments.objects import ENDED
 from komilion.common.errors import NotFound
-
-__all__ = ["PaymentMode", "payment_mode"]
 
 ROWS = 100
 
 
-def orders_of(organization_id: int, limit: int = ROWS) -> list[TopUpOrder]:
-    """Top-ups that were asked for, newest first."""
-    return list(TopUpOrder.objects.filter(wallet_id=organization_id).order_by("-created_at", "-pk")[:limit])
-
-
 def order_of(organization_id: int, order_id: str) -> TopUpOrder:
-    """One of them. Raises `NotFound`, also for another organization's."""
+    """A top-up that was asked for. Raises `NotFound`, also for another organization's."""
     order = TopUpOrder.objects.filter(wallet_id=organization_id, pk=order_id).first()
     if order is None:
         raise NotFound
@@ -56,22 +48,6 @@ def disputes_of(organization_id: int, limit: int = ROWS) -> list[Dispute]:
     """Charge-backs, newest first, each with its `payment`."""
     disputes = Dispute.objects.filter(wallet_id=organization_id).select_related("payment")
     return list(disputes.order_by("-created_at", "-pk")[:limit])
-
-
-def customer_of(organization_id: int) -> PayingCustomer | None:
-    """The customer and its saved card (`payment_method_id` is empty without one), as far as they are good here now."""
-    customer = PayingCustomer.objects.filter(wallet_id=organization_id).first()
-    return customer if customer is not None and is_current(customer) else None
-
-
-def auto_recharge_of(organization_id: int) -> AutoRecharge | None:
-    """Automatic top-up as it was set up; None where it never was."""
-    return AutoRecharge.objects.filter(wallet_id=organization_id).first()
-
-
-def alert_of(organization_id: int) -> BalanceAlert | None:
-    """When an e-mail says that the credit runs low; None where nobody asked for it."""
-    return BalanceAlert.objects.filter(wallet_id=organization_id).first()
 
 
 def has_open_dispute(organization_id: int) -> bool:

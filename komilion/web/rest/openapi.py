@@ -7,9 +7,8 @@ from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.generators import SchemaGenerator
 
 from accounts.api.documented import TEXT, JsonSchema, nullable, thing
-from accounts.api.urls import urlpatterns as accounts_patterns
 from billing.api import documented, documented_usage
-from billing.api.urls import urlpatterns as billing_patterns
+from billing.api.urls import urlpatterns
 from komilion.common.errors import OPENAI_CODES
 from komilion.web.rest.inference import INFERENCE_PATHS, INFERENCE_SCHEMAS
 
@@ -85,7 +84,7 @@ class PersonScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
 @cache
 def document() -> dict[str, Any]:
     """The OpenAPI document: the management views, and what `complete` adds. Made once, as anybody may ask for it."""
-    generator = SchemaGenerator(patterns=[*accounts_patterns, *billing_patterns])  # type: ignore[no-untyped-call]
+    generator = SchemaGenerator(patterns=urlpatterns)  # type: ignore[no-untyped-call]
     found: dict[str, Any] = generator.get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
     return found
 

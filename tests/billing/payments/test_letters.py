@@ -14,8 +14,8 @@ from billing.actions.alerts import do_send_alerts, do_send_receipts, do_set_aler
 from billing.errors import PaymentError
 from billing.ledger.items import Movement
 from billing.models import BalanceAlert, Payment, TopUpOrder
-from billing.payments.queries import alert_of
 from billing.tasks import write_letters
+from billing.wallet_queries import wallet_overview
 from tests.billing.ledger_database import LedgerDatabase, new_name
 from tests.billing.payments.conftest import Alice, deliver, new_alice, payment_of, session_event
 
@@ -99,11 +99,11 @@ def test_an_alert_is_changed_and_taken_away(alice: Alice):
     do_set_alert(alice.id, 500 * CENT, actor=alice.email)
     assert do_send_alerts() == 1
     do_set_alert(alice.id, 400 * CENT)
-    alert = alert_of(alice.id)
+    alert = wallet_overview(alice.id).alert
     assert alert is not None
     assert (alert.threshold_nano, alert.told_at) == (400 * CENT, None)
     do_set_alert(alice.id, None)
-    assert alert_of(alice.id) is None
+    assert wallet_overview(alice.id).alert is None
     for wrong in (0, 2**63):
         with pytest.raises(PaymentError):
             do_set_alert(alice.id, wrong)

@@ -11,8 +11,9 @@ from billing.actions.recharge import do_set_auto_recharge
 from billing.actions.refunds import do_refund, refundable_cents
 from billing.ledger.verify import differences
 from billing.models import AutoRecharge, PayingCustomer, PaymentEvent, TopUpOrder
-from billing.payments.queries import auto_recharge_of, customer_of, orders_of, payments_of
+from billing.payments.queries import payments_of
 from billing.tasks import recharge
+from billing.wallet_queries import wallet_overview
 from komilion.common.clock import utc_now
 from tests.services.localstripe import CARD_WITH_3DS, DECLINED_CARD, GOOD_CARD, KEY, LocalStripe
 from tests.stand import Gateway, Tenant
@@ -40,7 +41,7 @@ class Payer:
         method = self.stripe.add_card(customer.customer_id, number)
 
         def kept() -> PayingCustomer | None:
-            found = customer_of(self.id)
+            found = wallet_overview(self.id).customer
             return found if found is not None and found.payment_method_id == method else None
 
         return wait_until(kept, DELIVERY_DEADLINE_S, "the card")
@@ -64,10 +65,10 @@ class Payer:
         return self.gateway.wallet(self.tenant.email)
 
     def order(self) -> TopUpOrder:
-        return orders_of(self.id)[0]
+        return TopUpOrder.objects.filter(wallet_id=self.id).latest("created_at")
 
     def state(self) -> AutoRecharge:
-        found = auto_recharge_of(self.id)
+        found = wallet_overview(self.id).auto_recharge
         assert found is not None
         return found
 
@@ -93,7 +94,7 @@ def test_spending_charges_the_saved_card_the_signed_event_credits_it_and_it_can_
     assert (customer.card_brand, customer.card_last4, customer.card_expires) == ("visa", "4242", "2031-01")
     payer.recharge_below(500)
     recharge()
-    assert orders_of(payer.id) == []
+    assert not TopUpOrder.objects.filter(wallet_id=payer.id).exists()
     payer.spend()
     before = payer.wallet()
     recharge()
@@ -105,7 +106,7 @@ def test_spending_charges_the_saved_card_the_signed_event_credits_it_and_it_can_
     assert payment.charge_id.startswith("ch_")
     assert PaymentEvent.objects.filter(type="payment_intent.succeeded").exists()
     recharge()
-    assert len(orders_of(payer.id)) == 1
+    assert TopUpOrder.objects.filter(wallet_id=payer.id).count() == 1
 
     assert refundable_cents(payer.id, payment.pk) == 1_000
     refund = do_refund(payer.id, payment.pk, actor=payer.tenant.email)

@@ -8,7 +8,7 @@ from django.db import InterfaceError, OperationalError, connection
 from django.test import Client
 
 from billing.models import AutoRecharge, Dispute, PayingCustomer, Refund
-from billing.payments.queries import alert_of, auto_recharge_of
+from billing.wallet_queries import wallet_overview
 from komilion.common.money import NANO_PER_USD
 from tests.komilion.web.paying.wallets import (
     ROLES,
@@ -28,7 +28,7 @@ POSTS = ["top-up", "auto-recharge", "auto-recharge/stop", "alert"]
 
 def terms_of(person: Person) -> Any:
     """Automatic top-up as it is set up; None where it never was."""
-    return auto_recharge_of(person.organization_id)
+    return wallet_overview(person.organization_id).auto_recharge
 
 
 def test_who_is_not_logged_in_is_asked_to(client: Client) -> None:
@@ -74,7 +74,7 @@ def test_others_change_nothing(
     assert answer.status_code == 403
     assert f"Your role ({role}) may not do that" in text_of(answer)
     assert terms_of(alice) is None
-    assert alert_of(alice.organization_id) is None
+    assert wallet_overview(alice.organization_id).alert is None
 
 
 def test_one_sees_the_own_wallet_only(alice: Person, charlie: Person) -> None:
@@ -222,14 +222,14 @@ def test_a_card_of_another_stripe_account_is_not_shown(alice: Person, stripe_key
 def test_the_low_balance_e_mail_is_set_and_dropped(alice: Person, bob: Callable[[str], Person]) -> None:
     answer = alice.browser.post(f"{WALLET}/alert", {"threshold": "2.50"}, follow=True)
     assert "An e-mail will be sent below $2.50." in text_of(answer)
-    assert alert_of(alice.organization_id).threshold_nano == 2_500_000_000
+    assert wallet_overview(alice.organization_id).alert.threshold_nano == 2_500_000_000
     assert "Sent when the balance falls below $2.50" in text_of(bob("viewer").browser.get(WALLET))
     refused = alice.browser.post(f"{WALLET}/alert", {"threshold": "-1"})
     assert refused.status_code == 422
     assert "Write an amount in US dollars" in text_of(refused)
     answer = alice.browser.post(f"{WALLET}/alert", {"threshold": ""}, follow=True)
     assert "No e-mail will be sent." in text_of(answer)
-    assert alert_of(alice.organization_id) is None
+    assert wallet_overview(alice.organization_id).alert is None
 
 
 def test_payments_refunds_and_disputes_are_listed(alice: Person, bob: Callable[[str], Person]) -> None:
