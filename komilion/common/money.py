@@ -6,7 +6,7 @@ Nothing here accepts a float: a binary fraction has no place between a price lis
 from decimal import Decimal
 
 NANO_DIGITS = 9
-NANO_PER_USD = 10**NANO_DIGITS
+NANO_PER_USD: int = 10**NANO_DIGITS
 NANO_PER_CENT = NANO_PER_USD // 100
 MAX_NANO = 2**63 - 1
 

@@ -12,9 +12,8 @@ from django.utils import timezone
 
 from billing.statement import DELTA_SIGNS, StatementFilter
 from komilion.common.clock import utc_now
-from komilion.common.money import NANO_PER_USD, InvalidAmount, format_usd, parse_usd
+from komilion.common.money import NANO_PER_CENT, InvalidAmount, format_usd, parse_usd
 
-NANO_PER_CENT: int = NANO_PER_USD // 100
 OFFERED_CENTS = (1_000, 2_500, 5_000, 10_000)
 OWN = "own"
 MOST_DOLLARS = 1_000_000

@@ -13,8 +13,8 @@ from billing.payments.mode import payment_mode
 from billing.payments.queries import order_of
 from komilion.common.clock import utc_now
 from komilion.common.errors import NotFound
+from komilion.common.money import NANO_PER_CENT
 from komilion.web.guards import with_viewer
-from komilion.web.paying.forms import NANO_PER_CENT
 
 LOOK_AGAIN_EVERY_S = 2
 STOP_LOOKING_AFTER = timedelta(minutes=30)

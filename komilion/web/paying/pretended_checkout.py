@@ -11,8 +11,8 @@ from billing.actions.pretended_checkout import do_pay_test_order
 from billing.models import TopUpOrder
 from billing.payments.queries import order_of
 from komilion.common.errors import NotFound
+from komilion.common.money import NANO_PER_CENT
 from komilion.web.guards import with_viewer
-from komilion.web.paying.forms import NANO_PER_CENT
 
 OUTCOMES = {"pay": "paid", "decline": "declined"}
 

@@ -22,8 +22,9 @@ from billing.payments.objects import ENDED
 from billing.payments.queries import disputes_of, payments_of, refunds_of
 from billing.wallet_queries import WalletOverview, wallet_overview
 from komilion.common.errors import PaymentsOff
+from komilion.common.money import NANO_PER_CENT
 from komilion.web.guards import with_viewer
-from komilion.web.paying.forms import NANO_PER_CENT, OFFERED_CENTS, AlertForm, AutoRechargeForm, TopUpForm, dollars
+from komilion.web.paying.forms import OFFERED_CENTS, AlertForm, AutoRechargeForm, TopUpForm, dollars
 from komilion.web.people.client_ip import client_ip
 
 ROWS = 10

@@ -7,6 +7,7 @@ from django.views.decorators.http import require_safe
 
 from billing.payments.mode import has_tax
 from komilion.common.errors import NotFound
+from komilion.common.money import NANO_PER_CENT
 from komilion.common.tiers import TIERS
 from komilion.web.site import docs as documents
 from komilion.web.site.caching import public_page
@@ -106,7 +107,7 @@ def _terms() -> dict[str, object]:
         "fee_percent": fee_percent(),
         "trial_nano": settings.TRIAL_CREDIT_NANO,
         "trial_days": settings.TRIAL_DAYS,
-        "top_up_minimum_nano": settings.TOPUP_MINIMUM_CENTS * 10_000_000,
+        "top_up_minimum_nano": settings.TOPUP_MINIMUM_CENTS * NANO_PER_CENT,
         "top_up_fee_percent": percent(settings.TOPUP_FEE_BASIS_POINTS) if settings.TOPUP_FEE_BASIS_POINTS else "",
         "has_automatic_top_up": not has_tax(),
     }

@@ -2,9 +2,7 @@
 
 from django import template
 
-from komilion.common.money import NANO_PER_USD
-
-NANO_PER_CENT: int = NANO_PER_USD // 100
+from komilion.common.money import NANO_PER_CENT
 
 register = template.Library()
 
