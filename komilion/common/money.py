@@ -38,6 +38,12 @@ def format_usd(nano: int) -> str:
     return f"{whole}.{digits:0<2}"
 
 
+def format_percent(basis_points: int) -> str:
+    """2_500 -> `"25"`, 290 -> `"2.9"`."""
+    whole, hundredths = divmod(basis_points, 100)
+    return f"{whole}.{hundredths:02d}".rstrip("0") if hundredths else str(whole)
+
+
 def ceil_div(numerator: int, denominator: int) -> int:
     """Smallest integer not below numerator / denominator (denominator > 0)."""
     return -(-numerator // denominator)

@@ -7,7 +7,15 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from komilion.common.money import MAX_NANO, NANO_PER_USD, InvalidAmount, ceil_div, format_usd, parse_usd
+from komilion.common.money import (
+    MAX_NANO,
+    NANO_PER_USD,
+    InvalidAmount,
+    ceil_div,
+    format_percent,
+    format_usd,
+    parse_usd,
+)
 
 
 @pytest.mark.parametrize(
@@ -67,3 +75,8 @@ def test_a_number_is_read_as_what_it_says_or_refused(text):
 def test_division_rounds_up(numerator, denominator):
     result = ceil_div(numerator, denominator)
     assert result - 1 < Fraction(numerator, denominator) <= result
+
+
+@pytest.mark.parametrize(("basis_points", "shown"), [(2_500, "25"), (290, "2.9"), (5, "0.05"), (10_000, "100")])
+def test_a_percentage_has_the_digits_that_it_needs(basis_points, shown):
+    assert format_percent(basis_points) == shown

@@ -20,7 +20,7 @@ from billing.calls import running_holds
 from billing.models import UsageRow
 from billing.usage_queries import UsageFilter, usage_page, usage_rows
 from billing.usage_sums import Sums, call_sums
-from komilion.common.money import format_usd
+from komilion.common.money import format_percent, format_usd
 from komilion.common.usage import ALL_BUCKETS, Usage
 from komilion.web.csv_export import cell, csv_response
 from komilion.web.dashboard.forms import UsageForm
@@ -157,12 +157,6 @@ def show_request(request: HttpRequest, viewer: Viewer, request_id: str) -> HttpR
         ],
     }
     return render(request, "dashboard/request.html", context)
-
-
-def format_percent(basis_points: int) -> str:
-    """2,500 -> `25`, 1,250 -> `12.5`."""
-    whole, rest = divmod(basis_points, 100)
-    return f"{whole}.{rest:02d}".rstrip("0") if rest else str(whole)
 
 
 @require_safe

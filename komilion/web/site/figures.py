@@ -7,6 +7,7 @@ from functools import cache
 from django.conf import settings
 
 from komilion.common import errors
+from komilion.common.money import format_percent
 from routing.gateway.checks import refusal
 from routing.gateway.parameters import TABLE
 
@@ -52,12 +53,6 @@ def _classes(error: type[errors.KomilionError]) -> list[type[errors.KomilionErro
     return [error, *(found for below in error.__subclasses__() for found in _classes(below))]
 
 
-def percent(basis_points: int) -> str:
-    """2,500 -> `25`; 290 -> `2.9`."""
-    whole, hundredths = divmod(basis_points, 100)
-    return f"{whole}.{hundredths:02d}".rstrip("0") if hundredths else str(whole)
-
-
 def fee_percent() -> str:
     """Our fee on the provider's list price."""
-    return percent(settings.FEE_BASIS_POINTS)
+    return format_percent(settings.FEE_BASIS_POINTS)

@@ -7,12 +7,12 @@ from django.views.decorators.http import require_safe
 
 from billing.payments.mode import has_tax
 from komilion.common.errors import NotFound
-from komilion.common.money import NANO_PER_CENT
+from komilion.common.money import NANO_PER_CENT, format_percent
 from komilion.common.tiers import TIERS
 from komilion.web.site import docs as documents
 from komilion.web.site.caching import public_page
 from komilion.web.site.examples import Example, example_model, first_request, worked_example
-from komilion.web.site.figures import fee_percent, percent
+from komilion.web.site.figures import fee_percent
 from komilion.web.site.search import ModelSearch, find_models
 from routing.queries import catalog_rows
 
@@ -103,11 +103,12 @@ def robots(request: HttpRequest) -> HttpResponse:
 
 def _terms() -> dict[str, object]:
     """The figures of our price, from the settings that charge them."""
+    top_up_fee = settings.TOPUP_FEE_BASIS_POINTS
     return {
         "fee_percent": fee_percent(),
         "trial_nano": settings.TRIAL_CREDIT_NANO,
         "trial_days": settings.TRIAL_DAYS,
         "top_up_minimum_nano": settings.TOPUP_MINIMUM_CENTS * NANO_PER_CENT,
-        "top_up_fee_percent": percent(settings.TOPUP_FEE_BASIS_POINTS) if settings.TOPUP_FEE_BASIS_POINTS else "",
+        "top_up_fee_percent": format_percent(top_up_fee) if top_up_fee else "",
         "has_automatic_top_up": not has_tax(),
     }

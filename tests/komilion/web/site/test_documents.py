@@ -6,7 +6,7 @@ import pytest
 
 from komilion.common import errors
 from komilion.web.site.docs import PAGES, Figures, render_page, source_of
-from komilion.web.site.figures import parameter_names, percent
+from komilion.web.site.figures import parameter_names
 from komilion.web.site.markdown import runnable, to_html
 from routing.gateway.parameters import TABLE
 
@@ -72,11 +72,6 @@ def test_every_parameter_stands_in_one_place():
     assert sorted(name for names in groups.values() for name in names) == sorted(TABLE)
     assert {"store", "audio", "web_search_options"} <= set(groups["refused"])
     assert {"temperature", "max_tokens", "tools"} <= set(groups["taken"])
-
-
-@pytest.mark.parametrize(("basis_points", "shown"), [(2_500, "25"), (290, "2.9"), (5, "0.05"), (10_000, "100")])
-def test_percent(basis_points: int, shown: str):
-    assert percent(basis_points) == shown
 
 
 def test_html_in_a_document_is_text():
