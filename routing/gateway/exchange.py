@@ -21,7 +21,6 @@ type Headers = list[tuple[bytes, bytes]]
 JSON_TYPE = (b"content-type", b"application/json")
 CORS: Headers = [(b"access-control-allow-origin", b"*"), (b"access-control-expose-headers", b"*")]
 WHOLE_RESPONSE = "komilion.whole_response"  # ASGI extension of our own server process, see `komilion.uvicorn_worker`
-CLIENT_ID_LIMIT = 128
 
 
 class ClientGone(Exception):
