@@ -4,6 +4,8 @@ from datetime import date, timedelta
 
 from billing.models import EVER, Cap
 
+PERIODS: tuple[str, ...] = tuple(Cap.Period.values)
+
 
 def current_start(period: str, today: date) -> date:
     """The first day of the period that `today` (UTC) is in."""

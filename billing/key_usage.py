@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime, time, timedelta
 
 from django.db.models import Max
 
+from billing.cap_periods import PERIODS
 from billing.models import UsageSum, Wallet
 from billing.models.rollup import DAY_S
 from billing.queries import CapStatus, caps_of_keys
@@ -13,7 +14,6 @@ from billing.usage_sums import Sums, Window, call_sums
 from komilion.common.clock import utc_now
 
 BEFORE_ALL = datetime(2020, 1, 1, tzinfo=UTC)  # earlier than the first call of any installation
-PERIODS = ("day", "month", "total")
 
 
 def month_so_far() -> Window:

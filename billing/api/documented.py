@@ -23,8 +23,8 @@ from accounts.api.documented import (
     ref,
     thing,
 )
+from billing.cap_periods import PERIODS
 
-PERIODS = ("day", "month", "total")
 LIMITS = ("requests_per_minute", "tokens_per_minute", "parallel", "burst_per_s")
 
 KEY: JsonSchema = thing(

@@ -11,12 +11,12 @@ from django.utils import timezone
 
 from accounts.actions.keys import KeyTerms
 from accounts.models import ApiKey
+from billing.cap_periods import PERIODS
 from komilion.common.errors import KomilionError
 from komilion.common.money import InvalidAmount, format_usd, parse_usd
 from komilion.common.tiers import LIMIT_NAMES, Limits
 from routing.catalog.queries import model_ids
 
-PERIODS = ("day", "month", "total")
 EXPIRES_IN_MOST_DAYS = 3_660
 TOKEN = re.compile(r"^[\w-]{22,64}$")
 EPOCH = re.compile(r"^[0-9]{1,18}$")
