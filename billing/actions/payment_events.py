@@ -71,7 +71,7 @@ def on_fraud_warning(event: Event) -> None:
 
 
 def _end(order_id: str, state: str, why: str) -> None:
-    waiting = TopUpOrder.objects.filter(pk=order_id, state__in=(State.OPEN, State.UNKNOWN))
+    waiting = TopUpOrder.objects.filter(pk=order_id, state__in=TopUpOrder.WAITING)
     waiting.exclude(kind=TopUpOrder.Kind.RECHARGE).update(state=state, failure=why, ended_at=utc_now())
 
 

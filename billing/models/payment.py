@@ -48,6 +48,8 @@ class TopUpOrder(models.Model):
         FAILED = "failed"
         EXPIRED = "expired"
 
+    WAITING = (State.OPEN, State.UNKNOWN)  # may still be paid
+
     id = models.CharField(max_length=40, primary_key=True)
     wallet = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="orders")
     kind = models.CharField(max_length=8, choices=Kind.choices)

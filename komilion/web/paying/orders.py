@@ -18,7 +18,6 @@ from komilion.web.guards import with_viewer
 
 LOOK_AGAIN_EVERY_S = 2
 STOP_LOOKING_AFTER = timedelta(minutes=30)
-WAITING = (TopUpOrder.State.OPEN, TopUpOrder.State.UNKNOWN)
 
 
 @require_safe
@@ -37,7 +36,7 @@ def returned(request: HttpRequest, viewer: Viewer) -> HttpResponse:
 def order(request: HttpRequest, viewer: Viewer, order_id: str) -> HttpResponse:
     """The order, asking again by itself while nothing is known; for htmx only the part that changes."""
     found = order_of(viewer.organization_id, order_id)
-    is_waiting = found.state in WAITING
+    is_waiting = found.state in TopUpOrder.WAITING
     context = {
         "order": found,
         "mode": payment_mode(),
