@@ -25,6 +25,11 @@ def raise_epoch(organization_id: int) -> None:
     transaction.on_commit(lambda: news.publish({"kind": "organization_changed", "id": organization_id}))
 
 
+def announce_key(key_hash: bytes) -> None:
+    """After the commit, have every process forget what it knows of this key."""
+    transaction.on_commit(lambda: news.publish({"kind": "key_changed", "hash": key_hash.hex()}))
+
+
 def audit(organization_id: int, actor: str, action: str, subject: str, **detail: Any) -> None:
     """One line of the audit log. `detail` holds neither secrets nor addresses: those stand in actor and subject."""
     do_audit(organization_id, actor=actor[:254], action=action, subject=subject, detail=detail)

@@ -15,8 +15,8 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import F
 
-from accounts.models import ApiKey, AuditEntry, Membership, Organization
-from komilion.common import news
+from accounts.actions.changes import announce_key, audit, lock_organization
+from accounts.models import ApiKey, Membership, Organization
 from komilion.common.clock import utc_now
 from komilion.common.errors import Conflict, Forbidden, NotFound, Unprocessable
 from komilion.common.ids import hash_api_key, hint_of_api_key, new_api_key
@@ -84,7 +84,7 @@ def do_grant_key(grantor: Grantor, terms: KeyTerms, form_token: str | None = Non
     `Conflict` for too many keys or a token that was used.
     """
     with transaction.atomic():
-        organization = _lock_organization(grantor.organization_id)
+        organization = lock_organization(grantor.organization_id)
         _check(terms, organization)
         _check_room(organization.pk)
         parent = None if grantor.key_id is None else _granting_key(grantor.organization_id, grantor.key_id)
@@ -102,7 +102,7 @@ def do_change_key(grantor: Grantor, key: ApiKey, terms: KeyTerms, epoch: int | N
     since or is revoked.
     """
     with transaction.atomic():
-        organization = _lock_organization(grantor.organization_id)
+        organization = lock_organization(grantor.organization_id)
         row = _fresh(key, epoch)
         _check(terms, organization, allow_past=terms.expires_at == row.expires_at)
         bounds = [_granting_key(organization.pk, grantor.key_id)] if grantor.key_id is not None else []
@@ -127,7 +127,7 @@ def do_rotate_key(key: ApiKey, *, actor: str, epoch: int | None = None) -> NewKe
     """
     secret = new_api_key()
     with transaction.atomic():
-        _lock_organization(key.organization_id)
+        lock_organization(key.organization_id)
         row = _fresh(key, epoch)
         old_hash, old_hint = bytes(row.key_hash), row.hint
         row.key_hash = hash_api_key(secret, settings.KEY_PEPPER)
@@ -135,14 +135,14 @@ def do_rotate_key(key: ApiKey, *, actor: str, epoch: int | None = None) -> NewKe
         row.auth_epoch += 1
         row.save(update_fields=["key_hash", "hint", "auth_epoch"])
         _audit(row, actor, "key.rotate", {"before": old_hint})
-        _announce(old_hash)
+        announce_key(old_hash)
     return NewKey(row, secret)
 
 
 def do_revoke_key(key: ApiKey, *, actor: str) -> None:
     """End the key and everything it made: refused by the next hold at once, and by every process within a second."""
     with transaction.atomic():
-        _lock_organization(key.organization_id)
+        lock_organization(key.organization_id)
         if ApiKey.objects.filter(pk=key.pk, revoked_at__isnull=True).exists():
             _end(key, actor, {})
         for child in _below(key):
@@ -192,13 +192,13 @@ def _columns(terms: KeyTerms) -> dict[str, Any]:
 def _store(key: ApiKey, terms: KeyTerms, actor: str, detail: dict[str, Any]) -> None:
     ApiKey.objects.filter(pk=key.pk).update(auth_epoch=F("auth_epoch") + 1, **_columns(terms))
     _audit(key, actor, "key.change", detail)
-    _announce(bytes(key.key_hash))
+    announce_key(bytes(key.key_hash))
 
 
 def _end(key: ApiKey, actor: str, detail: dict[str, Any]) -> None:
     ApiKey.objects.filter(pk=key.pk).update(revoked_at=utc_now(), auth_epoch=F("auth_epoch") + 1)
     _audit(key, actor, "key.revoke", detail)
-    _announce(bytes(key.key_hash))
+    announce_key(bytes(key.key_hash))
 
 
 def _below(key: ApiKey) -> Iterator[ApiKey]:
@@ -208,11 +208,6 @@ def _below(key: ApiKey) -> Iterator[ApiKey]:
         rows = list(ApiKey.objects.filter(parent_id__in=level).order_by("pk"))
         level = [row.pk for row in rows]
         yield from (row for row in rows if row.revoked_at is None)
-
-
-def _lock_organization(organization_id: int) -> Organization:
-    """With it, nobody else changes a key of the organization until this transaction ends."""
-    return Organization.objects.select_for_update(no_key=True).get(pk=organization_id)
 
 
 def _fresh(key: ApiKey, epoch: int | None) -> ApiKey:
@@ -338,15 +333,5 @@ def _plain(value: Any) -> Any:
     return value.isoformat() if isinstance(value, datetime) else value
 
 
-def _announce(key_hash: bytes) -> None:
-    transaction.on_commit(lambda: news.publish({"kind": "key_changed", "hash": key_hash.hex()}))
-
-
 def _audit(key: ApiKey, actor: str, action: str, detail: Mapping[str, Any]) -> None:
-    AuditEntry.objects.create(
-        organization_id=key.organization_id,
-        actor=actor[:254],
-        action=action,
-        subject=key.hint,
-        detail={"name": key.name, **detail},
-    )
+    audit(key.organization_id, actor, action, key.hint, **{"name": key.name, **detail})

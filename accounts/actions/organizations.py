@@ -2,12 +2,12 @@
 
 from django.core.validators import validate_email
 from django.db import transaction
-from django.db.models import F
 from django.utils import timezone
 
+from accounts.actions.changes import audit, raise_epoch
+from accounts.actions.signup import do_found_organization
 from accounts.errors import EmailTaken
-from accounts.models import AuditEntry, Membership, Organization, Role, User
-from komilion.common import news
+from accounts.models import Membership, Organization, User
 
 
 def do_create_organization(*, email: str, tier: str, actor: str) -> Membership:
@@ -21,14 +21,7 @@ def do_create_organization(*, email: str, tier: str, actor: str) -> Membership:
         if User.objects.filter(email=address).exists():
             raise EmailTaken(f"{address} has an account already")
         user = User.objects.create_user(address)
-        organization = Organization(name=address.split("@")[0], tier=tier)
-        organization.full_clean(exclude=["limits"])
-        organization.save()
-        membership = Membership.objects.create(organization=organization, user=user, role=Role.OWNER)
-        AuditEntry.objects.create(
-            organization_id=organization.pk, actor=actor, action="organization.create", subject=address
-        )
-    return membership
+        return do_found_organization(user, address.split("@")[0], tier=tier, actor=actor)
 
 
 def do_rename(organization_id: int, name: str, *, actor: str) -> None:
@@ -54,13 +47,8 @@ def do_unsuspend(organization: Organization, *, actor: str) -> None:
 
 def _change(organization: Organization, *, actor: str, action: str, **fields: object) -> None:
     with transaction.atomic():
-        Organization.objects.filter(pk=organization.pk).update(auth_epoch=F("auth_epoch") + 1, **fields)
-        AuditEntry.objects.create(
-            organization_id=organization.pk,
-            actor=actor,
-            action=action,
-            subject=organization.name,
-            detail={name: str(value) for name, value in fields.items()},
-        )
-        transaction.on_commit(lambda: news.publish({"kind": "organization_changed", "id": organization.pk}))
+        Organization.objects.filter(pk=organization.pk).update(**fields)
+        raise_epoch(organization.pk)
+        detail = {name: str(value) for name, value in fields.items()}
+        audit(organization.pk, actor, action, organization.name, **detail)
     organization.refresh_from_db()

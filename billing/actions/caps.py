@@ -6,9 +6,9 @@ from django.db import transaction
 from django.db.models import F
 
 from accounts.access import visible_to_key
+from accounts.actions.changes import announce_key
 from accounts.models import ApiKey, Organization
 from billing.models import Cap, Wallet
-from komilion.common import news
 from komilion.common.errors import NotFound, Unprocessable
 from komilion.common.money import MAX_NANO
 
@@ -54,11 +54,6 @@ def _check(limits: Mapping[str, int | None]) -> None:
 def _announce(key_id: int) -> None:
     """The caps of a key hold for those it made too: whoever has any of them cached must look again."""
     keys = ApiKey.objects.filter(visible_to_key(key_id))
-    hashes = [bytes(key_hash).hex() for key_hash in keys.values_list("key_hash", flat=True)]
     keys.update(auth_epoch=F("auth_epoch") + 1)
-
-    def publish() -> None:
-        for key_hash in hashes:
-            news.publish({"kind": "key_changed", "hash": key_hash})
-
-    transaction.on_commit(publish)
+    for key_hash in keys.values_list("key_hash", flat=True):
+        announce_key(bytes(key_hash))
