@@ -74,7 +74,7 @@ def do_create_key(
     """A key without limits of its own; `models_allowed` None means every model. For commands and sign-up."""
     terms = KeyTerms(name, expires_at, None if models_allowed is None else frozenset(models_allowed))
     with transaction.atomic():
-        return _insert(membership.organization_id, membership.pk, actor, terms)
+        return _insert(Grantor(membership.organization_id, membership.pk, actor), terms)
 
 
 def do_grant_key(grantor: Grantor, terms: KeyTerms, form_token: str | None = None) -> NewKey:
@@ -92,7 +92,7 @@ def do_grant_key(grantor: Grantor, terms: KeyTerms, form_token: str | None = Non
             _check_generation(parent, terms)
             terms = _inherit(terms, parent)
             _check_within(terms, terms_of(parent))
-        return _insert(organization.pk, grantor.membership_id, grantor.actor, terms, parent, form_token)
+        return _insert(grantor, terms, parent, form_token)
 
 
 def do_change_key(grantor: Grantor, key: ApiKey, terms: KeyTerms, epoch: int | None = None) -> None:
@@ -150,20 +150,13 @@ def do_revoke_key(key: ApiKey, *, actor: str) -> None:
     key.refresh_from_db()
 
 
-def _insert(  # what a row is made of
-    organization_id: int,
-    membership_id: int,
-    actor: str,
-    terms: KeyTerms,
-    parent: ApiKey | None = None,
-    form_token: str | None = None,
-) -> NewKey:
+def _insert(grantor: Grantor, terms: KeyTerms, parent: ApiKey | None = None, form_token: str | None = None) -> NewKey:
     secret = new_api_key()
     try:
         with transaction.atomic():  # a savepoint, so that the caller's transaction survives a token that was used
             row = ApiKey.objects.create(
-                organization_id=organization_id,
-                membership_id=membership_id,
+                organization_id=grantor.organization_id,
+                membership_id=grantor.membership_id,
                 parent=parent,
                 key_hash=hash_api_key(secret, settings.KEY_PEPPER),
                 hint=hint_of_api_key(secret),
@@ -175,7 +168,7 @@ def _insert(  # what a row is made of
             raise
         raise Conflict("This form was sent already and its key is made; open the form anew for another.") from error
     detail = {"made by": parent.hint} if parent is not None else {}
-    _audit(row, actor, "key.create", detail)
+    _audit(row, grantor.actor, "key.create", detail)
     return NewKey(row, secret)
 
 
