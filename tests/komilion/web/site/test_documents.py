@@ -15,8 +15,8 @@ LANGUAGES = ["bash", "python", "js"]
 # What the gateway and the REST API answer to; a new endpoint is documented with examples before it is listed here.
 ENDPOINTS = [
     *("/v1/chat/completions", "/v1/models", "/v1/models/acme/large", "/v1/providers", "/api/wallet"),
-    *("/api/auth", "/api/usage", "/api/generation", "/api/v1/credits", "/api/v1/key", "/key/info"),
-    *("/spend/keys", "/spend/tags", "/api/chat"),
+    *("/api/auth", "/api/usage", "/api/generation", "/api/v1/generation", "/api/v1/credits", "/api/v1/key"),
+    *("/key/info", "/spend/keys", "/spend/tags", "/api/chat"),
 ]
 
 
@@ -40,6 +40,22 @@ def test_every_endpoint_has_an_example_in_every_language(endpoint: str):
     for language in LANGUAGES:
         texts = [tab.text for tab in examples if tab.language == language]
         assert any(endpoint in text or spoken.get(endpoint, endpoint) in text for text in texts), language
+
+
+@pytest.mark.parametrize(
+    ("bash", "python", "js"),
+    [
+        ('body "$KOMILION_URL/api/auth/$id"', '.get(f"/api/auth/{', "fetch(`${url}/${made.id}`, { headers })"),
+        ("-X PATCH", ".patch(", 'method: "PATCH"'),
+        ("-X DELETE", ".delete(", 'method: "DELETE"'),
+        ('$id/rotate"', "/rotate", "/rotate`"),
+    ],
+    ids=["read", "change", "revoke", "rotate"],
+)
+def test_everything_that_one_does_with_a_key_has_an_example(bash: str, python: str, js: str):
+    examples = runnable(source_of("keys", FIGURES))
+    for language, call in zip(LANGUAGES, (bash, python, js), strict=True):
+        assert any(call in tab.text for tab in examples if tab.language == language), language
 
 
 @pytest.mark.parametrize("slug", PAGES)
