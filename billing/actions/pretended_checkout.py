@@ -33,5 +33,5 @@ def do_pay_test_order(organization_id: int, order_id: str, *, actor: str, outcom
 
 def _decline(order: TopUpOrder) -> None:
     TopUpOrder.objects.filter(pk=order.pk, state=State.OPEN).update(
-        state=State.FAILED, failure="the test card was declined", ended_at=utc_now()
+        state=State.FAILED, failure="The test card was declined.", ended_at=utc_now()
     )

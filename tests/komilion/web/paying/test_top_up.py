@@ -49,7 +49,7 @@ def test_a_declined_payment_brings_nothing(alice: Person, test_money: None) -> N
     answer = alice.browser.post(page, {"outcome": "decline"}, follow=True)
     said = text_of(answer)
     assert "Not paid The payment did not go through, and nothing was credited." in said
-    assert "the test card was declined" in said
+    assert "The test card was declined." in said
     alice.browser.post(page, {"outcome": "pay"})
     assert wallet_of(alice).paid_nano == 0
 
