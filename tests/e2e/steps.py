@@ -61,3 +61,12 @@ def make_key(site: Installation, page: Page, *, cap: str, name: str = "the first
     secret = page.locator(".copy .mono").first.inner_text()
     assert secret.startswith("ck_")
     return secret
+
+
+def invite(site: Installation, page: Page, address: str, role: str) -> None:
+    """Somebody may join."""
+    page.goto(f"{site.url}/dashboard/members")
+    page.get_by_label("E-mail address").fill(address)
+    page.locator("form", has=page.get_by_label("E-mail address")).get_by_label("Role").select_option(role)
+    page.get_by_role("button", name="Send the invitation").click()
+    expect(page.get_by_role("rowheader", name=address)).to_be_visible()

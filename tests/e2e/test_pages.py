@@ -1,19 +1,26 @@
 """Every page in a real browser: narrow and wide, light and dark, with nothing for axe-core to find."""
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from io import StringIO
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from django.core.management import call_command
+from django.urls import resolve
+from playwright.sync_api import Error as PlaywrightError
 from playwright.sync_api import expect
 
 from tests.e2e.browser import SCHEMES, WIDTHS, BadPage, Browser, Person, browser
 from tests.e2e.conftest import Install
+from tests.e2e.page_steps import ALICE, NORA, ZOE
 from tests.e2e.server import Installation
-from tests.e2e.site_pages import SITE_PAGES, SitePage
-from tests.e2e.steps import make_key, sign_up, top_up
+from tests.e2e.site_pages import SITE_PAGES, WHO, SitePage, Who
+from tests.e2e.steps import invite, make_key, sign_up, top_up
 from tests.fakes.client import chat
+from tests.fakes.stripe import running_fake_stripe
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -49,42 +56,94 @@ def people(url: str) -> Iterator[Browser]:
         yield running
 
 
+@pytest.mark.timeout(1_200)  # a hundred pages, four looks at each
 def test_no_page_has_a_fault_at_any_width_in_any_scheme(site: Installation):
-    faults = []
+    """Each page is loaded once and looked at in every width and scheme."""
+    faults: list[BadPage] = []
     with browser(site.url) as people:
-        cookies, names = _owner(site, people)
-        for scheme in SCHEMES:
-            for width in WIDTHS:
-                for who in ("anybody", "owner"):
-                    pages = [page for page in SITE_PAGES if page.who == who and width in page.widths]
-                    with people.person(width=width, scheme=scheme, cookies=cookies[who]) as person:
-                        faults += [f"{width} px, {scheme}: {fault}" for fault in _faults(person, pages, names)]
-    assert not faults, "\n".join(faults)
+        cookies, names = _prepare(site, people)
+        for who in WHO:
+            pages = [page for page in SITE_PAGES if page.who == who]
+            with _circumstances(who, site) as here, people.person(cookies=cookies.get(who)) as person:
+                for page in pages:
+                    faults += _faults(here, person, page, names)
+    assert not faults, "\n".join(map(str, faults))
 
 
-def _faults(person: Person, pages: list[SitePage], names: dict[str, str]) -> Iterator[BadPage]:
-    for page in pages:
-        try:
-            visit = person.visit(page.path.format(**names), status=page.status)
-            visit.check(without=page.without)
-            visit.page.close()
-        except BadPage as fault:
-            yield fault
+def _faults(site: Installation, person: Person, page: SitePage, names: dict[str, str]) -> Iterator[BadPage]:
+    try:
+        visit = person.visit(site.url + page.path.format(**names), status=page.status)
+        if page.then is not None:
+            visit.expected |= {f"status of {page.then_status}"} if page.then_status >= 400 else set()
+            page.then(site, visit.page)
+            visit.page.wait_for_url(lambda url: resolve(urlsplit(url).path).view_name == page.lands)
+    except (BadPage, PlaywrightError) as fault:
+        yield BadPage(f"{page.who}, {page.path}: {fault}")
+        return
+    for scheme in SCHEMES:
+        for width in WIDTHS:
+            visit.look(width, scheme)
+            try:
+                visit.check(without=page.without)
+            except BadPage as fault:
+                yield BadPage(f"{page.who}, {width} px, {scheme}: {fault}")
+    visit.page.close()
 
 
-def _owner(site: Installation, people: Browser) -> tuple[dict[str, Any], dict[str, str]]:
-    """Somebody with a history: the cookies of both kinds of visitor, and what stands in the paths."""
+@contextmanager
+def _circumstances(who: Who, site: Installation) -> Iterator[Installation]:
+    """The server that somebody of this kind comes to."""
+    if who == "customer":
+        with running_fake_stripe() as stripe, _with_stripe(site, stripe.url) as other:
+            yield other
+    elif who == "unlucky":
+        with closing(sqlite3.connect(site.folder / "komilion.sqlite3", timeout=20)) as database:
+            database.execute("ALTER TABLE billing_usagerow RENAME TO lost")
+            yield site
+            database.execute("ALTER TABLE lost RENAME TO billing_usagerow")
+    else:
+        yield site
+
+
+@contextmanager
+def _with_stripe(site: Installation, stripe_url: str) -> Iterator[Installation]:
+    """Another server for the same people, where money is paid at Stripe."""
+    folder = site.folder / "stripe"
+    folder.mkdir()
+    other = Installation(folder, database_url=site.database_url, valkey_url=site.environment["REDIS_URL"])
+    other.environment |= {
+        "DATA_DIR": site.environment["DATA_DIR"],
+        "STRIPE_SECRET_KEY": "sk_test_of_the_pages_0123456789",
+        "STRIPE_WEBHOOK_SECRETS": "whsec_of_the_pages_0123456789",
+        "STRIPE_API_BASE": stripe_url,
+    }
+    try:
+        other.start()
+        yield other
+    finally:
+        other.close()
+
+
+def _prepare(site: Installation, people: Browser) -> tuple[dict[Who, Any], dict[str, str]]:
+    """Alice has a history and invites Nora, who signed up, and Zoe: who has which cookies, what stands in the paths."""
     with people.person() as person:
-        page = sign_up(site, person, "alice@example.com")
+        page = sign_up(site, person, ALICE)
         top_up(site, page)
+        order = page.url.rsplit("/", 1)[1]
         page.get_by_role("link", name="Receipt").click()
         payment = page.url.rsplit("/", 1)[1]
         key = make_key(site, page, cap="1.00")
         for _ in range(3):
             answer = chat(site.url, key, model=MODEL, max_tokens=20)
         assert answer.status == 200, answer.body
-        names = {"model": MODEL, "payment": payment, "request": answer.json["id"], "key": "1"}
-        return {"anybody": None, "owner": person.cookies()}, names
+        with people.person() as another:
+            sign_up(site, another, NORA)
+            newcomer = another.cookies()
+        for address in (NORA, ZOE):
+            invite(site, page, address, "viewer")
+        owner = person.cookies()
+    names = {"model": MODEL, "payment": payment, "order": order, "request": answer.json["id"], "key": "1"}
+    return {"newcomer": newcomer, "owner": owner, "customer": owner, "unlucky": owner}, names
 
 
 def test_the_search_works_with_and_without_scripts(people: Browser):
