@@ -15,6 +15,7 @@ from accounts.models import Membership, Organization, Role, User
 from billing.models import LedgerEntry, PayingCustomer, TopUpOrder
 from komilion.common.ids import new_id
 from tests.billing.ledger_database import LedgerDatabase, new_name
+from tests.billing.payments.recharging import switch_on
 from tests.fakes.stripe import FakeStripe, running_fake_stripe
 
 SECRET = "whsec_of_the_tests_0123456789"
@@ -119,6 +120,15 @@ def new_alice(ledger: LedgerDatabase) -> Alice:
 def alice(sqlite_ledger: LedgerDatabase, valkey_url: str) -> Alice:
     """Alice's organization, on SQLite."""
     return new_alice(sqlite_ledger)
+
+
+@pytest.fixture
+def ready(alice: Alice, fake_stripe: FakeStripe) -> Alice:
+    """Alice with a saved card, $6.00 and automatic top-up below $5.00."""
+    alice.card()
+    alice.top_up(600)
+    switch_on(alice)
+    return alice
 
 
 def payment_of(order: TopUpOrder) -> str:

@@ -18,8 +18,8 @@ from accounts.models import ApiKey, AuditEntry, Membership, Organization, TrialG
 from billing.actions.wallets import do_move
 from billing.ledger.items import Movement
 from billing.models import Payment, Posting, Refund, TopUpOrder
-from komilion.common.ids import new_id
 from komilion.common.clock import utc_now
+from komilion.common.ids import new_id
 from tests.komilion.web.people.browser import Browser, new_email, path_of, says
 from tests.komilion.web.people.conftest import membership, person
 from tests.komilion.web.people.test_members import add, invite, row_of
