@@ -22,20 +22,21 @@ CURRENT = mark_safe(' aria-current="page"')
 
 
 @register.simple_tag
-def money(nano: int | None) -> str | SafeString:
-    """`$12.34`, the exact amount on hover; below ten cents as many digits as it takes to see something."""
+def money(nano: int | None, *, exact: bool = False) -> str | SafeString:
+    """`$12.34`, the exact amount on hover; below ten cents, or where it must be `exact`, no digit is left out.
+
+    What is left out is never rounded up: a balance of $29.99995 has no thirty dollars.
+    """
     if nano is None:
         return "-"
-    exact = format_usd(abs(nano))
-    shown = exact if abs(nano) < NANO_PER_USD // 10 else _in_cents(abs(nano))
+    whole = format_usd(abs(nano))
+    dollars, _, digits = whole.partition(".")
+    if not exact and abs(nano) >= NANO_PER_USD // 10:
+        digits = digits[:2]
     sign = "-" if nano < 0 else ""
-    return format_html('<span class="money" title="{}${}">{}${}</span>', sign, exact, sign, shown)
-
-
-def _in_cents(nano: int) -> str:
-    """Rounded to a cent, half of one up: 1_234_567_890_000 -> `1,234.57`."""
-    dollars, cents = divmod((nano + NANO_PER_CENT // 2) // NANO_PER_CENT, 100)
-    return f"{dollars:,}.{cents:02d}"
+    return format_html(
+        '<span class="money" title="{}${}">{}${}.{}</span>', sign, whole, sign, f"{int(dollars):,}", digits
+    )
 
 
 @register.filter

@@ -86,7 +86,7 @@ def test_unspent_credit_goes_back_and_no_more(
     with few_queries():
         shown = text_of(person.browser.get(f"{WALLET}/payments/{payment.pk}/refund"))
     assert "What can be refunded now: $14.99" in shown  # whole cents
-    assert "Credit of this payment $25.00 Refunded before $0.00 Paid credit in the wallet $15.00" in shown
+    assert "Credit of this payment $25.00 Refunded before $0.00 Paid credit in the wallet $14.99" in shown
     answer = person.browser.post(f"{WALLET}/payments/{payment.pk}/refund", follow=True)
     said = text_of(answer)
     assert "$14.99 of credit is taken off the wallet, $14.99 goes back to the card." in said

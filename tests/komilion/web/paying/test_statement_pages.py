@@ -72,6 +72,7 @@ def test_everybody_in_the_organization_reads_it_and_nobody_else(
     with few_queries():
         answer = person.browser.get(STATEMENT)
     assert titles_of(answer) == ["-$0.00125", "$24.99875", "$25.00", "$25.00"]
+    assert "-$0.00125 $24.99875" in text_of(answer)  # to be read, not only on hover
     page = answer.content.decode()
     assert f'href="{WALLET}/receipts/{payment.pk}"' in page
     assert "vendor/model-x" in page
