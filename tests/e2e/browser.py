@@ -73,7 +73,7 @@ class Visit:
         ]
 
     def overflow(self) -> list[str]:
-        """Whether the page is wider than its window, and what makes it so."""
+        """Whether the page, or a table that becomes cards, is wider than its place, and what makes it so."""
         script = """() => {
             const width = document.documentElement.clientWidth;
             if (document.documentElement.scrollWidth <= width) return [];
@@ -81,7 +81,10 @@ class Visit:
                 .filter(e => e.getBoundingClientRect().right > width + 1 && !e.closest(".table-scroll, pre"))
                 .slice(0, 5).map(e => `${e.tagName}.${e.className}`);
         }"""
-        return [f"wider than the window: {name}" for name in self.page.evaluate(script)]
+        cut = """() => [...document.querySelectorAll(".table-scroll:has(> .table--cards)")]
+            .filter(e => e.clientWidth < 640 && e.scrollWidth > e.clientWidth + 1).map(e => e.ariaLabel)"""
+        faults = [f"wider than the window: {name}" for name in self.page.evaluate(script)]
+        return faults + [f"cards that are cut: {name}" for name in self.page.evaluate(cut)]
 
     def check(self, without: str = "") -> None:
         """Raise `BadPage` with everything that is wrong with the page as it is now.

@@ -87,6 +87,14 @@ def test_every_table_says_what_it_is(page: Path):
     assert [cell for cell in re.findall(r"<th\b[^>]*>", text) if "scope=" not in cell] == []
 
 
+@pytest.mark.parametrize("page", TEMPLATES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_row_that_becomes_a_card_has_a_label_for_each_value(page: Path):
+    for table in re.findall(r'<table class="table table--cards.*?</table>', page.read_text(), re.DOTALL):
+        body = table.partition("<tbody")[2].partition("</tbody>")[0]
+        bare = [cell for cell in re.findall(r"<td\b[^>]*>", body) if not re.search("data-label|colspan", cell)]
+        assert len(bare) <= table.count('"visually-hidden">Actions<'), table
+
+
 def test_sheets_take_their_colours_from_the_tokens():
     others = [sheet for sheet in SHEETS if sheet.name not in {"tokens.css", "print.css"}]
     assert {sheet.name: re.findall(r"#[0-9a-f]{6}\b", sheet.read_text()) for sheet in others} == {
