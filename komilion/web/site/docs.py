@@ -1,10 +1,12 @@
 """The documents at /docs: Markdown files of the project, with the figures of this installation put in.
 
 A page is a file of docs/site/, which is a Django template first and Markdown then, or one of the documents of the
-project itself (charging policy, limits, ...), so that no figure stands in two places. Fences that say `bash run`,
+project itself (charging policy, limits, ...), so that no figure stands in two places. Of these the site leaves out what
+is for who works on the code: it stands between `<!-- repository -->` and `<!-- end -->`. Fences that say `bash run`,
 `python run` or `js run` become tabs where they follow each other, and a test runs each against a live server.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,6 +21,7 @@ from komilion.web.site.markdown import to_html
 
 FIRST = "quick-start"
 FOLDER = Path("docs")
+REPOSITORY_ONLY = re.compile(r"<!-- repository -->.*?<!-- end -->", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,7 @@ def source_of(slug: str, figures: Figures) -> str:
     page = PAGES[slug]
     text = (settings.BASE_DIR / FOLDER / page.file).read_text()
     if not page.is_template:
-        return text
+        return REPOSITORY_ONLY.sub("", text)
     context = {
         "url": figures.url,
         "model": figures.model,

@@ -15,6 +15,7 @@ from markdown_it.utils import EnvType, OptionsDict
 from komilion.web.site.examples import Tab
 
 RUNS = "run"  # after the language of a fence: this example can be run, and a test does
+WORDY_CHARACTERS = 30  # of a cell that needs some width to be read
 LABELS = {"bash": "curl", "python": "Python", "js": "JavaScript", "json": "JSON", "text": "Example"}
 
 
@@ -90,9 +91,9 @@ def _name_headings(tokens: Sequence[Token]) -> None:
 
 
 def _dress_tables(tokens: Sequence[Token]) -> None:
-    """A table is named by the heading above it; its header cells say what they head."""
+    """A table is named by the heading above it; its header cells say what they head, and cells with much text that."""
     name, named = "This page", dict[str, int]()
-    for token in tokens:
+    for token, following in pairwise(tokens):
         if token.type == "inline" and "text" in token.meta:
             name = token.meta["text"]
         elif token.type == "table_open":
@@ -103,6 +104,8 @@ def _dress_tables(tokens: Sequence[Token]) -> None:
             token.attrs.pop("style", None)
         elif token.type == "td_open":
             token.attrs.pop("style", None)  # an alignment would be a style attribute, which the policy refuses
+            if len(following.content) > WORDY_CHARACTERS:
+                token.attrSet("class", "wordy")
 
 
 def _group_examples(tokens: Sequence[Token]) -> list[Token]:

@@ -28,6 +28,14 @@ def test_every_page_can_be_read(slug: str):
     assert not re.search(r'href="[^"]*\.(md|py|lua)', body), "a link to a file that is not on the site"
 
 
+@pytest.mark.parametrize("slug", PAGES)
+def test_no_page_has_what_is_for_who_works_on_the_code(slug: str):
+    text = render_page(slug, FIGURES)
+    assert "&lt;!--" not in text
+    found = re.findall(r"manage\.py|\w+/\w+\.(?:py|lua)|\btests/|\w\.md\b|DATA_DIR|journal|--cancel-stops|Redis", text)
+    assert found == []
+
+
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
 def test_every_endpoint_has_an_example_in_every_language(endpoint: str):
     examples = [tab for slug in PAGES for tab in runnable(source_of(slug, FIGURES))]
