@@ -20,6 +20,7 @@ from accounts.models import ApiKey, Membership, Organization
 from komilion.common.clock import utc_now
 from komilion.common.errors import Conflict, Forbidden, NotFound, Unprocessable
 from komilion.common.ids import hash_api_key, hint_of_api_key, new_api_key
+from komilion.common.names import hidden_characters
 from komilion.common.tiers import LIMIT_NAMES, limits_for
 
 NAME_CHARACTERS = 200
@@ -231,6 +232,8 @@ def _check(terms: KeyTerms, organization: Organization, *, allow_past: bool = Fa
     """Raise `Unprocessable` for terms that make no sense in this organization."""
     if not terms.name.strip() or len(terms.name) > NAME_CHARACTERS:
         raise Unprocessable(f"Give the key a name of at most {NAME_CHARACTERS} characters.", param="name")
+    if hidden_characters(terms.name):
+        raise Unprocessable("The name has characters that nobody sees; write it without them.", param="name")
     if terms.expires_at is not None and terms.expires_at <= utc_now() and not allow_past:
         raise Unprocessable("The key would have expired already.", param="expires_in")
     _check_models(terms.models_allowed)

@@ -96,6 +96,7 @@ class TestMaking:
     @pytest.mark.parametrize(
         ("body", "param"),
         [
+            ({"name": "\u200b"}, "name"),
             ({}, "name"),
             ({"name": ""}, "name"),
             ({"name": "x" * 201}, "name"),

@@ -1,6 +1,5 @@
 """Forms of sign-up and of the pages about people."""
 
-import unicodedata
 from typing import Any, override
 
 from allauth.account.forms import ResetPasswordForm as AllauthResetPasswordForm
@@ -20,9 +19,10 @@ from accounts.actions.signup import do_drop_unverified
 from accounts.addresses import NOT_PLAIN, is_plain
 from accounts.models import Role, User
 from accounts.queries import is_taken
+from komilion.common.names import hidden_characters
 
-NOT_IN_NAMES = frozenset({"Cc", "Zl", "Zp"})  # Unicode's controls and ends of lines and paragraphs
-TURNS_TEXT = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # what follows reads backwards
+ADDRESS_CHARACTERS = 254  # RFC 5321, and our columns
+MAILBOX_CHARACTERS = 64
 
 
 def sent(request: HttpRequest) -> QueryDict | None:
@@ -156,10 +156,10 @@ class OrganizationForm(forms.Form):
     name = forms.CharField(max_length=200, label="Name")
 
     def clean_name(self) -> str:
-        """One line without an address of a site: the name stands in mails to people who never asked for one."""
+        """Nothing unseen, and no address of a site: the name stands in mails to people who never asked for one."""
         name = str(self.cleaned_data["name"])
-        if any(unicodedata.category(sign) in NOT_IN_NAMES or sign in TURNS_TEXT for sign in name):
-            raise ValidationError("A name is one line, without control characters.")
+        if hidden_characters(name):
+            raise ValidationError("The name has characters that nobody sees; write it without them.")
         if "://" in name or "www." in name.lower():
             raise ValidationError("A name cannot hold the address of a site.")
         return name
@@ -174,9 +174,16 @@ class RoleForm(forms.Form):
 class InvitationForm(forms.Form):
     """Whom to invite, as what."""
 
-    email = forms.EmailField(label="E-mail address", widget=forms.EmailInput(attrs={"autocomplete": "off"}))
+    email = forms.EmailField(
+        label="E-mail address",
+        max_length=ADDRESS_CHARACTERS,
+        widget=forms.EmailInput(attrs={"autocomplete": "off"}),
+    )
     role = forms.ChoiceField(choices=Role.choices, initial=Role.DEVELOPER, label="Role")
 
     def clean_email(self) -> str:
-        """In lower case."""
-        return plain_address(str(self.cleaned_data["email"]).lower())
+        """In lower case; no mail server takes an address whose name is longer than the standard allows."""
+        email = plain_address(str(self.cleaned_data["email"]).lower())
+        if len(email.rpartition("@")[0]) > MAILBOX_CHARACTERS:
+            raise ValidationError(f"There is no address with more than {MAILBOX_CHARACTERS} characters before the @.")
+        return email

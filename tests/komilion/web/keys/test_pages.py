@@ -130,6 +130,14 @@ class TestMaking:
         assert page.status_code == 422
         assert not ApiKey.objects.exists()
 
+    @pytest.mark.parametrize("name", ["\u200b", "live\u202eyek"])
+    def test_a_name_that_is_not_seen_is_refused_beside_its_field(self, alice: Person, name: str):
+        sent = form_of(alice.browser.get("/dashboard/keys/new"), "/dashboard/keys/new")
+        page = alice.browser.post("/dashboard/keys/new", {**sent, "name": name})
+        assert page.status_code == 422
+        assert re.search(r'id="id_name_error"[^>]*><li>The name has characters that nobody sees', page.content.decode())
+        assert not ApiKey.objects.exists()
+
     def test_everything_that_can_be_said_of_a_key(self, alice: Person):
         from routing.catalog.models import Model
 

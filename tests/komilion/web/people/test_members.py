@@ -345,7 +345,7 @@ def test_switching_and_renaming(alice: Browser, charlie: Browser):
     assert "The organization has its new name" in says(charlie.post(f"{MEMBERS}/organization", {"name": " Charlie's "}))
     own.organization.refresh_from_db()
     assert own.organization.name == "Charlie's"
-    for name in ("", "Win at https://evil.example", "WWW.evil.example"):
+    for name in ("", "Win at https://evil.example", "WWW.evil.example", "\u200b", "Char\u202eeil"):
         assert "The name was not changed" in says(charlie.post(f"{MEMBERS}/organization", {"name": name}))
 
 
@@ -362,6 +362,20 @@ def test_nobody_owns_more_organizations_than_ten(alice: Browser, monkeypatch: py
     page = alice.post("/dashboard/organizations", {"name": "Another"})
     assert "more than that is not possible" in says(page)
     assert "name" in alice.post("/dashboard/organizations", {"name": ""}).context["form"].errors
+
+
+@pytest.mark.parametrize("address", [f"{'a' * 300}@example.com", f"{'a' * 65}@example.com"])
+def test_nobody_is_invited_at_an_address_that_cannot_be(alice: Browser, address: str):
+    page = alice.post(MEMBERS, {"email": address, "role": "viewer"})
+    assert page.context["form"].errors["email"]
+    assert "Open invitations" not in says(page)
+
+
+@pytest.mark.parametrize("name", ["\u200b", "Bank\u202ekna", "\u3164"])
+def test_a_name_that_is_not_seen_is_refused_beside_its_field(alice: Browser, name: str):
+    page = alice.post("/dashboard/organizations", {"name": name})
+    assert "The name has characters that nobody sees" in page.context["form"].errors["name"][0]
+    assert Membership.objects.filter(user__email=alice.email).count() == 1
 
 
 def test_a_second_organization_of_the_same_person_gets_no_trial_credit(alice: Browser):
