@@ -57,7 +57,10 @@ PAGES = _pages(
     Page("charging-policy", "Charging policy", "What a call costs, however it ends.", "charging-policy.md", False),
     Page("money", "Money", "Unit, prices, wallet, holds and ledger.", "money.md", is_template=False),
 )
-HREFS = {page.file: page.href for page in PAGES.values()} | {"errors.md": PAGES["errors"].href}
+HREFS = {page.file: page.href for page in PAGES.values()} | {
+    f"{slug}.md": PAGES[slug].href
+    for slug in ("errors", "idempotency")  # the site has pages of its own on these
+}
 
 
 @dataclass(frozen=True, slots=True)
