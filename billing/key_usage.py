@@ -3,17 +3,18 @@
 from collections.abc import Collection
 from datetime import UTC, date, datetime, time, timedelta
 
-from django.db.models import Max
+from django.db.models import Max, Q
 
 from billing.cap_periods import PERIODS
 from billing.models import UsageSum, Wallet
-from billing.models.rollup import DAY_S
+from billing.models.rollup import DAY_S, QUARTER_S
 from billing.queries import CapStatus, caps_of_keys
 from billing.usage_queries import UsageFilter, spend_by_key, usage_page
 from billing.usage_sums import Sums, Window, call_sums
 from komilion.common.clock import utc_now
 
 BEFORE_ALL = datetime(2020, 1, 1, tzinfo=UTC)  # earlier than the first call of any installation
+QUARTER = timedelta(seconds=QUARTER_S)
 
 
 def month_so_far() -> Window:
@@ -37,6 +38,25 @@ def last_days(organization_id: int, key_ids: Collection[int]) -> dict[int, date]
     midnight = datetime.combine(today, time(), UTC)
     todays = call_sums(organization_id, [Window(midnight, midnight + timedelta(days=1))], ["key_id"])
     return found | {key_id: today for _, key_id in todays if key_id in key_ids}
+
+
+def last_quarters(organization_id: int, key_ids: Collection[int]) -> dict[int, datetime]:
+    """The start of the last quarter of an hour in which each of these keys was used: days of all zones begin at one."""
+    days = last_days(organization_id, key_ids)
+    on_these_days = Q(pk__isnull=True)
+    for day in set(days.values()):
+        start = datetime.combine(day, time(), UTC)
+        on_these_days |= Q(starts_at__gte=start, starts_at__lt=start + timedelta(days=1))
+    sums = UsageSum.objects.filter(on_these_days, organization_id=organization_id, grain_s=QUARTER_S)
+    found = dict(sums.filter(key_id__in=list(days)).values_list("key_id").annotate(Max("starts_at")))
+    now = utc_now()
+    midnight = datetime.combine(now.date(), time(), UTC)
+    if now.date() in days.values():  # some of today's calls may be in no sum yet
+        quarters = [midnight + number * QUARTER for number in range((now - midnight) // QUARTER + 1)]
+        windows = [Window(at, at + QUARTER) for at in quarters]
+        todays = call_sums(organization_id, windows, ["key_id"], measures=["requests"])
+        found |= {key_id: quarters[number] for number, key_id in sorted(todays) if key_id in days}
+    return found
 
 
 def last_call_at(organization_id: int, key_id: int) -> datetime | None:

@@ -207,6 +207,7 @@ CACHES = {
 }
 
 # Paying. Amounts in US cents.
+SELLER = env.text("SELLER", PUBLIC_URL)  # on receipts: who sells the credit, with an address
 TEST_PAYMENTS = env.switch("TEST_PAYMENTS", default=False)
 if TEST_PAYMENTS:  # also where neither `komilion.asgi` nor our own server looks at it: by WSGI
     MIDDLEWARE.insert(0, "komilion.only_here.OnlyHereMiddleware")

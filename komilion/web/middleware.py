@@ -42,13 +42,11 @@ class ViewerMiddleware:
 def _viewer_of(request: HttpRequest) -> object:
     if not request.user.is_authenticated:
         return None
-    viewer = access_viewer(request.user.pk, request.session.get(ORGANIZATION_IN_SESSION))
-    if viewer is not None:
-        try:
-            timezone.activate(ZoneInfo(viewer.time_zone))
-        except (ZoneInfoNotFoundError, ValueError):
-            timezone.deactivate()
-    return viewer
+    try:
+        timezone.activate(ZoneInfo(request.user.time_zone))
+    except (ZoneInfoNotFoundError, ValueError):
+        timezone.deactivate()
+    return access_viewer(request.user.pk, request.session.get(ORGANIZATION_IN_SESSION))
 
 
 class ErrorPageMiddleware:

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from datetime import date
 
 from django.conf import settings
+from django.utils import timezone
 
 from accounts.key_queries import state_of
 from accounts.models import ApiKey
-from billing.key_usage import caps_in_order, last_days, spent_this_month
+from billing.key_usage import caps_in_order, last_quarters, spent_this_month
 from billing.queries import CapStatus
 from komilion.common.refusals import Refusal, last_refusals, of_cap
 
@@ -50,7 +51,7 @@ class KeyRow:
     badge: str
     caps: list[CapMeter]
     spent_nano: int  # this month (UTC)
-    last_used_on: date | None  # UTC
+    last_used_on: date | None  # in the viewer's zone
 
 
 def row_of(organization_id: int, key: ApiKey) -> KeyRow:
@@ -63,7 +64,7 @@ def rows_of(organization_id: int, keys: Sequence[ApiKey]) -> list[KeyRow]:
     ids = [key.pk for key in keys]
     caps = caps_in_order(organization_id, ids)
     spent = spent_this_month(organization_id)
-    used = last_days(organization_id, ids)
+    used = {key_id: timezone.localdate(at) for key_id, at in last_quarters(organization_id, ids).items()}
     names = [of_cap(key_id, period) for key_id, of_key in caps.items() for period in of_key]
     refused = last_refusals(names, settings.REDIS_URL)
     return [

@@ -1,5 +1,6 @@
 """A payment's receipt, to be printed, and giving a payment back."""
 
+from django.conf import settings
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -23,7 +24,7 @@ from komilion.web.paying.forms import dollars
 def receipt(request: HttpRequest, viewer: Viewer, payment_id: str) -> HttpResponse:
     """What was paid, by whom, for what, and what of it went back."""
     payment = payment_of(viewer.organization_id, payment_id)
-    context = {"payment": payment, "after": payment_aftermath(payment)}
+    context = {"payment": payment, "after": payment_aftermath(payment), "seller": settings.SELLER}
     return render(request, "paying/receipt.html", context)
 
 

@@ -46,14 +46,18 @@ def usd(nano: int | None) -> str:
 
 
 @register.simple_tag
-def when(moment: datetime | None) -> str | SafeString:
-    """A moment in the viewer's zone, the exact one on hover; with its year where that is not this one."""
+def when(moment: datetime | None, *, whole: bool = False) -> str | SafeString:
+    """A moment in the viewer's zone, the exact one on hover; with its year where that is not this one.
+
+    `whole`: with year and zone, for what is kept or is read by people in other zones.
+    """
     if moment is None:
         return "-"
     local = timezone.localtime(moment)
     exact = local.strftime("%Y-%m-%d %H:%M:%S %Z")
-    year = "" if local.year == timezone.localtime().year else f" {local.year}"
-    shown = f"{local:%b} {local.day}{year}, {local:%H:%M}"
+    year = f" {local.year}" if whole or local.year != timezone.localtime().year else ""
+    zone = f" {local:%Z}" if whole else ""
+    shown = f"{local:%b} {local.day}{year}, {local:%H:%M}{zone}"
     return format_html('<time datetime="{}" title="{}">{}</time>', moment.isoformat(), exact, shown)
 
 

@@ -73,6 +73,11 @@ def test_a_moment_is_in_the_zone_of_who_looks():
     assert 'datetime="2020-03-01T23:30:00+00:00"' in shown
 
 
+def test_a_moment_that_is_kept_has_its_year_and_zone():
+    now = utc_now()
+    assert f">{now:%b} {now.day} {now.year}, {now:%H:%M} UTC<" in when(now, whole=True)
+
+
 def test_a_moment_of_this_year_needs_no_year():
     now = utc_now()
     assert f"{now.year}," not in when(now).partition(">")[2]

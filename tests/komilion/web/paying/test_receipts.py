@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from pytest_django import Settings
 
 from billing.actions.refunds import do_sweep_refunds
 from billing.errors import StoreBusy, StoreUnavailable
@@ -24,7 +25,8 @@ from tests.komilion.web.paying.wallets import (
 from tests.people import Person
 
 
-def test_a_receipt_names_every_part_of_the_sum(alice: Person, bob: Callable[[str], Person]) -> None:
+def test_a_receipt_names_every_part_of_the_sum(alice: Person, bob: Callable[[str], Person], settings: Settings) -> None:
+    settings.SELLER = "Example Ltd, 1 High Street"
     payment = new_payment(alice)
     common = {"payment": payment, "wallet_id": alice.organization_id}
     Refund.objects.create(id=f"ref-{payment.pk}", credit_cents=1_000, refund_cents=1_225, state="succeeded", **common)
@@ -36,6 +38,8 @@ def test_a_receipt_names_every_part_of_the_sum(alice: Person, bob: Callable[[str
     for part in (
         f"Number {payment.pk}",
         f"Order {payment.order_id}",
+        f"Paid {payment.created_at:%b} {payment.created_at.day} {payment.created_at:%Y, %H:%M} UTC",
+        "Sold by Example Ltd, 1 High Street",
         f"Ordered by {alice.email}",
         "Paid with Stripe Checkout",
         "Credit $25.00 Card fee $0.75 Tax $4.89 Total $30.64",

@@ -1,5 +1,6 @@
 """Members, roles and invitations, as the people concerned see them."""
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
@@ -408,3 +409,15 @@ def test_names_of_tenants_are_escaped(alice: Browser):
     alice.post(f"{MEMBERS}/organization", {"name": "<script>alert(1)</script>"})
     assert b"<script>alert(1)" not in alice.get("/dashboard/organizations").content
     assert User.objects.filter(email=alice.email).exists()
+
+
+def test_an_invitation_says_until_when_in_the_zone_of_who_reads_it(alice: Browser):
+    bob = Browser(new_email("bob"))
+    link = invite(alice, bob)
+    assert re.search(r"valid until \w+ \d+ \d{4}, \d\d:\d\d UTC", says(bob.get(link)))
+    bob.sign_up(next=link)
+    bob.verify()
+    bob.post("/dashboard/account/time-zone", {"time_zone": "Asia/Tokyo"})
+    assert not Membership.objects.filter(user__email=bob.email).exists()
+    for page in (link, "/dashboard/organizations"):
+        assert re.search(r"valid until \w+ \d+ \d{4}, \d\d:\d\d JST", says(bob.get(page)))
