@@ -10,6 +10,12 @@ from komilion.common.errors import NotFound
 ROWS = 100
 
 
+def open_orders_of(organization_id: int, limit: int = ROWS) -> list[TopUpOrder]:
+    """Top-ups that may still be paid, newest first; not the automatic ones, which nobody pays by hand."""
+    orders = TopUpOrder.objects.filter(wallet_id=organization_id, state=TopUpOrder.State.OPEN)
+    return list(orders.exclude(kind=TopUpOrder.Kind.RECHARGE).order_by("-created_at", "-pk")[:limit])
+
+
 def order_of(organization_id: int, order_id: str) -> TopUpOrder:
     """A top-up that was asked for. Raises `NotFound`, also for another organization's."""
     order = TopUpOrder.objects.filter(wallet_id=organization_id, pk=order_id).first()
@@ -19,8 +25,9 @@ def order_of(organization_id: int, order_id: str) -> TopUpOrder:
 
 
 def payments_of(organization_id: int, limit: int = ROWS) -> list[Payment]:
-    """What was paid and credited, newest first, each with its `order`."""
-    payments = Payment.objects.filter(wallet_id=organization_id).select_related("order")
+    """What was paid and credited, newest first, each with its `order` and the credit that went back (`back_cents`)."""
+    back = Sum("refunds__credit_cents", filter=~Q(refunds__state=Refund.State.FAILED), default=0)
+    payments = Payment.objects.filter(wallet_id=organization_id).select_related("order").annotate(back_cents=back)
     return list(payments.order_by("-created_at", "-pk")[:limit])
 
 

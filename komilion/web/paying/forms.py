@@ -17,6 +17,7 @@ from komilion.common.money import NANO_PER_CENT, InvalidAmount, format_usd, pars
 OFFERED_CENTS = (1_000, 2_500, 5_000, 10_000)
 OWN = "own"
 MOST_DOLLARS = 1_000_000
+DIGITS_OF_DOLLARS = 9  # with more of them it is no amount of the ledger, and still too much rather than none
 STATEMENT_FILE_DAYS = 366
 FIRST_DAY, LAST_DAY = date(2020, 1, 1), date(2999, 12, 31)  # what midnight can be worked out for in any zone
 
@@ -38,8 +39,13 @@ def dollars(cents: int) -> str:
     return format_usd(cents * NANO_PER_CENT)
 
 
+def _to_read(cents: int) -> str:
+    """1_000_000 -> `$10,000.00`."""
+    return f"${cents // 100:,}.{cents % 100:02d}"
+
+
 class CentsField(forms.CharField):
-    """US dollars with at most two decimals, such as `25`, `25.00` or `$25`; cleaned to whole cents."""
+    """US dollars with at most two decimals, such as `25`, `1,250.00` or `$25`; cleaned to whole cents."""
 
     def __init__(self, *, least_cents: int = 0, most_cents: int = MOST_DOLLARS * 100, **options: Any) -> None:
         attributes = {"inputmode": "decimal", "autocomplete": "off", "spellcheck": "false"}
@@ -50,9 +56,11 @@ class CentsField(forms.CharField):
     @override
     def clean(self, value: Any) -> int | None:
         """Cents; None where nothing was typed and nothing had to be."""
-        text = str(super().clean(value)).removeprefix("$")
+        text = str(super().clean(value)).removeprefix("$").replace(",", "")
         if not text:
             return None
+        if text.isdecimal() and len(text) > DIGITS_OF_DOLLARS:
+            raise ValidationError(f"The most is {_to_read(self.most_cents)}.")
         try:
             nano = parse_usd(text)
         except InvalidAmount:
@@ -61,9 +69,9 @@ class CentsField(forms.CharField):
         if rest:
             raise ValidationError("Whole cents only, such as 25.00.")
         if cents < self.least_cents:
-            raise ValidationError(f"The least is ${dollars(self.least_cents)}.")
+            raise ValidationError(f"The least is {_to_read(self.least_cents)}.")
         if cents > self.most_cents:
-            raise ValidationError(f"The most is ${dollars(self.most_cents)}.")
+            raise ValidationError(f"The most is {_to_read(self.most_cents)}.")
         return cents
 
 

@@ -42,6 +42,7 @@ def order(request: HttpRequest, viewer: Viewer, order_id: str) -> HttpResponse:
         "mode": payment_mode(),
         "credit_nano": found.credit_cents * NANO_PER_CENT,
         "fee_nano": found.fee_cents * NANO_PER_CENT,
+        "total_nano": (found.credit_cents + found.fee_cents) * NANO_PER_CENT,
         "is_waiting": is_waiting,
         "looks_again": is_waiting and utc_now() - found.created_at < STOP_LOOKING_AFTER,
         "every_s": LOOK_AGAIN_EVERY_S,

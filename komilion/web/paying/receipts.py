@@ -10,7 +10,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from accounts.access import Right, Viewer
 from billing.actions.refunds import do_refund, refundable_cents
 from billing.errors import NotRefundable
-from billing.models import Refund
+from billing.models import Refund, TopUpOrder
 from billing.payments.mode import payment_mode
 from billing.payments.queries import payment_of
 from billing.wallet_queries import payment_aftermath, wallet_of
@@ -57,7 +57,8 @@ def refund(request: HttpRequest, viewer: Viewer, payment_id: str) -> HttpRespons
 def _say(request: HttpRequest, made: Refund) -> None:
     amounts = f"${dollars(made.credit_cents)} of credit is taken off the wallet, ${dollars(made.refund_cents)}"
     if made.state == Refund.State.SUCCEEDED:
-        messages.success(request, f"{amounts} goes back to the card.")
+        is_play = made.payment.order.kind == TopUpOrder.Kind.TEST
+        messages.success(request, f"{amounts} {'of test money is given back' if is_play else 'goes back to the card'}.")
     elif made.state == Refund.State.OPEN:
         messages.info(request, f"{amounts} is on its way to the card; this page says when it is done.")
     else:

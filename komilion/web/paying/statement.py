@@ -27,7 +27,7 @@ from komilion.web.csv_export import cell, csv_response
 from komilion.web.guards import with_viewer
 from komilion.web.paying.forms import KIND_NAMES, StatementForm, StatementRangeForm, this_month
 
-CSV_HEADER = ("time_utc", "entry", "kind", "reference", "note", "in_usd", "out_usd", "balance_usd")
+CSV_HEADER = ("time_utc", "kind", "reference", "note", "in_usd", "out_usd", "balance_usd")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,6 @@ def _csv_rows(lines: Iterable[StatementLine]) -> Iterator[tuple[str, ...]]:
     for line in lines:
         yield (
             line.at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
-            str(line.entry_id),
             line.kind,
             cell(line.reference),
             cell(line.memo),

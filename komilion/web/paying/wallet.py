@@ -19,7 +19,7 @@ from billing.errors import PaymentError
 from billing.payments.mandate import MANDATE_TEXT, MANDATE_VERSION
 from billing.payments.mode import has_tax, payment_mode
 from billing.payments.objects import ENDED
-from billing.payments.queries import disputes_of, payments_of, refunds_of
+from billing.payments.queries import disputes_of, open_orders_of, payments_of, refunds_of
 from billing.wallet_queries import WalletOverview, wallet_overview
 from komilion.common.errors import PaymentsOff
 from komilion.common.money import NANO_PER_CENT
@@ -163,6 +163,7 @@ def _page(request: HttpRequest, viewer: Viewer, **refused: Form) -> HttpResponse
         "mandate": MANDATE_TEXT,
         "mandate_version": MANDATE_VERSION,
         "payments": payments_of(viewer.organization_id, ROWS),
+        "open_orders": open_orders_of(viewer.organization_id, ROWS),
         "refunds": refunds_of(viewer.organization_id, ROWS),
         "disputes": disputes,
         "is_disputed": any(row.state not in ENDED and not row.state.startswith("warning_") for row in disputes),

@@ -93,7 +93,7 @@ def test_unspent_credit_goes_back_and_no_more(
     assert "Credit of this payment $25.00 Refunded before $0.00 Paid credit in the wallet $14.99" in shown
     answer = person.browser.post(f"{WALLET}/payments/{payment.pk}/refund", follow=True)
     said = text_of(answer)
-    assert "$14.99 of credit is taken off the wallet, $14.99 goes back to the card." in said
+    assert "$14.99 of credit is taken off the wallet, $14.99 of test money is given back." in said
     assert "paid back $14.99 $14.99" in said
     wallet = wallet_of(alice)
     assert (wallet.paid_nano, wallet.promo_nano) == (NANO_PER_USD // 100 - 1, 5 * NANO_PER_USD)

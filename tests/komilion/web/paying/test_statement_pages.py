@@ -146,9 +146,9 @@ def test_the_file_has_every_line_and_every_digit(alice: Person, charlie: Person,
     assert answer["Content-Type"] == "text/csv; charset=utf-8"
     assert answer["Content-Disposition"] == f'attachment; filename="statement-{today}-{today}.csv"'
     header, topup, charge = rows_of(answer)
-    assert header == ["time_utc", "entry", "kind", "reference", "note", "in_usd", "out_usd", "balance_usd"]
-    assert topup[2:] == ["topup", f"'{formula}", f"'{memo}", "10.00", "0.00", "10.00"]
-    assert charge[2:] == ["settle", request_id, "", "0.00", "0.001543209", "9.998456791"]
+    assert header == ["time_utc", "kind", "reference", "note", "in_usd", "out_usd", "balance_usd"]
+    assert topup[1:] == ["topup", f"'{formula}", f"'{memo}", "10.00", "0.00", "10.00"]
+    assert charge[1:] == ["settle", request_id, "", "0.00", "0.001543209", "9.998456791"]
     assert parse_usd(charge[-1]) == wallet_of(alice).paid_nano
 
 

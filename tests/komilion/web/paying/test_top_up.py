@@ -49,9 +49,23 @@ def test_a_declined_payment_brings_nothing(alice: Person, test_money: None) -> N
     answer = alice.browser.post(page, {"outcome": "decline"}, follow=True)
     said = text_of(answer)
     assert "Not paid The payment did not go through, and nothing was credited." in said
-    assert "The test card was declined." in said
+    assert "The test card was declined" in said
+    assert "Try again" in said
     alice.browser.post(page, {"outcome": "pay"})
     assert wallet_of(alice).paid_nano == 0
+
+
+def test_an_order_says_what_it_comes_to_and_waits_on_the_wallet(alice: Person, test_money: None, settings: Any) -> None:
+    settings.TOPUP_FEE_BASIS_POINTS = 290
+    page = order_at(alice, "1000")
+    order = f"{WALLET}/orders/{page.rpartition('/')[2]}"
+    assert "Credit $10.00 Card fee $0.29 Total before tax $10.29" in text_of(alice.browser.get(order))
+    wallet = alice.browser.get(WALLET)
+    assert "Not paid yet" in text_of(wallet)
+    assert f'href="{order}"' in wallet.content.decode()
+    paid = text_of(alice.browser.post(page, {"outcome": "pay"}, follow=True))
+    assert "Card fee $0.29 Tax $0.00 Total $10.29" in paid
+    assert "Not paid yet" not in text_of(alice.browser.get(WALLET))
 
 
 def test_an_unknown_button_decides_nothing(alice: Person, test_money: None) -> None:
@@ -65,7 +79,8 @@ def test_an_unknown_button_decides_nothing(alice: Person, test_money: None) -> N
     [
         ({"amount": "own"}, "own_amount", "Write how much."),
         ({"amount": "own", "own_amount": "4.99"}, "own_amount", "The least is $5.00."),
-        ({"amount": "own", "own_amount": "10000.01"}, "own_amount", "The most is $10000.00."),
+        ({"amount": "own", "own_amount": "10000.01"}, "own_amount", "The most is $10,000.00."),
+        ({"amount": "own", "own_amount": "999999999999999999"}, "own_amount", "The most is $10,000.00."),
         ({"amount": "own", "own_amount": "7.001"}, "own_amount", "Whole cents only"),
         ({"amount": "own", "own_amount": "1e3"}, "own_amount", "Write an amount in US dollars"),
         ({"amount": "own", "own_amount": "-10"}, "own_amount", "Write an amount in US dollars"),
@@ -84,7 +99,9 @@ def test_a_wrong_amount_is_said_beside_its_field(
     assert orders_of(alice) == []
 
 
-@pytest.mark.parametrize(("typed", "cents"), [("$7", 700), ("7.5", 750), (" 10000.00 ", 1_000_000), ("5", 500)])
+@pytest.mark.parametrize(
+    ("typed", "cents"), [("$7", 700), ("7.5", 750), (" 10000.00 ", 1_000_000), ("$1,250.00", 125_000), ("5", 500)]
+)
 def test_an_own_amount_may_be_written_in_several_ways(alice: Person, test_money: None, typed: str, cents: int) -> None:
     order_at(alice, "own", own_amount=typed)
     assert orders_of(alice)[0].credit_cents == cents

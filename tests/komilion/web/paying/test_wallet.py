@@ -252,6 +252,18 @@ def test_payments_refunds_and_disputes_are_listed(alice: Person, bob: Callable[[
     assert "A payment is disputed" not in text_of(alice.browser.get(WALLET))
 
 
+def test_what_went_back_whole_is_not_offered_for_a_refund(alice: Person) -> None:
+    payment = new_payment(alice)
+    common = {"payment": payment, "wallet_id": alice.organization_id, "refund_cents": 1_000}
+    Refund.objects.create(id=f"ref-{payment.pk}-1", state="succeeded", credit_cents=2_000, **common)
+    Refund.objects.create(id=f"ref-{payment.pk}-2", state="failed", credit_cents=500, **common)
+    link = f'href="{WALLET}/payments/{payment.pk}/refund"'
+    pages = (WALLET, f"{WALLET}/receipts/{payment.pk}")
+    assert all(link in alice.browser.get(page).content.decode() for page in pages)
+    Refund.objects.create(id=f"ref-{payment.pk}-3", state="open", credit_cents=500, **common)
+    assert not any(link in alice.browser.get(page).content.decode() for page in pages)
+
+
 def test_a_suspended_organization_is_told_so(alice: Person) -> None:
     from accounts.actions.organizations import do_suspend
     from accounts.models import Organization
