@@ -91,8 +91,23 @@ class Bar:
 def bars(values: Sequence[tuple[str, int, str]]) -> list[Bar]:
     """Rows of (name, value, address), in their order; the longest bar takes the whole width."""
     most = max((value for _, value, _ in values), default=0) or 1
-    total = sum(value for _, value, _ in values) or 1
-    return [Bar(name, value, value * WIDTH // most, value * 100 // total, href) for name, value, href in values]
+    shares = shares_of([value for _, value, _ in values])
+    return [
+        Bar(name, value, value * WIDTH // most, share, href)
+        for (name, value, href), share in zip(values, shares, strict=True)
+    ]
+
+
+def shares_of(values: Sequence[int]) -> list[int]:
+    """Whole percents that add up to 100: what is cut off goes to those that lost most by it."""
+    total = sum(values)
+    if not total:
+        return [0] * len(values)
+    shares = [value * 100 // total for value in values]
+    dearest_loss = sorted(range(len(values)), key=lambda at: values[at] * 100 % total, reverse=True)
+    for at in dearest_loss[: 100 - sum(shares)]:
+        shares[at] += 1
+    return shares
 
 
 def ceiling(value: int) -> int:

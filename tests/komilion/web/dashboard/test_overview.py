@@ -277,6 +277,14 @@ def test_bars_are_drawn_against_the_longest():
 
 
 @pytest.mark.parametrize(
+    ("values", "shares"),
+    [([577, 357, 66], [58, 36, 6]), ([1, 1, 1], [34, 33, 33]), ([0, 0], [0, 0]), ([999, 1], [100, 0]), ([5], [100])],
+)
+def test_shares_add_up(values: list[int], shares: list[int]):
+    assert [bar.share for bar in bars([("", value, "") for value in values])] == shares
+
+
+@pytest.mark.parametrize(
     ("value", "top"), [(0, 2), (2, 2), (3, 4), (5, 10), (11, 20), (21, 40), (41, 100), (10**12, 10**12)]
 )
 def test_the_scale_ends_at_a_round_number(value, top):
