@@ -3,6 +3,7 @@
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -12,6 +13,7 @@ from accounts.key_queries import children_of, keys_page, limits_of
 from accounts.models import ApiKey
 from billing.actions.keys import do_alter_key, do_make_key, grantor_of
 from billing.key_usage import caps_in_order, last_call_at
+from billing.usage_queries import has_usage
 from komilion.common.errors import Conflict, Forbidden, Unprocessable
 from komilion.common.row_ids import row_id
 from komilion.web.guards import with_viewer
@@ -125,6 +127,8 @@ def revoke_key(request: HttpRequest, viewer: Viewer, key_id: int) -> HttpRespons
 def _show_secret(request: HttpRequest, made: NewKey, what: str) -> HttpResponse:
     """The only page with a secret. It is kept nowhere: not in the session, and not by the browser."""
     key: ApiKey = made.row
-    response = render(request, "keys/secret.html", {"key": key, "secret": made.secret, "what": what})
+    next_page = "keys:list" if has_usage(key.organization_id) else "dashboard:overview"  # the first steps go on there
+    context = {"key": key, "secret": made.secret, "what": what, "next_url": reverse(next_page)}
+    response = render(request, "keys/secret.html", context)
     response["Cache-Control"] = "no-store"
     return response
