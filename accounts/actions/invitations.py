@@ -82,20 +82,21 @@ def do_revoke_invitation(organization_id: int, invitation_id: int, *, actor: str
         audit(organization_id, actor, "invitation.revoke", row.email, role=row.role)
 
 
+def do_decline_invitation(invitation_id: int, user: User) -> None:
+    """The person wants none of it. Raises `InvitationClosed` and `NotYours`."""
+    with transaction.atomic():
+        row, _ = _mine(user, invitation_id)
+        Invitation.objects.filter(pk=row.pk).update(revoked_at=utc_now())
+        audit(row.organization_id, user.email, "invitation.decline", user.email, role=row.role)
+
+
 def do_accept_invitation(invitation_id: int, user: User) -> Membership:
     """Make the person a member, once. Her verified address must be the invited one.
 
     Raises `InvitationClosed` and `NotYours`. Whoever is a member already keeps her role.
     """
     with transaction.atomic():
-        row = Invitation.objects.filter(pk=invitation_id).first()
-        if row is None:
-            raise InvitationClosed("This invitation is not valid any more; ask for a new one.")
-        organization = lock_organization(row.organization_id)
-        if not _open(Invitation.objects.filter(pk=invitation_id)).exists():  # again, now that nobody can change it
-            raise InvitationClosed("This invitation is not valid any more; ask for a new one.")
-        if user.email != row.email or not is_verified(user):
-            raise NotYours(f"This invitation is for {row.email}, and you are logged in as {user.email}.")
+        row, organization = _mine(user, invitation_id)
         if organization.suspended_at is not None:
             raise InvitationClosed(f"{organization.name} is suspended, so nobody can join it for now.")
         membership, is_new = Membership.objects.get_or_create(
@@ -105,6 +106,19 @@ def do_accept_invitation(invitation_id: int, user: User) -> Membership:
         raise_epoch(row.organization_id)
         audit(row.organization_id, user.email, "invitation.accept", user.email, role=membership.role, new=is_new)
     return membership
+
+
+def _mine(user: User, invitation_id: int) -> tuple[Invitation, Organization]:
+    """An open invitation of this person and its organization, under the lock of that."""
+    row = Invitation.objects.filter(pk=invitation_id).first()
+    if row is None:
+        raise InvitationClosed("This invitation is not valid any more; ask for a new one.")
+    organization = lock_organization(row.organization_id)
+    if not _open(Invitation.objects.filter(pk=invitation_id)).exists():  # again, now that nobody can change it
+        raise InvitationClosed("This invitation is not valid any more; ask for a new one.")
+    if user.email != row.email or not is_verified(user):
+        raise NotYours(f"This invitation is for {row.email}, and you are logged in as {user.email}.")
+    return row, organization
 
 
 def _open(rows: QuerySet[Invitation]) -> QuerySet[Invitation]:

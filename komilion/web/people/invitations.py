@@ -6,7 +6,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
-from accounts.actions.invitations import do_accept_invitation, hash_token
+from accounts.actions.invitations import do_accept_invitation, do_decline_invitation, hash_token
 from accounts.errors import AccountError
 from accounts.models import User
 from accounts.queries import invitation_by_hash
@@ -22,7 +22,7 @@ def invitation(request: HttpRequest, token: str) -> HttpResponse:
         return render(request, "people/invitation.html", {"invitation": None}, status=404)
     person = request.user if isinstance(request.user, User) else None
     if request.method == "POST" and person is not None:
-        return accept(request, row.pk, person)
+        return answer(request, row.pk, person)
     context = {
         "invitation": row,
         "person": person,
@@ -32,9 +32,13 @@ def invitation(request: HttpRequest, token: str) -> HttpResponse:
     return render(request, "people/invitation.html", context)
 
 
-def accept(request: HttpRequest, invitation_id: int, person: User) -> HttpResponse:
-    """Become a member and look at the organization."""
+def answer(request: HttpRequest, invitation_id: int, person: User) -> HttpResponse:
+    """Become a member and look at the organization; or, by the button `decline`, do not."""
     try:
+        if "decline" in request.POST:
+            do_decline_invitation(invitation_id, person)
+            messages.success(request, "The invitation is declined.")
+            return redirect("people:organizations")
         membership = do_accept_invitation(invitation_id, person)
     except AccountError as error:
         messages.error(request, str(error))

@@ -20,7 +20,7 @@ from komilion.web.middleware import ORGANIZATION_IN_SESSION
 from komilion.web.people import limits
 from komilion.web.people.adapters import tell_about_trial
 from komilion.web.people.forms import OrganizationForm
-from komilion.web.people.invitations import accept
+from komilion.web.people.invitations import answer
 from komilion.web.people.person import answer_of, with_person
 from komilion.web.tenants import do_ensure_trial, do_open_another_tenant
 
@@ -30,13 +30,13 @@ AUDIT_ENTRIES_PER_PAGE = 50
 @require_http_methods(["GET", "POST"])
 @with_person
 def organizations(request: HttpRequest, person: User) -> HttpResponse:
-    """Hers, and invitations to others; POST makes a new one, or accepts an invitation by its `invitation` id."""
+    """Hers, and invitations to others; POST makes a new one, or answers an invitation by its `invitation` id."""
     form = OrganizationForm()
     if request.method == "POST":
         mine = {row.pk for row in invitations_to(person.email)}
         chosen = row_id(request.POST.get("invitation", ""))
         if chosen in mine:
-            return accept(request, chosen, person)
+            return answer(request, chosen, person)
         form = OrganizationForm(request.POST)
         if form.is_valid() and _found(request, person, form):
             return redirect("/dashboard")
