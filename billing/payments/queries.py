@@ -68,9 +68,10 @@ def money_under_way(organization_id: int) -> str:
     waiting = TopUpOrder.objects.filter(
         wallet_id=organization_id, state__in=(TopUpOrder.State.OPEN, TopUpOrder.State.UNKNOWN)
     )
-    if waiting.filter(kind=TopUpOrder.Kind.CHECKOUT).exists():
+    kinds = set(waiting.values_list("kind", flat=True))
+    if TopUpOrder.Kind.CHECKOUT in kinds:
         return "a top-up that was begun can still be paid. Its payment page ends after a day; try again then."
-    if waiting.filter(kind=TopUpOrder.Kind.RECHARGE).exists():
+    if TopUpOrder.Kind.RECHARGE in kinds:
         return "the outcome of an automatic top-up is not known yet. Try again tomorrow."
     if Refund.objects.filter(wallet_id=organization_id, state=Refund.State.OPEN).exists():
         return "a refund has not ended yet. The wallet's page shows when it has; try again then."

@@ -14,7 +14,7 @@ from accounts.actions.signup import do_found_another_organization, do_found_firs
 from accounts.actions.trial import Trial, do_claim_trial
 from accounts.errors import AccountInUse
 from accounts.models import Membership, Organization, User
-from accounts.queries import founded_by, trial_claim
+from accounts.queries import founded_by, members_of, trial_claim
 from billing.actions.wallets import do_move, do_open_wallet
 from billing.errors import MovementRefused, StoreBusy, StoreUnavailable
 from billing.ledger.items import Movement
@@ -111,15 +111,25 @@ def do_open_another_tenant(user: User, name: str) -> Membership:
 def do_close_account(user: User) -> None:
     """Delete the person's account. Raises `AccountInUse` while it would strand money or people."""
     with transaction.atomic():
+        if reason := why_account_stays(user):
+            raise AccountInUse(reason)
+        do_delete_account(user.pk)
+
+
+def why_account_stays(user: User) -> str:
+    """What would be stranded if the account were deleted now; empty where nothing would."""
+    with transaction.atomic():
         for organization in organizations_owned_alone(user.pk):
+            if len(members_of(organization.pk)) > 1:
+                return f"{organization.name} has other members and no other owner: make one of them an owner first."
             if parse_usd(wallet_summary(organization.pk)["paid"]) > 0:
-                raise AccountInUse(
+                return (
                     f"{organization.name} has paid credit and no other owner: have it refunded, spend it, or make "
                     "somebody else an owner first."
                 )
             if under_way := money_under_way(organization.pk):
-                raise AccountInUse(f"Money of {organization.name} is under way: {under_way}")
-        do_delete_account(user.pk)
+                return f"Money of {organization.name} is under way: {under_way}"
+    return ""
 
 
 def _grant_claimed(organization_id: int) -> None:

@@ -18,7 +18,7 @@ from accounts.queries import pending_email
 from komilion.web.people.forms import DeleteAccountForm, TimeZoneForm, sent
 from komilion.web.people.mails import deliver
 from komilion.web.people.person import with_person
-from komilion.web.tenants import do_close_account
+from komilion.web.tenants import do_close_account, why_account_stays
 
 
 @require_safe
@@ -73,9 +73,12 @@ def delete_account(request: HttpRequest, person: User) -> HttpResponse:
             deliver("account_deleted", email, {}, subject="Your account is deleted", on_done=lambda _sent: None)
             messages.success(request, "Your account is deleted.")
             return redirect("/")
-    return render(
-        request, "people/delete_account.html", {"form": form, "evidence_days": settings.PAYMENT_EVIDENCE_DAYS}
-    )
+    context = {
+        "form": form,
+        "obstacle": "" if form.is_bound else why_account_stays(person),
+        "evidence_days": settings.PAYMENT_EVIDENCE_DAYS,
+    }
+    return render(request, "people/delete_account.html", context)
 
 
 def _is_herself(request: HttpRequest, person: User, form: DeleteAccountForm) -> bool:

@@ -277,10 +277,12 @@ def test_guessing_the_password_there_is_limited_too(alice: Browser):
 def test_who_has_paid_credit_and_no_other_owner_cannot_be_deleted(alice: Browser):
     wallet_id = membership(alice).organization_id
     do_move(Movement(reference=f"test-{wallet_id}", kind="topup", wallet_id=wallet_id, amount=10**9))
+    assert "has paid credit and no other owner" in says(alice.get(f"{ACCOUNT}/delete"))  # before she types anything
     assert "has paid credit and no other owner" in delete(alice)
     assert alice.is_logged_in
     charlie = Browser().join()
     charlie.post(invite(alice, charlie, "owner"))
+    assert "Not possible yet" not in says(alice.get(f"{ACCOUNT}/delete"))
     assert "Your account is deleted" in delete(alice)
     assert row_of(charlie, charlie).role == "owner"
 
@@ -330,6 +332,7 @@ def new_order(browser: Browser, *, kind: str, state: str) -> TopUpOrder:
 
 def test_who_would_leave_members_without_an_owner_cannot_be_deleted(alice: Browser):
     bob = add(alice)
+    assert "has other members and no other owner" in says(alice.get(f"{ACCOUNT}/delete"))
     assert "has other members and no other owner" in delete(alice)
     assert alice.is_logged_in
     assert row_of(bob, alice).role == "developer"
