@@ -13,7 +13,7 @@ from django.utils.safestring import SafeString, mark_safe
 
 from accounts.access import Viewer
 from billing.queries import available_nano
-from komilion.common.money import NANO_PER_CENT, NANO_PER_USD, format_usd
+from komilion.common.money import NANO_PER_USD, format_usd
 from komilion.web.guards import ORGANIZATION_FIELD
 
 register = template.Library()
