@@ -8,7 +8,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from accounts.actions.organizations import do_change_tier, do_suspend, do_unsuspend
-from accounts.models import ApiKey, AuditEntry, Invitation, Membership, Organization, TrialGrant, User
+from accounts.models import ApiKey, AuditEntry, Invitation, Membership, Organization, TrialDay, TrialGrant, User
 from komilion.common.admin import ReadOnlyAdmin
 
 
@@ -89,6 +89,15 @@ class OrganizationAdmin(ReadOnlyAdmin):
             do_unsuspend(organization, actor=_actor(request))
 
 
+@admin.register(Membership)
+class MembershipAdmin(ReadOnlyAdmin):
+    """Who belongs to what."""
+
+    list_display = ("user", "organization", "role", "created_at")
+    list_select_related = ("user", "organization")
+    search_fields = ("user__email", "organization__name")
+
+
 @admin.register(ApiKey)
 class ApiKeyAdmin(ReadOnlyAdmin):
     """Keys; their secrets exist nowhere."""
@@ -126,6 +135,13 @@ class TrialGrantAdmin(ReadOnlyAdmin):
     list_display = ("organization_id", "amount_nano", "created_at")
     date_hierarchy = "created_at"
     exclude = ("address_hash",)
+
+
+@admin.register(TrialDay)
+class TrialDayAdmin(ReadOnlyAdmin):
+    """Trial credit given away on each day."""
+
+    list_display = ("day", "granted_nano")
 
 
 def _actor(request: HttpRequest) -> str:

@@ -14,20 +14,30 @@ from billing.actions.corrections import Correction, do_correct
 from billing.errors import MovementRefused, StoreBusy, StoreUnavailable
 from billing.models import (
     AutoRecharge,
+    BalanceAlert,
+    BalanceMark,
     Cap,
+    CapUse,
     Dispute,
+    GatewayProcess,
     Hold,
+    IdempotentCall,
+    LabelSum,
     LedgerEntry,
     PayingCustomer,
     Payment,
     PaymentEvent,
     Posting,
+    Price,
     PromoLot,
     Refund,
     TopUpOrder,
+    UsageMark,
+    UsageRow,
+    UsageSum,
     Wallet,
 )
-from komilion.common.admin import ReadOnlyAdmin
+from komilion.common.admin import CompositeKeyAdmin, ReadOnlyAdmin, show
 from komilion.common.money import InvalidAmount, format_usd, parse_usd
 
 
@@ -132,7 +142,7 @@ class LedgerEntryAdmin(ReadOnlyAdmin):
 
     list_display = ("id", "created_at", "kind", "reference", "wallet_id", "amount_nano", "memo")
     list_filter = ("kind",)
-    search_fields = ("reference__startswith", "=wallet_id")
+    search_fields = ("reference__startswith", "wallet_id__exact")
     ordering = ("-id",)
 
 
@@ -141,7 +151,7 @@ class PostingAdmin(ReadOnlyAdmin):
     """What moved."""
 
     list_display = ("id", "entry_id", "wallet_id", "source", "target", "amount_nano")
-    search_fields = ("=entry_id", "=wallet_id")
+    search_fields = ("entry_id__exact", "wallet_id__exact")
     ordering = ("-id",)
 
 
@@ -151,7 +161,7 @@ class HoldAdmin(ReadOnlyAdmin):
 
     list_display = ("request_id", "wallet_id", "state", "amount_nano", "created_at", "expires_at")
     list_filter = ("state",)
-    search_fields = ("=request_id", "=wallet_id")
+    search_fields = ("request_id__exact", "wallet_id__exact")
 
 
 @admin.register(TopUpOrder)
@@ -160,7 +170,7 @@ class TopUpOrderAdmin(ReadOnlyAdmin):
 
     list_display = ("id", "created_at", "wallet_id", "kind", "state", "credit_cents", "livemode", "failure")
     list_filter = ("state", "kind", "livemode")
-    search_fields = ("id", "payment_intent_id", "checkout_session_id", "=wallet_id")
+    search_fields = ("id__exact", "payment_intent_id__exact", "checkout_session_id__exact", "wallet_id__exact")
 
 
 @admin.register(Payment)
@@ -177,7 +187,7 @@ class PaymentAdmin(ReadOnlyAdmin):
         "total_cents",
         "livemode",
     )
-    search_fields = ("id", "order__id", "=wallet_id")
+    search_fields = ("id__exact", "order__id__exact", "wallet_id__exact")
 
 
 @admin.register(Refund)
@@ -196,6 +206,39 @@ class DisputeAdmin(ReadOnlyAdmin):
     list_filter = ("state",)
 
 
+@admin.register(IdempotentCall)
+class IdempotentCallAdmin(ReadOnlyAdmin):
+    """Calls with an Idempotency-Key, without the answers: those are the tenants'."""
+
+    list_display = ("request_id", "key_id", "path", "is_finished", "created_at", "expires_at")
+    search_fields = ("request_id__exact", "idempotency_key__exact")
+    exclude = ("answer", "body_hmac")
+
+
+class UsageRowAdmin(CompositeKeyAdmin):
+    """Calls, found by their request id."""
+
+    list_display = ("created_at", "request_id", "organization_id", "model", "provider", "outcome", "charge_nano")
+    search_fields = ("request_id__exact",)
+    ordering = ("-created_at", "-request_id")
+
+
+class UsageSumAdmin(CompositeKeyAdmin):
+    """Sums of calls by the quarter-hour, the hour and the day."""
+
+    list_display = ("starts_at", "grain_s", "organization_id", "key_id", "model", "outcome", "requests", "charge_nano")
+    search_fields = ("organization_id__exact",)
+    ordering = ("-pk",)  # by organization; the order of the index
+
+
+class LabelSumAdmin(CompositeKeyAdmin):
+    """Sums of calls by tag and end user."""
+
+    list_display = ("starts_at", "grain_s", "organization_id", "kind", "label", "requests", "charge_nano")
+    search_fields = ("organization_id__exact", "label__exact")
+    ordering = ("-pk",)
+
+
 class Listed(ReadOnlyAdmin):
     """Rows with every field as a column."""
 
@@ -205,4 +248,13 @@ class Listed(ReadOnlyAdmin):
         return [field.name for field in self.model._meta.concrete_fields]
 
 
-admin.site.register([AutoRecharge, Cap, PayingCustomer, PaymentEvent, PromoLot], Listed)
+admin.site.register(
+    [
+        *(AutoRecharge, BalanceAlert, BalanceMark, Cap, CapUse, GatewayProcess, PayingCustomer, PaymentEvent),
+        *(Price, PromoLot, UsageMark),
+    ],
+    Listed,
+)
+show(UsageRow, UsageRowAdmin)
+show(UsageSum, UsageSumAdmin)
+show(LabelSum, LabelSumAdmin)

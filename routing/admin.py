@@ -3,7 +3,7 @@
 from django.contrib import admin
 
 from komilion.common.admin import ReadOnlyAdmin
-from routing.catalog.models import Model, Offer, OfferPrice, Provider
+from routing.catalog.models import CatalogVersion, Model, Offer, OfferPrice, Provider
 
 
 class OfferInline(admin.TabularInline):  # type: ignore[type-arg]  # generic only in its stubs
@@ -30,6 +30,20 @@ class ModelAdmin(ReadOnlyAdmin):
     list_display = ("id", "name", "created_at")
     search_fields = ("id", "name")
     inlines = (OfferInline,)
+
+
+@admin.register(Offer)
+class OfferAdmin(ReadOnlyAdmin):
+    """Models at providers."""
+
+    list_display = ("id", "model", "provider", "upstream_id", "context_length", "max_output")
+    list_select_related = ("model", "provider")
+    search_fields = ("model__id", "upstream_id")
+
+
+@admin.register(CatalogVersion)
+class CatalogVersionAdmin(ReadOnlyAdmin):
+    """How often the catalogue was changed."""
 
 
 @admin.register(OfferPrice)

@@ -3,13 +3,18 @@
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.contrib import admin
 from django.contrib.auth.models import Permission
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from accounts.models import AuditEntry, Organization, User
-from billing.models import LedgerEntry, Wallet
+from billing.models import IdempotentCall, LedgerEntry, UsageRow, Wallet
+from komilion.common.admin import MOST_LISTED
+from komilion.common.clock import utc_now
 from komilion.web.tenants import do_open_tenant
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -33,14 +38,87 @@ def correction_of(operator: Client, wallet: Wallet, **data: Any) -> Any:
     return operator.post(url, {"reference": reference, "reason": "an outage on Friday", **data})
 
 
+def usage_row(organization_id: int, number: int) -> UsageRow:
+    blank = dict.fromkeys(("client_request_id", "end_user", "app_url", "app_title"), "")
+    nothing = dict.fromkeys(("price_id", "cost_nano", "fee_nano", "charge_nano", "savings_nano", "duration_ms"), 0)
+    words = dict.fromkeys(("endpoint", "requested_model", "model", "provider", "outcome"), "acme")
+    return UsageRow.objects.create(
+        created_at=utc_now(),
+        request_id=f"gen-{number}",
+        organization_id=organization_id,
+        tags=[],
+        streamed=False,
+        usage_source="provider",
+        usage={},
+        detail={},
+        **blank,
+        **nothing,
+        **words,
+    )
+
+
 def test_every_table_can_be_listed(operator: Client, wallet: Wallet):
+    usage_row(wallet.pk, 1)
     for model, options in admin.site._registry.items():
         info = (model._meta.app_label, model._meta.model_name)
         answer = operator.get(reverse("admin:{}_{}_changelist".format(*info)))
         assert answer.status_code == 200, info
         row = options.get_queryset(answer.wsgi_request).first()
         if row is not None:
-            assert operator.get(reverse("admin:{}_{}_change".format(*info), args=[row.pk])).status_code == 200, info
+            link = answer.context["cl"].url_for_result(row)
+            assert operator.get(link).status_code == 200, info
+
+
+@pytest.mark.parametrize("words", ["anything", "1", "99999999999999999999", "a@b.c 7"])
+def test_every_table_can_be_searched(operator: Client, wallet: Wallet, words: str):
+    for model in admin.site._registry:
+        info = (model._meta.app_label, model._meta.model_name)
+        answer = operator.get(reverse("admin:{}_{}_changelist".format(*info)), {"q": words})
+        assert answer.status_code == 200, info
+
+
+def test_every_table_of_ours_is_shown():
+    ours = [model for app in ("accounts", "billing", "routing") for model in apps.get_app_config(app).get_models()]
+    assert [model.__name__ for model in ours if not admin.site.is_registered(model)] == []
+
+
+def test_what_the_money_did_is_found_by_the_wallet(operator: Client, wallet: Wallet):
+    for table in ("ledgerentry", "posting"):
+        url = reverse(f"admin:billing_{table}_changelist")
+        assert operator.get(url, {"q": str(wallet.pk)}).context["cl"].result_count > 0
+        assert operator.get(url, {"q": str(wallet.pk + 1)}).context["cl"].result_count == 0
+
+
+def test_a_call_is_found_by_its_request_id_without_counting_the_others(operator: Client, wallet: Wallet):
+    rows = [usage_row(wallet.pk, number) for number in range(3)]
+    url = reverse("admin:billing_usagerow_changelist")
+    with CaptureQueriesContext(connection) as queries:
+        answer = operator.get(url, {"q": rows[1].request_id})
+    assert [row.request_id for row in answer.context["cl"].result_list] == [rows[1].request_id]
+    counts = [query["sql"] for query in queries if "COUNT" in query["sql"] and "billing_usagerow" in query["sql"]]
+    assert len(counts) == 1
+    assert f"LIMIT {MOST_LISTED}" in counts[0]
+    link = answer.context["cl"].url_for_result(rows[1])
+    assert rows[1].request_id in operator.get(link).content.decode()
+    for nonsense in ("1", "[]", "nonsense", '["2026-01-01T00:00:00", "gen-1"]'):
+        assert operator.get(f"/operator/billing/usagerow/{nonsense}/change/").status_code == 302
+    assert operator.get(url, {"q": rows[1].request_id[:-1]}).context["cl"].result_count == 0
+
+
+def test_kept_answers_are_the_tenants(operator: Client):
+    call = IdempotentCall.objects.create(
+        key_id=1,
+        path="/v1/chat/completions",
+        idempotency_key="once",
+        body_hmac="0" * 64,
+        request_id="gen-kept",
+        answer="sealed-answer",
+        created_at=utc_now(),
+        expires_at=utc_now(),
+    )
+    page = operator.get(reverse("admin:billing_idempotentcall_change", args=[call.pk])).content.decode()
+    assert "gen-kept" in page
+    assert "sealed-answer" not in page
 
 
 def test_who_is_not_logged_in_is_sent_to_the_common_login(client: Client, db: None):
