@@ -13,7 +13,18 @@ from komilion import env
 
 # Our own commands work on an installation; all but the last also on its database. Without these two they must not make
 # an empty one, whose keys and tenants no server would ever see.
-OUR_COMMANDS = ("tenant", "provider", "model", "wallet", "holds", "ledger", "usage", "catalog_seed", "local_models")
+OUR_COMMANDS = (
+    "tenant",
+    "provider",
+    "secrets",
+    "model",
+    "wallet",
+    "holds",
+    "ledger",
+    "usage",
+    "catalog_seed",
+    "local_models",
+)
 WITHOUT_DATABASE = ("local_models",)
 
 

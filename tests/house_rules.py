@@ -16,7 +16,7 @@ ANSWERS_REQUESTS = ("komilion/web", "accounts/api", "billing/api")
 VIEW_NAMES = ("views", "views.py", "api")  # of files and folders elsewhere
 NOT_FOR_REQUESTS = {
     "komilion/web/management": "commands act for the operator, who may see everything",
-    "komilion/web/stored_secrets.py": "runs at the start of the server, for no tenant",
+    "komilion/web/stored_secrets.py": "runs at the start of the server and by a command, for no tenant",
 }
 MANAGERS = frozenset({"objects", "_default_manager", "_base_manager"})
 SHORTCUTS = frozenset({"get_object_or_404", "get_list_or_404"})

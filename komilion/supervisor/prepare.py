@@ -60,6 +60,11 @@ def check_secrets() -> list[str]:
             "the key that it was stored with. Restore that, or store the credential anew: "
             "manage.py provider add NAME --base-url URL --api-key KEY"
         )
+    if locked_out := stored_secrets.unreadable_second_factors():
+        notes.append(
+            f"WARNING: the second factor of {locked_out} people cannot be read, so they cannot log in: CREDENTIAL_KEYS "
+            "lost the key that it was stored with. Put it back, or delete their authenticators at /operator/."
+        )
     return notes
 
 

@@ -1,14 +1,20 @@
-"""What the database holds that the secrets of this installation do not open (any more)."""
+"""What the database holds that the secrets of this installation do not open (any more), and sealing it anew."""
 
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
+from allauth.mfa.models import Authenticator
 from cryptography.fernet import InvalidToken
 from django.conf import settings
+from django.db import transaction
 
 from accounts.queries import count_keys_before
+from billing.models import IdempotentCall
 from komilion.env import Instance
 from routing.actions.catalog import do_put_provider
-from routing.catalog.credentials import decrypt
+from routing.catalog.credentials import decrypt, reseal
 from routing.catalog.models import Offer, Provider
 from routing.management.commands.catalog_seed import LOCAL
 
@@ -33,6 +39,89 @@ def do_repair_local_provider() -> None:
     """The credential of the local models is no secret: store it anew where it cannot be read."""
     if LOCAL.name in unreadable_providers():
         do_put_provider(LOCAL)
+
+
+def unreadable_second_factors() -> int:
+    """How many people have a second factor that no key of `CREDENTIAL_KEYS` opens: they cannot log in."""
+    rows = Authenticator.objects.values_list("user_id", "data").iterator()
+    return len({user_id for user_id, data in rows if not all(_opens(secret) for secret in _secrets_of(data))})
+
+
+@dataclass(frozen=True, slots=True)
+class Resealed:
+    """How many secrets were written anew, and how many could not be because no key opens them."""
+
+    written: int
+    unreadable: int
+
+
+def do_reseal() -> Resealed:
+    """Seal everything stored with the newest key of `CREDENTIAL_KEYS`: the others may be dropped afterwards.
+
+    Each row is locked and written for itself, so it may run beside the server and be repeated.
+    """
+    rows: list[tuple[type[Any], Callable[[Any], None]]] = [
+        (Provider, _reseal_provider),
+        (Authenticator, _reseal_second_factor),
+        (IdempotentCall, _reseal_answer),
+    ]
+    results = [
+        _reseal_row(model, pk, how) for model, how in rows for pk in list(model.objects.values_list("pk", flat=True))
+    ]
+    return Resealed(written=sum(results), unreadable=len(results) - sum(results))
+
+
+def _reseal_row(model: type[Any], pk: Any, how: Callable[[Any], None]) -> bool:
+    """Whether it could be read; a row that went meanwhile is no trouble."""
+    with transaction.atomic():
+        row = model.objects.select_for_update().filter(pk=pk).first()
+        if row is None:
+            return True
+        try:
+            how(row)
+        except InvalidToken:
+            return False
+        row.save()
+    return True
+
+
+def _reseal_provider(provider: Provider) -> None:
+    if provider.api_key_encrypted:
+        provider.api_key_encrypted = reseal(bytes(provider.api_key_encrypted))
+
+
+def _reseal_second_factor(authenticator: Authenticator) -> None:
+    authenticator.data = _resealed_in(authenticator.data)
+
+
+def _reseal_answer(call: IdempotentCall) -> None:
+    if call.answer:
+        call.answer = reseal(call.answer.encode()).decode()
+
+
+# What allauth encrypts in an authenticator's data: of an app its secret, of recovery codes their seed or the codes.
+SECRET_NAMES = ("secret", "seed", "migrated_codes")
+
+
+def _secrets_of(data: dict[str, Any]) -> Iterator[str]:
+    for name in SECRET_NAMES:
+        value = data.get(name, [])
+        yield from value if isinstance(value, list) else [value]
+
+
+def _resealed_in(data: dict[str, Any]) -> dict[str, Any]:
+    def anew(value: Any) -> Any:
+        return [anew(each) for each in value] if isinstance(value, list) else reseal(value.encode()).decode()
+
+    return data | {name: anew(data[name]) for name in SECRET_NAMES if name in data}
+
+
+def _opens(secret: str) -> bool:
+    try:
+        decrypt(secret.encode())
+    except InvalidToken:
+        return False
+    return True
 
 
 def _is_readable(provider: Provider) -> bool:

@@ -1,4 +1,4 @@
-"""Providers' API keys at rest, and answers that are kept for a replay.
+"""Providers' API keys and people's second factors at rest, and answers that are kept for a replay.
 
 Encrypted with the installation's Fernet keys, the newest first, so that keys can rotate.
 """
@@ -9,9 +9,13 @@ from cryptography.fernet import Fernet, MultiFernet
 from django.conf import settings
 
 
-@cache
 def _fernet() -> MultiFernet:
-    return MultiFernet([Fernet(key) for key in settings.CREDENTIAL_KEYS])
+    return _fernet_of(tuple(settings.CREDENTIAL_KEYS))
+
+
+@cache
+def _fernet_of(keys: tuple[str, ...]) -> MultiFernet:
+    return MultiFernet([Fernet(key) for key in keys])
 
 
 def seal(data: bytes) -> bytes:
@@ -22,6 +26,11 @@ def seal(data: bytes) -> bytes:
 def unseal(sealed: bytes) -> bytes:
     """What was sealed. Raises `InvalidToken` when no configured key fits."""
     return _fernet().decrypt(sealed)
+
+
+def reseal(sealed: bytes) -> bytes:
+    """The same, sealed with the newest key. Raises `InvalidToken` when no configured key fits."""
+    return _fernet().rotate(sealed)
 
 
 def encrypt(secret: str) -> bytes:

@@ -1,5 +1,6 @@
 """What django-allauth asks of us: how mails look, whose address a request has, what becomes of who logs in."""
 
+import logging
 from collections.abc import Callable
 from typing import Any, override
 
@@ -9,6 +10,7 @@ from allauth.account.models import EmailAddress
 from allauth.core import ratelimit
 from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
+from cryptography.fernet import InvalidToken
 from django.conf import settings
 from django.contrib import messages
 from django.core.exceptions import ValidationError
@@ -20,6 +22,7 @@ from accounts.actions.signup import do_drop_unverified
 from accounts.actions.trial import TRIAL_LIMITS, Trial
 from accounts.models import User
 from accounts.queries import is_taken
+from komilion.common.errors import Unavailable
 from komilion.common.money import format_usd
 from komilion.web.people import limits
 from komilion.web.people.client_ip import client_ip
@@ -38,6 +41,12 @@ from komilion.web.people.undo_email import undo_link
 from komilion.web.tenants import do_ensure_tenant
 from routing.catalog.credentials import decrypt, encrypt
 
+log = logging.getLogger(__name__)
+
+UNREADABLE_FACTOR = (
+    "Your second factor cannot be checked: we have lost the key that it was stored with. Write to us; we can take the "
+    "second factor away, so that you can log in with your password and set it up anew."
+)
 TRIAL_TEXTS = {
     Trial.USED: "You had trial credit before, so the wallet starts empty.",
     Trial.DISPOSABLE: "Addresses of this kind get no trial credit, so the wallet starts empty.",
@@ -192,8 +201,12 @@ class MfaAdapter(DefaultMFAAdapter):
 
     @override
     def decrypt(self, encrypted_text: str) -> str:
-        """From the database."""
-        return decrypt(encrypted_text.encode())
+        """From the database. Raises `Unavailable` where the key that it was stored with is lost."""
+        try:
+            return decrypt(encrypted_text.encode())
+        except InvalidToken as error:
+            log.error("a second factor cannot be decrypted any more", extra={"alarm": "second_factor_unreadable"})
+            raise Unavailable(UNREADABLE_FACTOR) from error
 
 
 class SocialAccountAdapter(DefaultSocialAccountAdapter):
