@@ -6,6 +6,7 @@ running instance.
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import re
@@ -157,6 +158,11 @@ def redis_url(name: str, default: str) -> str:
     elif not parts.hostname or not re.fullmatch(r"/?[0-9]{0,5}", parts.path):
         raise ImproperlyConfigured(f"{name} must look like {parts.scheme}://:password@host:port/0")
     return url
+
+
+def redis_prefix(key_pepper: bytes) -> str:
+    """What begins every name of an installation in Redis. All servers of one have the same pepper, no two have one."""
+    return f"komilion:{hashlib.sha256(b'redis:' + key_pepper).hexdigest()[:12]}:"
 
 
 def public_url(name: str, host: str, port: int) -> str:

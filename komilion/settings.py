@@ -27,6 +27,7 @@ LOCAL_MODELS_URL = f"http://127.0.0.1:{INSTANCE.local_models_port}/v1"
 SECRET_KEY = env.secret("SECRET_KEY", INSTANCE.secret_key)
 KEY_PEPPER = env.secret("KEY_PEPPER", INSTANCE.key_pepper).encode()
 CREDENTIAL_KEYS = env.fernet_keys("CREDENTIAL_KEYS", INSTANCE.credential_key)  # newest first
+REDIS_PREFIX = env.redis_prefix(KEY_PEPPER)  # of every key and channel, so that installations can share one Redis
 
 # Where people find it: the address in e-mails, and whether cookies demand TLS.
 PUBLIC_URL = env.public_url("PUBLIC_URL", HOST, PORT)
@@ -201,7 +202,7 @@ CACHES = {
     "default": {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
         "LOCATION": REDIS_URL,
-        "KEY_PREFIX": "komilion:cache",
+        "KEY_PREFIX": f"{REDIS_PREFIX}cache",
         "OPTIONS": {"socket_connect_timeout": 1, "socket_timeout": 2},
     }
 }
@@ -259,6 +260,8 @@ SPECTACULAR_SETTINGS = {
 
 # Celery; the beat schedule lives in Redis (celery-redbeat), so it survives restarts and runs once.
 CELERY_BROKER_URL = env.broker_url(REDIS_URL)
+CELERY_BROKER_TRANSPORT_OPTIONS = {"global_keyprefix": f"{REDIS_PREFIX}jobs:"}
+CELERY_REDBEAT_KEY_PREFIX = f"{REDIS_PREFIX}beat:"
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
 CELERY_BEAT_SCHEDULER = "redbeat.RedBeatScheduler"

@@ -14,7 +14,7 @@ from rest_framework.throttling import BaseThrottle
 
 from accounts.access import Asker
 from komilion.common.clock import monotonic_s
-from komilion.common.redis import shared_client
+from komilion.common.redis import PREFIX, shared_client
 
 if TYPE_CHECKING:  # the views import this module while they are imported themselves
     from rest_framework.views import APIView
@@ -51,7 +51,7 @@ class PerMinute(BaseThrottle):
             return True
         try:
             client = shared_client(settings.REDIS_URL)
-            found = client.eval(COUNT, 1, f"komilion:api:{subject}", WINDOW_S)
+            found = client.eval(COUNT, 1, f"{PREFIX}api:{subject}", WINDOW_S)
             count, self._wait_s = cast("tuple[int, int]", found)
         except (redis.RedisError, OSError) as error:
             _Redis.gone_until_s = monotonic_s() + ASK_AGAIN_AFTER_S

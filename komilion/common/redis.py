@@ -1,6 +1,7 @@
 """Clients of the one Redis (or Valkey) of an installation, and the keys that more than one app reads.
 
-Everything of ours in Redis begins with `komilion:`; Celery's and redbeat's own keys keep their names.
+Everything in Redis begins with `settings.REDIS_PREFIX`, Celery's and redbeat's keys too: installations that share one
+Redis would else run each other's jobs and count each other's calls.
 """
 
 import logging
@@ -16,8 +17,9 @@ from redis.retry import Retry
 
 logger = logging.getLogger(__name__)
 
-CATALOG_VERSION_KEY = "komilion:catalog_version"  # integer, raised by every change of the catalogue; never expires
-NEWS_CHANNEL = "komilion:news"
+PREFIX = settings.REDIS_PREFIX
+CATALOG_VERSION_KEY = f"{PREFIX}catalog_version"  # integer, raised by every change of the catalogue; never expires
+NEWS_CHANNEL = f"{PREFIX}news"
 
 DEFAULT_PORT = 6_379
 CONNECT_TIMEOUT_S = 1.0

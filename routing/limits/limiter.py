@@ -29,6 +29,7 @@ import hiredis
 import orjson
 
 from komilion.common.clock import monotonic_s
+from komilion.common.redis import PREFIX
 from routing.limits.admission import VERDICT_LENGTH, Admission, Refusal, Scope, read_verdict
 from routing.limits.local import LocalWindows
 from routing.limits.wire import Reply, Wire, WireError, open_wire, pack
@@ -37,7 +38,7 @@ __all__ = ["Admission", "Limiter", "Refusal", "Scope"]
 
 logger = logging.getLogger(__name__)
 
-SCRIPT = Path(__file__).with_name("window.lua").read_bytes()
+SCRIPT = Path(__file__).with_name("window.lua").read_bytes().replace(b"komilion:", PREFIX.encode())
 SCRIPT_SHA = hashlib.sha1(SCRIPT, usedforsecurity=False).hexdigest()
 
 BATCH_ADMITS = 128
@@ -361,7 +362,7 @@ class Limiter:
     async def _open(self) -> None:
         """Connect and make the first call; afterwards the limiter is degraded, or not."""
         try:
-            wire = await open_wire(self._url, CONNECT_TIMEOUT_S, ("DEL", f"komilion:alive:{self._process}"))
+            wire = await open_wire(self._url, CONNECT_TIMEOUT_S, ("DEL", f"{PREFIX}alive:{self._process}"))
         except WireError as error:
             logger.debug("no connection to Redis: %s", error)
             return

@@ -15,6 +15,7 @@
 -- in ms (-1: never), then limit, remaining and ms until full again, for requests and for tokens.
 --
 -- Keys, each with an expiry:
+--   (`komilion:` stands for the prefix of the installation, which is put in when this file is read)
 --   komilion:window:<scope>   hash: `at` (newest second known), `last` (second of the last admission), the sums
 --                             `requests` and `tokens`, and the buckets r<slot>, t<slot> with slot = second mod 61
 --   komilion:slots:<scope>    hash: process -> slots in use

@@ -203,11 +203,11 @@ class TestLimit:
     @pytest.fixture
     def counted(self, valkey_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
         """Redis is there, and nobody has asked yet: other tests had the same ids."""
-        from komilion.common.redis import shared_client
+        from komilion.common.redis import PREFIX, shared_client
 
         monkeypatch.setattr("accounts.api.throttling._Redis.gone_until_s", 0.0)
         client = shared_client(valkey_url)
-        for key in client.scan_iter("komilion:api:*"):
+        for key in client.scan_iter(f"{PREFIX}api:*"):
             client.delete(key)
 
     def test_a_key_has_so_many_requests_a_minute(self, alice: Person, counted: None, settings):

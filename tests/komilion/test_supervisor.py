@@ -16,12 +16,14 @@ from pathlib import Path
 
 import psutil
 import pytest
+import redis
 
-from komilion.env import free_port, load_instance
+from komilion.env import free_port, load_instance, redis_prefix
 from komilion.supervisor import valkey
 from komilion.supervisor.banner import banner, url_of
 from komilion.supervisor.children import Child, Spec
 from komilion.supervisor.guard import Refusal, is_free, only_one
+from tests.services.valkey import ValkeyServer
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -74,6 +76,12 @@ class Running:
         assert self.process.wait(START_DEADLINE_S) == 1
         assert "Traceback" not in self.output()
         return self.output()
+
+    def text(self, path: str) -> str:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        with contextlib.closing(connection):
+            connection.request("GET", path)
+            return connection.getresponse().read().decode()
 
     def children(self) -> list[psutil.Process]:
         return self.process.children(recursive=True)
@@ -378,3 +386,23 @@ def test_a_database_that_cannot_be_reached_is_refused(start: Callable[..., Runni
     text = start(DATABASE_URL=url).refusal()
     assert "The database cannot be used" in text
     assert "secret" not in text
+
+
+def jobs_of(running: Running) -> list[str]:
+    return re.findall(r'komilion_jobs_total\{.*task="billing.tasks.reap_holds"', running.text("/metrics"))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_two_installations_share_a_redis_and_neither_does_the_other_s_jobs(
+    start: Callable[..., Running], valkey_server: ValkeyServer
+) -> None:
+    both = [start(name, REDIS_URL=valkey_server.url).wait_ready() for name in ("one", "two")]
+    for running in both:
+        wait_until(lambda running=running: bool(jobs_of(running)), 60, "its holds are reaped")
+    prefixes = [redis_prefix(load_instance(running.data).key_pepper.encode()) for running in both]
+    with contextlib.closing(redis.Redis.from_url(valkey_server.url)) as client:
+        names = [name.decode() for name in client.scan_iter(count=1_000)]
+    for prefix in prefixes:
+        assert any(name.startswith(f"{prefix}beat:") for name in names)
+    assert [name for name in names if not name.startswith(tuple(prefixes))] == []

@@ -10,6 +10,7 @@ from typing import Any
 import redis
 import uvloop
 
+from komilion.common.redis import PREFIX
 from routing.limits.limiter import Admission, Limiter, Scope
 from routing.limits.tiers import Limits
 from tests.async_waiting import eventually
@@ -59,8 +60,8 @@ async def admit_all(limits: Limiter, *wanted: Scope, times: int, tokens: int = 1
 
 def slots(client: redis.Redis, of: Scope) -> dict[str, str]:
     """Slots in use, by process, as they count in Redis: those of dead processes do not."""
-    found: Any = client.hgetall(f"komilion:slots:{of.id}")
-    alive = [name for name in found if client.exists(f"komilion:alive:{name}")]
+    found: Any = client.hgetall(f"{PREFIX}slots:{of.id}")
+    alive = [name for name in found if client.exists(f"{PREFIX}alive:{name}")]
     return {name.split(".")[0]: found[name] for name in alive}
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from komilion.common.redis import PREFIX
 from routing.limits import limiter as module
 from routing.limits.limiter import Limiter, Scope
 from routing.limits.wire import Wire, open_wire
@@ -115,7 +116,7 @@ def test_nobody_waits_long_for_a_server_that_hangs(
             await eventually(lambda: not limits.degraded)
             with valkey_server.client as client:
                 # The server carried out the call that was given up; nobody counts what it took.
-                await eventually(lambda: client.exists(f"komilion:window:{abandoned.id}"))
+                await eventually(lambda: client.exists(f"{PREFIX}window:{abandoned.id}"))
                 assert slots(client, abandoned) == {}
                 await eventually(lambda: slots(client, caller) == {"test": "2"})
 

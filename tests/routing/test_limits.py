@@ -12,6 +12,7 @@ import redis
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from komilion.common.redis import PREFIX
 from routing.limits.limiter import Limiter, Scope
 from routing.limits.tiers import MOST, TIERS, Limits, limits_for
 from tests.async_waiting import eventually
@@ -297,7 +298,7 @@ def test_slots_fall_with_their_process(valkey_url: str, client: redis.Redis) -> 
         async with limiter(valkey_url, "dead") as dead, limiter(valkey_url, "alive") as alive:
             await admit_all(dead, caller, times=2)
             assert (await alive.admit((caller,), 1)).refused_by == "parallel"
-            (liveness,) = client.scan_iter("komilion:alive:dead.*", count=PAGE)
+            (liveness,) = client.scan_iter(f"{PREFIX}alive:dead.*", count=PAGE)
             assert 0 < client.ttl(liveness) <= 10
             client.delete(liveness)  # what its expiry does
             answers = await admit_all(alive, caller, times=3)
@@ -316,7 +317,7 @@ def test_a_process_that_was_taken_for_dead_registers_its_slots_again(
         caller = scope()
         async with limiter(valkey_url, "paused") as paused:
             await paused.admit((caller,), 1)
-            client.delete(f"komilion:slots:{caller.id}", *client.scan_iter("komilion:alive:paused.*", count=PAGE))
+            client.delete(f"{PREFIX}slots:{caller.id}", *client.scan_iter(f"{PREFIX}alive:paused.*", count=PAGE))
             await eventually(lambda: slots(client, caller) == {"paused": "1"})
 
     in_loop(scenario())
@@ -337,14 +338,14 @@ def test_a_clock_that_is_set_back_does_not_reopen_the_window_nor_stop_it(valkey_
 
 def test_the_catalogue_version_comes_with_every_answer(valkey_url: str, client: redis.Redis) -> None:
     async def scenario() -> None:
-        client.delete("komilion:catalog_version")
+        client.delete(f"{PREFIX}catalog_version")
         with contextlib.closing(client):
             async with limiter(valkey_url) as limits:
                 assert limits.catalog_version == 0
-                client.set("komilion:catalog_version", 7)
+                client.set(f"{PREFIX}catalog_version", 7)
                 assert (await limits.admit((scope(),), 1)).catalog_version == 7
                 assert limits.catalog_version == 7
-                client.delete("komilion:catalog_version")
+                client.delete(f"{PREFIX}catalog_version")
 
     in_loop(scenario())
 
@@ -354,8 +355,8 @@ def test_every_key_expires(valkey_url: str, client: redis.Redis) -> None:
         caller = scope()
         async with limiter(valkey_url, "expiring") as limits:
             await limits.admit((caller,), 1)
-            ours = [*client.scan_iter(f"komilion:*:{caller.id}", count=PAGE)]
-            ours += client.scan_iter("komilion:alive:expiring.*", count=PAGE)
+            ours = [*client.scan_iter(f"{PREFIX}*:{caller.id}", count=PAGE)]
+            ours += client.scan_iter(f"{PREFIX}alive:expiring.*", count=PAGE)
             assert len(ours) == 3
             assert all(client.ttl(key) > 0 for key in ours)
 

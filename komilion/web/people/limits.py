@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from django.conf import settings
 from django.http import HttpRequest
 
-from komilion.common.redis import shared_client
+from komilion.common.redis import PREFIX, shared_client
 from komilion.web.people.client_ip import client_network
 
-PREFIX = "komilion:login"
+LOGIN_PREFIX = f"{PREFIX}login"
 DAY_S = 86_400
 
 # One person at one place, and one person from everywhere: how many attempts before the first lock, and the longest.
@@ -89,7 +89,7 @@ class LoginLock:
     def _keys(self) -> tuple[str, str, str]:
         person = _hidden(self.who)
         here = _hidden(f"{self.who} {self.place}")
-        return f"{PREFIX}:here:{here}", f"{PREFIX}:everywhere:{person}", f"{PREFIX}:known:{here}"
+        return f"{LOGIN_PREFIX}:here:{here}", f"{LOGIN_PREFIX}:everywhere:{person}", f"{LOGIN_PREFIX}:known:{here}"
 
 
 def forget_failures(email: str, request: HttpRequest) -> None:
@@ -118,7 +118,7 @@ class TrialsHere:
         shared_client(settings.REDIS_URL).eval(GIVE_BACK, 1, self._key())
 
     def _key(self) -> str:
-        return f"komilion:trials:{_hidden(self.place)}"
+        return f"{PREFIX}trials:{_hidden(self.place)}"
 
 
 def _hidden(text: str) -> str:
