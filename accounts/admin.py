@@ -7,9 +7,13 @@ from django.contrib.auth.admin import UserAdmin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
+from accounts import identity_admin  # noqa: F401 - registers how people log in
+from accounts.actions.audit import do_audit
 from accounts.actions.organizations import do_change_tier, do_suspend, do_unsuspend
 from accounts.models import ApiKey, AuditEntry, Invitation, Membership, Organization, TrialDay, TrialGrant, User
 from komilion.common.admin import ReadOnlyAdmin
+
+RIGHTS = ("is_active", "is_staff", "is_superuser", "groups", "user_permissions")
 
 
 @admin.register(User)
@@ -27,6 +31,26 @@ class PersonAdmin(UserAdmin):  # type: ignore[type-arg]  # as below
     )
     add_fieldsets = ((None, {"fields": ("email", "password1", "password2")}),)
     readonly_fields = ("last_login", "date_joined")
+
+    @override
+    def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> Any:
+        """Her address is changed by herself, who proves that she reads it; rights are given by who has all of them."""
+        fields = tuple(super().get_readonly_fields(request, obj))
+        if obj is not None:
+            fields += ("email",)
+        return fields if request.user.is_superuser else (*fields, *RIGHTS)
+
+    @override
+    def log_addition(self, request: HttpRequest, obj: User, message: Any) -> Any:
+        """In the audit log too."""
+        _audit_person(request, obj, "person.add", message)
+        return super().log_addition(request, obj, message)
+
+    @override
+    def log_change(self, request: HttpRequest, obj: User, message: Any) -> Any:
+        """In the audit log too: rights, deactivation, a password that was set for her."""
+        _audit_person(request, obj, "person.change", message)
+        return super().log_change(request, obj, message)
 
     @override
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
@@ -142,6 +166,11 @@ class TrialDayAdmin(ReadOnlyAdmin):
     """Trial credit given away on each day."""
 
     list_display = ("day", "granted_nano")
+
+
+def _audit_person(request: HttpRequest, person: User, action: str, message: Any) -> None:
+    now = {name: getattr(person, name) for name in ("is_active", "is_staff", "is_superuser")}
+    do_audit(None, actor=_actor(request), action=action, subject=person.email, detail={"changed": message, **now})
 
 
 def _actor(request: HttpRequest) -> str:

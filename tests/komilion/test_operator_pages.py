@@ -3,9 +3,15 @@
 from typing import Any
 
 import pytest
+from allauth.account.models import EmailAddress
+from allauth.mfa.models import Authenticator
+from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
+from allauth.mfa.totp.internal.auth import TOTP, generate_totp_secret
+from allauth.socialaccount.models import SocialAccount, SocialApp, SocialToken
 from django.apps import apps
 from django.contrib import admin
 from django.contrib.auth.models import Permission
+from django.core import mail
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -204,3 +210,69 @@ def test_tier_and_suspension_go_through_the_actions(operator: Client, wallet: Wa
         organization.refresh_from_db()
         assert (organization.suspended_at is not None) is is_suspended
     assert organization.auth_epoch == epoch + 3
+
+
+def test_whom_an_operator_gives_rights_or_takes_them_from_is_in_the_audit_log(operator: Client, wallet: Wallet):
+    alice = User.objects.get(email="alice@example.com")
+    url = reverse("admin:accounts_user_change", args=[alice.pk])
+    sent = {"email": "other@example.com", "time_zone": "UTC", "is_active": "on", "is_staff": "on"}
+    assert operator.post(url, sent).status_code == 302
+    alice.refresh_from_db()
+    assert (alice.is_staff, alice.email) == (True, "alice@example.com")
+    entry = AuditEntry.objects.get(action="person.change")
+    assert (entry.actor, entry.subject) == ("operator operator@example.com", "alice@example.com")
+    assert entry.detail["is_staff"] is True
+    assert "Staff status" in str(entry.detail["changed"])
+    assert operator.post(url, {"time_zone": "UTC"}).status_code == 302
+    assert AuditEntry.objects.filter(action="person.change").latest("pk").detail["is_active"] is False
+
+
+def test_a_password_that_an_operator_sets_is_in_the_audit_log(operator: Client, wallet: Wallet):
+    alice = User.objects.get(email="alice@example.com")
+    word = "another horse battery staple"
+    operator.post(f"/operator/accounts/user/{alice.pk}/password/", {"password1": word, "password2": word})
+    alice.refresh_from_db()
+    assert alice.check_password(word)
+    assert "password" in str(AuditEntry.objects.get(action="person.change").detail["changed"]).lower()
+
+
+def test_who_may_change_people_gives_nobody_rights(client: Client, wallet: Wallet):
+    clerk = User.objects.create_user("clerk@example.com", is_staff=True)
+    clerk.user_permissions.set(Permission.objects.filter(codename__in=["view_user", "change_user"]))
+    client.force_login(clerk)
+    url = reverse("admin:accounts_user_change", args=[clerk.pk])
+    sent = {"time_zone": "UTC", "is_active": "on", "is_staff": "on", "is_superuser": "on"}
+    assert client.post(url, sent).status_code == 302
+    clerk.refresh_from_db()
+    assert not clerk.is_superuser
+
+
+@pytest.mark.parametrize("model", [EmailAddress, Authenticator, SocialAccount, SocialApp, SocialToken])
+def test_nobody_is_given_a_way_in(operator: Client, wallet: Wallet, model: Any):
+    assert operator.get(reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_add")).status_code == 403
+    alice = User.objects.get(email="alice@example.com")
+    address = EmailAddress.objects.create(user=alice, email=alice.email)
+    url = reverse("admin:account_emailaddress_change", args=[address.pk])
+    assert operator.post(url, {"email": "other@example.com", "verified": "on"}).status_code == 403
+    listing = reverse("admin:account_emailaddress_changelist")
+    operator.post(listing, {"action": "make_verified", "_selected_action": [address.pk]})
+    address.refresh_from_db()
+    assert (address.email, address.verified) == (alice.email, False)
+
+
+@pytest.mark.parametrize("in_bulk", [False, True])
+def test_who_lost_her_second_factor_is_helped_and_told(operator: Client, wallet: Wallet, settings, in_bulk: bool):
+    alice = User.objects.get(email="alice@example.com")
+    app = TOTP.activate(alice, generate_totp_secret()).instance
+    RecoveryCodes.activate(alice)
+    page = operator.get(reverse("admin:mfa_authenticator_change", args=[app.pk])).content.decode()
+    assert app.data["secret"] not in page
+    if in_bulk:
+        chosen = {"action": "delete_selected", "_selected_action": [app.pk], "post": "yes"}
+        operator.post(reverse("admin:mfa_authenticator_changelist"), chosen)
+    else:
+        operator.post(reverse("admin:mfa_authenticator_delete", args=[app.pk]), {"post": "yes"})
+    assert not Authenticator.objects.filter(user=alice).exists()
+    entry = AuditEntry.objects.get(action="person.second_factor")
+    assert (entry.actor, entry.subject) == ("operator operator@example.com", alice.email)
+    assert [message.to for message in mail.outbox] == [[alice.email]]
