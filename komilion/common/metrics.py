@@ -5,17 +5,20 @@ in `DATA_DIR/run/metrics` every few seconds, and `komilion.metrics` adds the fil
 file behind, or sums would fall; the supervisor clears the folder at its start.
 """
 
+import logging
 import os
 from bisect import bisect_left
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import orjson
 from django.conf import settings
 
 from komilion.common.clock import unix_ms
+
+log = logging.getLogger(__name__)
 
 WRITE_EVERY_S = 5.0
 MOST_SERIES = 5_000  # labels come from the catalogue and from our own words; this bounds what a mistake could cost
@@ -77,29 +80,47 @@ def folder() -> Path:
 
 def write() -> None:
     """Replace this process' file. Raises `OSError`."""
-    target = folder() / f"{_process_name()}.json"
+    target = _file()
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = target.with_suffix(".new")
-    content = {
-        "counters": [[name, labels, value] for (name, labels), value in list(_counters.items())],
-        "histograms": [[name, labels, values] for (name, labels), values in list(_histograms.items())],
-    }
-    draft.write_bytes(orjson.dumps(content))
+    draft.write_bytes(orjson.dumps(_content()))
     draft.replace(target)
 
 
+def _content() -> dict[str, list[list[Any]]]:
+    return {
+        "counters": [[name, labels, value] for (name, labels), value in list(_counters.items())],
+        "histograms": [[name, labels, values] for (name, labels), values in list(_histograms.items())],
+    }
+
+
 def read_all() -> tuple[dict[Series, int], dict[Series, list[float]]]:
-    """Counters and histograms of all processes, added up."""
+    """Counters and histograms of all processes, added up: ours as they are now, the others' a few seconds old.
+
+    Nothing is written, so that a full disk hides no numbers; a file that cannot be read is left out, with a warning.
+    """
     counters: defaultdict[Series, int] = defaultdict(int)
     histograms: dict[Series, list[float]] = {}
-    for path in sorted(folder().glob("*.json")):
-        content = orjson.loads(path.read_bytes())
+    others = (_read(path) for path in sorted(folder().glob("*.json")) if path != _file())
+    for content in (_content(), *others):
         for name, labels, value in content["counters"]:
             counters[name, tuple(labels)] += value
         for name, labels, values in content["histograms"]:
             sums = histograms.setdefault((name, tuple(labels)), [0.0] * len(values))
             histograms[name, tuple(labels)] = [a + b for a, b in zip(sums, values, strict=True)]
     return dict(counters), histograms
+
+
+def _read(path: Path) -> dict[str, list[list[Any]]]:
+    try:
+        return orjson.loads(path.read_bytes())  # type: ignore[no-any-return]  # as `write` left it
+    except (OSError, orjson.JSONDecodeError) as error:
+        log.warning("numbers of a process not read", extra={"path": str(path), "error": str(error)})
+        return {"counters": [], "histograms": []}
+
+
+def _file() -> Path:
+    return folder() / f"{_process_name()}.json"
 
 
 _started_ms = unix_ms()

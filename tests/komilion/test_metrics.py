@@ -82,6 +82,25 @@ def test_the_numbers_of_several_processes_add_up(tmp_path, monkeypatch: pytest.M
     assert values[-1] == pytest.approx(0.3 + 0.6)
 
 
+def test_what_can_be_read_is_served_while_the_disk_is_full(gateway: Gateway):
+    """A folder that takes no file, and a file that a power cut left empty."""
+    folder = metrics.folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "0-0.json").write_bytes(b"")
+    drafts = folder / f"{metrics._process_name()}.new"
+    drafts.mkdir()  # stands where this process would write
+    try:
+        with pytest.raises(OSError):
+            metrics.write()
+        metrics.count("komilion_jobs", ("a job while the disk is full", "SUCCESS"))
+        counters, _ = metrics.read_all()
+        assert counters["komilion_jobs", ("a job while the disk is full", "SUCCESS")] == 1
+        assert httpx.get(f"{gateway.url}/metrics").status_code == 200
+    finally:
+        drafts.rmdir()
+        (folder / "0-0.json").unlink()
+
+
 def test_a_duration_beyond_every_bucket_is_counted():
     metrics.observe("komilion_call_seconds", ("acme/slow", "acme"), 1_000.0)
     values = metrics._histograms["komilion_call_seconds", ("acme/slow", "acme")]
