@@ -7,6 +7,7 @@ import hmac
 import secrets
 import string
 import zlib
+from contextvars import ContextVar
 
 from komilion.common.clock import unix_ms
 
@@ -18,6 +19,9 @@ KEY_LENGTH = len(KEY_PREFIX) + KEY_SECRET_LENGTH + KEY_CHECKSUM_LENGTH
 REQUEST_ID_RANDOM_BYTES = 9
 REQUEST_IDS_AT_ONCE = 64
 _randoms: list[str] = []
+
+# Of the request that is being answered, for the lines that code which knows of no request writes into the log.
+current_request_id: ContextVar[str | None] = ContextVar("current_request_id", default=None)
 
 
 def new_request_id() -> str:

@@ -1,7 +1,8 @@
 """Structured logs: one JSON object a line, with whatever `extra` a call names, and never a key.
 
-Nothing in this project logs a prompt or an answer. Should a key slip into a message (a header in a traceback, say), the
-formatter takes it out by its shape.
+Lines that are written while a request is answered carry its id. Nothing in this project logs a prompt or an answer.
+Should a key slip into a message (a header in a traceback, say), the formatter takes it out by its shape; of an e-mail
+address (in what a mail server says, say) it leaves the first letter and the domain.
 """
 
 import logging
@@ -11,12 +12,15 @@ from typing import override
 
 import orjson
 
+from komilion.common.ids import current_request_id
 from komilion.common.metrics import count
 
 STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 SECRETS = re.compile(
     r"(ck_[0-9A-Za-z]{4})[0-9A-Za-z]{34}|(Bearer\s+)\S+|((?:sk|rk|whsec)[-_][0-9A-Za-z]{0,4})[0-9A-Za-z_-]{6,}"
 )
+
+ADDRESS = re.compile(r"([0-9A-Za-z])[0-9A-Za-z._%+'-]*@([0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)+)")
 
 
 class JsonFormatter(logging.Formatter):
@@ -31,10 +35,13 @@ class JsonFormatter(logging.Formatter):
             "message": record.getMessage(),
         }
         line |= {name: value for name, value in vars(record).items() if name not in STANDARD}
+        if "request_id" not in line and (request_id := current_request_id.get()):
+            line["request_id"] = request_id
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         text = orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
-        return SECRETS.sub(lambda match: next(filter(None, match.groups())) + "***", text)
+        text = SECRETS.sub(lambda match: next(filter(None, match.groups())) + "***", text)
+        return ADDRESS.sub(r"\1…@\2", text)
 
 
 class AlarmCounter(logging.Handler):

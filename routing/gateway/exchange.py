@@ -8,7 +8,7 @@ import orjson
 
 from komilion.common.clock import unix_s
 from komilion.common.errors import KomilionError, error_body
-from komilion.common.ids import new_request_id
+from komilion.common.ids import current_request_id, new_request_id
 from komilion.common.metrics import count
 from routing.gateway.types import Session
 from routing.limits.admission import Admission
@@ -53,6 +53,7 @@ class Exchange:
         self.receive = receive
         self.send = send
         self.request_id: str = scope.get("komilion.request_id") or new_request_id()
+        current_request_id.set(self.request_id)  # each request has a task, and so a context, of its own
         self.admission: Admission | None = None
         self.session: Session | None = None  # once the key is known
         extensions = scope.get("extensions")
