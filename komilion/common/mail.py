@@ -15,6 +15,8 @@ from django.core.mail import EmailMultiAlternatives
 from django.template.exceptions import TemplateDoesNotExist
 from django.template.loader import get_template
 
+from komilion.common.metrics import count
+
 SUBJECT_LIMIT_CHARACTERS = 200
 TROUBLE = (OSError, smtplib.SMTPException, AnymailError, ValueError)  # the last: an address that no header can hold
 SMTP_IS_AWAY = (
@@ -54,8 +56,10 @@ def send_mail(template: str, to: str, context: Mapping[str, Any], *, subject: st
     try:
         message.send()
     except TROUBLE as error:
+        count("komilion_mails", ("failed",))  # in `/metrics`: a mail server that refuses keeps people from signing up
         kind = MailServerTrouble if _is_of_the_server(error) else MailTrouble
         raise kind(f"{type(error).__name__}: {error}") from error
+    count("komilion_mails", ("sent",))
 
 
 def _is_of_the_server(error: Exception) -> bool:

@@ -46,6 +46,8 @@ METRICS: dict[str, Metric] = {
     "komilion_errors": Metric("counter", "Requests that were refused or failed.", ("status", "reason")),
     "komilion_pages": Metric("counter", "Pages and REST calls served by Django.", ("status",)),
     "komilion_alarms": Metric("counter", "Log records that somebody should read, by their `alarm`.", ("alarm",)),
+    "komilion_webhook_events": Metric("counter", "Events that were posted as Stripe's.", ("outcome",)),
+    "komilion_mails": Metric("counter", "E-mails, by whether the mail server took them.", ("outcome",)),
     "komilion_jobs": Metric("counter", "Jobs that ended.", ("task", "state")),
 }
 

@@ -9,6 +9,9 @@ from django.core.mail import EmailMultiAlternatives
 from pytest_django import Settings
 
 from komilion.common.mail import MailServerTrouble, MailTrouble, send_mail
+from komilion.common.metrics import _counters
+from komilion.env import free_port
+from komilion.mail_url import mailers
 
 
 @pytest.fixture
@@ -53,6 +56,20 @@ def test_the_html_escapes_and_brings_its_styles_in_its_elements(sent: EmailMulti
     assert "prefers-color-scheme: dark" in html
     assert "<link" not in html
     assert "<h1" in html
+
+
+def test_mails_are_counted_by_what_the_server_said(templates: Path, settings: Settings):
+    def counted() -> list[int]:
+        return [_counters["komilion_mails", (outcome,)] for outcome in ("sent", "failed")]
+
+    (templates / "plain.txt").write_text("Only this.")
+    sent, failed = counted()
+    send_mail("plain", "alice@example.com", {}, subject="Plain")
+    assert counted() == [sent + 1, failed]
+    settings.MAILERS = mailers(f"smtp://127.0.0.1:{free_port()}", settings.DATA_DIR)
+    with pytest.raises(Exception, match="refused"):
+        send_mail("plain", "alice@example.com", {}, subject="Plain")
+    assert counted() == [sent + 1, failed + 1]
 
 
 def test_a_message_may_have_text_alone(templates: Path, mailoutbox: list[EmailMultiAlternatives]):
