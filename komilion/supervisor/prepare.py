@@ -82,6 +82,16 @@ def do_decide_test_payments() -> str:
     return ""
 
 
+def notes_on_paying() -> list[str]:
+    """A line where somebody meant to be paid and is not."""
+    if not settings.STRIPE_SECRET_KEY or settings.STRIPE_WEBHOOK_SECRETS:
+        return []
+    return [
+        "Paying is off: STRIPE_SECRET_KEY is set, STRIPE_WEBHOOK_SECRETS is not, so no payment could be credited. "
+        "Set it to the signing secret of the endpoint at Stripe."
+    ]
+
+
 def tell(notes: list[str]) -> None:
     """Into the log."""
     sys.stderr.writelines(f"{note}\n" for note in notes)
@@ -101,7 +111,7 @@ def prepare() -> Prepared:
         refusal = do_decide_test_payments() or refusal_of_real_money(settings.STRIPE_SECRET_KEY)
         if refusal:
             return Prepared(demo_key_works=False, refusal=refusal)
-        notes = check_secrets()
+        notes = [*check_secrets(), *notes_on_paying()]
         demo = do_ensure_demo_key(settings.DATA_DIR / DEMO_KEY_FILE)
     if demo.note:
         notes.append(demo.note)

@@ -223,6 +223,16 @@ def test_a_web_process_that_cannot_ask_the_database_refuses(monkeypatch: pytest.
     assert "gone" in uvicorn_worker.refusal_of_test_money()
 
 
+def test_a_start_says_that_paying_is_off_for_want_of_a_webhook_secret(settings: Any):
+    settings.STRIPE_SECRET_KEY, settings.STRIPE_WEBHOOK_SECRETS = "sk_test_1", []
+    (note,) = prepare.notes_on_paying()
+    assert "STRIPE_WEBHOOK_SECRETS is not" in note
+    settings.STRIPE_WEBHOOK_SECRETS = ["whsec_x"]
+    assert prepare.notes_on_paying() == []
+    settings.STRIPE_SECRET_KEY, settings.STRIPE_WEBHOOK_SECRETS = "", []
+    assert prepare.notes_on_paying() == []
+
+
 # other servers
 
 
