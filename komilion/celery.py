@@ -89,6 +89,10 @@ app.conf.beat_schedule = {
         "task": "billing.tasks.ensure_partitions",
         "schedule": timedelta(days=1),
     },
+    "forget-sessions": {
+        "task": "accounts.tasks.forget_sessions",
+        "schedule": crontab(hour=3, minute=47),
+    },
     "mark-balances": {
         "task": "billing.tasks.mark_balances",
         "schedule": timedelta(minutes=5),
