@@ -42,6 +42,19 @@ def require_installation(command: str) -> None:
         )
 
 
+def advice_on(reason: str) -> str:
+    """What to do about an error of the database."""
+    if "disk is full" in reason or "No space left" in reason:
+        return "Make room on the disk first."
+    if "connect" in reason or "starting up" in reason or "shutting down" in reason:
+        return "Start it, or correct DATABASE_URL."
+    if "locked" in reason or "timeout" in reason:
+        return "Something else holds it; try again."
+    if "no such table" in reason or "does not exist" in reason or "no such column" in reason:
+        return '"make run" brings it up to date.'
+    return "Where it is damaged it must be restored from a backup."
+
+
 def main() -> int:
     """The exit code. What is wrong with the installation is said in one line; a database's error whole on demand."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "komilion.settings")
@@ -56,8 +69,7 @@ def main() -> int:
         if "--traceback" in sys.argv:
             raise
         reason = " ".join(str(error).split())
-        advice = '"make run" brings it up to date, a damaged one must be restored from a backup.'
-        sys.stderr.write(f"The database cannot be used: {reason}. {advice}\n")
+        sys.stderr.write(f"The database cannot be used: {reason}. {advice_on(reason)}\n")
     else:
         return 0
     return 1

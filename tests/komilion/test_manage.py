@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from django.core.management import get_commands
 
-from komilion.env import INSTANCE_FILE, load_instance
+from komilion.env import INSTANCE_FILE, free_port, load_instance
 
 ROOT = Path(__file__).parents[2]
 OUR_APPS = {"accounts", "billing", "routing", "komilion.web"}
@@ -74,6 +74,28 @@ def test_a_database_without_tables_or_damaged_is_one_line(tmp_path: Path, conten
     line = refusal(manage(tmp_path, command))
     assert line.startswith("The database cannot be used: ")
     assert reason in line
+
+
+@pytest.mark.parametrize(
+    ("reason", "advice"),
+    [
+        ("database or disk is full", "Make room on the disk first."),
+        ('could not extend file "base/1": No space left on device', "Make room on the disk first."),
+        ('connection to server at "db" failed: Connection refused', "Start it, or correct DATABASE_URL."),
+        ("database is locked", "Something else holds it; try again."),
+        ("no such table: accounts_user", '"make run" brings it up to date.'),
+        ("database disk image is malformed", "Where it is damaged it must be restored from a backup."),
+    ],
+)
+def test_the_advice_fits_the_trouble(reason: str, advice: str):
+    assert runpy.run_path(str(ROOT / "manage.py"))["advice_on"](reason) == advice
+
+
+def test_a_postgresql_that_is_down_is_to_be_started(tmp_path: Path):
+    load_instance(tmp_path)
+    url = f"postgres://komilion@127.0.0.1:{free_port()}/komilion"
+    line = refusal(manage(tmp_path, "tenant create ann@example.com", DATABASE_URL=url))
+    assert "Start it, or correct DATABASE_URL." in line
 
 
 def test_a_database_s_error_is_shown_whole_when_asked(tmp_path: Path):
