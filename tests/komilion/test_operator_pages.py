@@ -1,5 +1,6 @@
 """The operators' pages: everything is shown, nothing is edited but by an action, and a wallet only by a posting."""
 
+import html
 from typing import Any
 
 import pytest
@@ -127,6 +128,16 @@ def test_kept_answers_are_the_tenants(operator: Client):
     assert "sealed-answer" not in page
 
 
+def test_an_operator_gets_in_without_a_mail_and_is_no_tenant(client: Client, db: None, valkey_url: str):
+    User.objects.create_superuser("operator@example.com", "correct horse battery staple")
+    data = {"login": "operator@example.com", "password": "correct horse battery staple"}
+    answer = client.post("/auth/login/?next=/operator/", data, follow=True)
+    assert (answer.redirect_chain[-1][0], answer.status_code) == ("/operator/", 200)
+    assert client.get("/dashboard", follow=True).status_code == 200
+    assert not Organization.objects.filter(memberships__user__email="operator@example.com").exists()
+    assert mail.outbox == []
+
+
 def test_who_is_not_logged_in_is_sent_to_the_common_login(client: Client, db: None):
     answer = client.get("/operator/", follow=True)
     assert answer.redirect_chain[-1][0].startswith("/auth/login/")
@@ -191,7 +202,10 @@ def test_an_odd_amount_is_said_beside_the_field(operator: Client, wallet: Wallet
 
 def test_more_than_there_is_cannot_be_taken(operator: Client, wallet: Wallet):
     answer = correction_of(operator, wallet, kind="adjust", amount="10.01")
-    assert "Nothing was posted" in str(answer.context["form"].non_field_errors())
+    said = html.unescape(str(answer.context["form"].non_field_errors()))
+    assert "Nothing was posted" in said
+    assert "$10.01 are more than the $10.00 there are to take" in said
+    assert "Refused(" not in said
     wallet.refresh_from_db()
     assert wallet.available_nano == 10**10
 
