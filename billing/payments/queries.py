@@ -65,9 +65,7 @@ def has_open_dispute(organization_id: int) -> bool:
 
 def money_under_way(organization_id: int) -> str:
     """What may still bring the organization money or take it, and how long to wait; empty where nothing may."""
-    waiting = TopUpOrder.objects.filter(
-        wallet_id=organization_id, state__in=(TopUpOrder.State.OPEN, TopUpOrder.State.UNKNOWN)
-    )
+    waiting = TopUpOrder.objects.filter(wallet_id=organization_id, state__in=TopUpOrder.WAITING)
     kinds = set(waiting.values_list("kind", flat=True))
     if TopUpOrder.Kind.CHECKOUT in kinds:
         return "a top-up that was begun can still be paid. Its payment page ends after a day; try again then."

@@ -11,12 +11,11 @@ from datetime import UTC, datetime
 import msgspec
 import redis
 
-from komilion.common.redis import shared_client
+from komilion.common.redis import PREFIX, shared_client
 
 log = logging.getLogger(__name__)
 
 KEPT_S = 86_400
-PREFIX = "komilion:refused:"
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -48,7 +47,7 @@ def remember(refusals: Mapping[str, Refusal], url: str) -> None:
     try:
         with shared_client(url).pipeline(transaction=False) as pipeline:
             for name, refusal in refusals.items():
-                pipeline.set(f"{PREFIX}{name}", msgspec.json.encode(refusal), ex=KEPT_S)
+                pipeline.set(f"{PREFIX}refused:{name}", msgspec.json.encode(refusal), ex=KEPT_S)
             pipeline.execute()
     except (redis.RedisError, OSError) as error:
         log.warning("refusals not kept, Redis is gone", extra={"error": str(error)})
@@ -60,7 +59,7 @@ def last_refusals(names: Iterable[str], url: str) -> dict[str, Refusal]:
     if not asked:
         return {}
     try:
-        found = shared_client(url).mget([f"{PREFIX}{name}" for name in asked])
+        found = shared_client(url).mget([f"{PREFIX}refused:{name}" for name in asked])
     except (redis.RedisError, OSError) as error:
         log.warning("refusals not read, Redis is gone", extra={"error": str(error)})
         return {}
