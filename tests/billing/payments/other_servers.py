@@ -27,7 +27,7 @@ async def asgi(server: Any) -> int:
     async def send(message: Any) -> None:
         sent.append(message)
 
-    scope = {"type": "http", "method": "GET", "path": "/webhooks/stripe", "query_string": b""}
+    scope = {"type": "http", "method": "GET", "path": "/api/usage", "query_string": b""}
     scope |= {"headers": [(b"host", b"x")], "client": (HERE, 9), "server": server}
     await application(scope, receive, send)
     status: int = sent[0]["status"]
@@ -39,7 +39,7 @@ def wsgi(client: str) -> int:
     from django.core.wsgi import get_wsgi_application
 
     said: list[str] = []
-    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/webhooks/stripe", "HTTP_HOST": "x"}
+    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/api/usage", "HTTP_HOST": "x"}
     environ |= {"SERVER_NAME": "x", "SERVER_PORT": "80", "wsgi.input": BytesIO(), "REMOTE_ADDR": client}
     get_wsgi_application()(environ, lambda status, _: said.append(status))
     return int(said[0].split()[0])

@@ -245,8 +245,8 @@ def statuses_of_other_servers(switch: str) -> list[int]:
 
 
 def test_with_test_money_any_server_serves_this_machine_alone(alice: Alice):
-    assert statuses_of_other_servers("0") == [405] * 7
-    assert statuses_of_other_servers("1") == [405, 403, 403, 403, 405, 403, 403]
+    assert statuses_of_other_servers("0") == [401] * 7
+    assert statuses_of_other_servers("1") == [401, 403, 403, 403, 401, 403, 403]
 
 
 def test_with_test_money_no_server_serves_an_installation_that_held_real_money(alice: Alice):
