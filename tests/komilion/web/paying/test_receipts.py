@@ -137,7 +137,7 @@ def test_where_the_ledger_does_not_answer_a_refund_says_so_and_goes_on_by_itself
         patch.setattr("billing.actions.refunds.do_move", gone)
         answer = alice.browser.post(f"{WALLET}/payments/{payment.pk}/refund")
     assert (answer.status_code, answer["Retry-After"]) == (503, "5")
-    assert "ledger_unavailable" in text_of(answer)
+    assert "look whether it happened before you try again" in text_of(answer)
     assert "secret" not in text_of(answer)
     refunds = Refund.objects.filter(payment=payment)
     refunds.update(created_at=utc_now() - timedelta(minutes=2))

@@ -60,7 +60,7 @@ def test_without_the_database_a_page_says_503(alice: Person, trouble: type[Excep
     with connection.execute_wrapper(gone):
         answer = alice.browser.get(WALLET)
     assert (answer.status_code, answer["Retry-After"]) == (503, "5")
-    assert "ledger_unavailable" in text_of(answer)
+    assert "look whether it happened before you try again" in text_of(answer)
     assert "secret" not in text_of(answer)
     assert alice.browser.get(WALLET).status_code == 200
 
