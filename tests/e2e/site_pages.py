@@ -55,6 +55,7 @@ SITE_PAGES = [
     SitePage("/auth/signup/", then=steps.sign_up_una, lands="account_email_verification_sent"),
     SitePage("/", then=steps.follow_mail_to_una, lands="account_confirm_email"),
     SitePage("/auth/confirm-email/nothing/", status=404),
+    SitePage("/auth/email/undo/nothing/", status=404),
     SitePage("/", then=steps.follow_mail_to_zoe, lands="invitations:open"),
     SitePage("/invitations/nothing", status=404),
     SitePage("/auth/password/reset/key/1-nothing/"),

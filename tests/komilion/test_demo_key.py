@@ -192,14 +192,11 @@ def test_an_instance_that_is_older_than_the_keys_is_nothing_to_tell(key_file: Pa
 
 
 @pytest.fixture
-def other_credential_key(settings: Any) -> Iterator[None]:
+def other_credential_key(settings: Any) -> None:
     """The seeded catalogue and a provider `acme` with a stored credential, then another `CREDENTIAL_KEYS`."""
     call_command("catalog_seed", verbosity=0)
     call_command("provider", "add", "acme", "--base-url", "https://acme.example/v1", "--api-key", "sk-acme")
     settings.CREDENTIAL_KEYS = [Fernet.generate_key().decode()]
-    credentials._fernet.cache_clear()
-    yield
-    credentials._fernet.cache_clear()
 
 
 def add_model() -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from komilion import settings as komilion_settings
 from komilion.common import news
+from routing.catalog.snapshot import Catalog
 from tests.async_waiting import eventually
 from tests.fakes import frames, wire
 from tests.fakes.client import RawCall, call
@@ -85,6 +86,18 @@ def test_an_error_whose_body_does_not_come(gateway: Gateway, settings: object):
     answer = gateway.chat(tenant, gateway.add_model(Reply(act=act)))
     assert (answer.status, answer.headers["retry-after"]) == (429, "9")
     assert_in_order(gateway, tenant, 0)
+
+
+def test_a_reading_of_the_catalogue_that_began_before_a_change_is_followed_by_another(monkeypatch: pytest.MonkeyPatch):
+    from routing.gateway import services
+
+    versions = iter([1, 2])
+    monkeypatch.setattr(services, "_load", lambda: Catalog(next(versions), {}, ()))
+
+    async def newest() -> Catalog:
+        return await services.Services(*[None] * 6).current_catalog(2)  # it needs none of the others
+
+    assert asyncio.run(newest()).version == 2
 
 
 def test_the_cache_of_keys_is_bounded(gateway: Gateway, monkeypatch: pytest.MonkeyPatch):

@@ -22,6 +22,7 @@ ACTIONS = {
     "invitation.decline": "Invitation declined",
     "trial.grant": "Trial credit given",
     "trial.end": "Trial ended",
+    "trial.resume": "On trial again, as all money is back",
     "key.create": "Key made",
     "key.change": "Key changed",
     "key.caps": "Caps of a key set",
@@ -33,12 +34,18 @@ ACTIONS = {
     "recharge.on": "Automatic top-up switched on",
     "recharge.off": "Automatic top-up switched off",
     "refund.order": "Refund ordered",
+    "refund.at_stripe": "Refunded at Stripe",
+    "refund.succeeded": "Refund done",
+    "refund.failed": "Refund failed, the credit is back",
+    "dispute.chargeback": "Payment charged back",
+    "dispute.chargeback_reversed": "Charge-back reversed",
     "customer.create": "Customer made at Stripe",
     "alert.set": "Low-balance e-mail set",
     "wallet.topup": "Correction: paid credit added",
     "wallet.recredit": "Correction: credit returned",
     "wallet.grant": "Correction: promo credit given",
     "wallet.adjust": "Correction: credit taken",
+    "person.second_factor": "Second factor removed",
 }
 CHANGES = {"key.change", "key.caps"}
 IN_DOLLARS = {"usd": "amount", "day": "a day", "month": "a month", "total": "ever"}

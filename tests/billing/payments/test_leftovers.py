@@ -4,12 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from billing.actions.test_checkout import do_pay_test_order
 from django.core.management import CommandError, call_command
 
 from accounts.models import AuditEntry
 from billing.actions import remove_test_credit as module
 from billing.actions.checkout import do_start_checkout
+from billing.actions.pretended_checkout import do_pay_test_order
 from billing.actions.refunds import do_refund
 from billing.errors import MovementRefused
 from billing.ledger.items import Movement, Void
