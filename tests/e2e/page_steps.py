@@ -13,6 +13,7 @@ from tests.e2e.server import Installation
 from tests.e2e.steps import PASSWORD, link_in_mail
 
 ALICE, NORA, UNA, ZOE = "alice@example.com", "nora@example.com", "una@example.com", "zoe@example.com"
+NORA_ELSEWHERE = "nora@example.org"
 """The owner; who is invited and comes; who has not confirmed her address; who is invited and stays away."""
 
 
@@ -94,6 +95,23 @@ def accept_invitation(site: Installation, page: Page) -> None:
     _press(page, "Accept")
 
 
+def change_address(site: Installation, page: Page) -> None:
+    """To her account while the new address is not confirmed."""
+    give_password(site, page)
+    page.wait_for_url("**/auth/email/")
+    page.locator("main input[name=email]:not([type=hidden])").fill(NORA_ELSEWHERE)
+    _press(page, "Change the address")
+    expect(page.get_by_text("It changes to")).to_be_visible()
+
+
+def undo_change(site: Installation, page: Page) -> None:
+    """To where the mail to her old address leads when the new one is confirmed."""
+    _follow_mail(site, page, NORA_ELSEWHERE)
+    _press(page, "Confirm")
+    page.wait_for_url("**/dashboard/account")
+    _follow_mail(site, page, NORA)
+
+
 # the owner
 
 
@@ -116,7 +134,7 @@ def refund(site: Installation, page: Page) -> None:
 
 def begin_to_remove(site: Installation, page: Page) -> None:
     """To the question whether."""
-    page.get_by_role("link", name=f"Remove {NORA}").click()
+    page.get_by_role("link", name=f"Remove {NORA_ELSEWHERE}").click()
 
 
 def give_password(site: Installation, page: Page) -> None:

@@ -17,8 +17,8 @@ from tests.e2e.server import Installation
 type Who = Literal["anybody", "newcomer", "owner", "customer", "unlucky", "returning"]
 WHO: tuple[Who, ...] = ("anybody", "newcomer", "owner", "customer", "unlucky", "returning")
 """In the order of the walk. `newcomer`: signed up and invited by the owner, no request yet. `owner`: has a history.
-`customer`: the owner where Stripe is set up. `unlucky`: the owner while a table is missing. `returning`: the owner,
-logged out."""
+`customer`: the owner where Stripe is set up. `unlucky`: the owner whose rows of usage are spoiled. `returning`: the
+owner, logged out."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,8 @@ SITE_PAGES = [
     SitePage("/", "newcomer", then=steps.accept_invitation, lands="dashboard:overview"),
     SitePage("/dashboard/keys/new", "newcomer", status=403),
     *_of("newcomer", "/dashboard/organizations"),
+    SitePage("/auth/reauthenticate/?next=/auth/email/", "newcomer", then=steps.change_address, lands="account_email"),
+    SitePage("/", "newcomer", then=steps.undo_change, lands="account_undo_email"),
     *_of("owner", "/dashboard", "/dashboard?days=30", "/dashboard/usage", "/dashboard/usage?model=nothing"),
     *_of("owner", "/dashboard/usage/{request}", "/dashboard/keys", "/dashboard/keys/new", "/dashboard/keys/{key}"),
     SitePage("/dashboard/usage/gen-nothing", "owner", status=404),
@@ -92,7 +94,7 @@ SITE_PAGES = [
     SitePage("/auth/2fa/reauthenticate/", "owner"),
     SitePage("/dashboard/wallet", "customer"),
     SitePage("/dashboard/wallet", "customer", then=steps.begin_to_pay_by_card, lands="paying:checkout"),
-    SitePage("/dashboard", "unlucky", status=500),
+    SitePage("/dashboard/usage/{request}", "unlucky", status=500),
     SitePage("/", "returning", then=steps.follow_mail_to_una, lands="account_confirm_email"),
     SitePage("/auth/password/reset/", "returning", then=steps.ask_for_link, lands="account_reset_password_done"),
     SitePage("/", "returning", then=steps.follow_mail_to_alice, lands="account_reset_password_from_key"),
