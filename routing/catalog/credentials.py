@@ -6,11 +6,12 @@ Encrypted with the installation's Fernet keys, the newest first, so that keys ca
 from functools import cache
 
 from cryptography.fernet import Fernet, MultiFernet
-from django.conf import settings
+
+from komilion.common.numbers import numbers
 
 
 def _fernet() -> MultiFernet:
-    return _fernet_of(tuple(settings.CREDENTIAL_KEYS))
+    return _fernet_of(tuple(numbers.CREDENTIAL_KEYS))
 
 
 @cache
