@@ -19,7 +19,7 @@ from billing.models import LabelSum, UsageRow, UsageSum
 from billing.models.rollup import QUARTER_S
 from billing.usage_sums import ROWS, Window, ranges_json, ranges_table
 
-SLOTS_A_PAGE = 128  # quarter-hours that one page looks into at most, even if it is then short; the next one goes on
+SLOTS_A_PAGE = 64  # quarter-hours that one page looks into at most, even if it is then short; the next one goes on
 INSTANT = timedelta(microseconds=1)
 NO_TIME = timedelta()
 QUARTER = timedelta(seconds=QUARTER_S)
