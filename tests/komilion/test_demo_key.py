@@ -70,6 +70,7 @@ def mode_of(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
+@pytest.mark.slow
 def test_the_first_start_makes_a_tenant_and_a_private_key_file(key_file: Path):
     assert do_ensure_demo_key(key_file) == DemoKey(works=True)
     assert caller_of(key_file) is not None

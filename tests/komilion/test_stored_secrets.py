@@ -69,6 +69,7 @@ def kept_answer() -> IdempotentCall:
     )
 
 
+@pytest.mark.django_db(transaction=True)  # the trial credit of who logs in is the ledger's, on a connection of its own
 def test_after_sealing_anew_the_old_key_may_go(keys: Settings, capsys: pytest.CaptureFixture[str]):
     provider = Provider.objects.create(name="acme", base_url="http://acme", api_key_encrypted=encrypt("sk-acme"))
     secret, answer = factor_of("alice@rotate.example"), kept_answer()

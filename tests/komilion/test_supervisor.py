@@ -2,14 +2,12 @@
 
 import contextlib
 import fcntl
-import http.client
 import os
 import re
 import shlex
 import signal
 import socket
 import stat
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,80 +21,9 @@ from komilion.supervisor import valkey
 from komilion.supervisor.banner import banner, url_of
 from komilion.supervisor.children import Child, Spec
 from komilion.supervisor.guard import Refusal, is_free, only_one
+from tests.komilion.supervised import Running
 from tests.services.valkey import ValkeyServer
 from tests.waiting import wait_until
-
-ROOT = Path(__file__).parents[2]
-START_DEADLINE_S = 60
-
-
-class Running:
-    """One supervisor with its own port and data folder."""
-
-    def __init__(self, data: Path, port: int | None = None, **environment: str) -> None:
-        self.data = data
-        self.port = port or free_port()
-        data.mkdir(exist_ok=True)
-        self._output = data.with_suffix(".out")
-        ours = {"DATA_DIR": str(data), "PORT": str(self.port), "DATABASE_URL": "", **environment}
-        with self._output.open("wb") as output:
-            self.process = psutil.Popen(
-                [sys.executable, "-m", "komilion.supervisor"],
-                cwd=ROOT,
-                env={**os.environ, **ours},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-
-    def output(self) -> str:
-        return self._output.read_text()
-
-    def status(self, path: str, headers: dict[str, str] | None = None) -> int:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
-        try:
-            connection.request("GET", path, headers=headers or {})
-            return connection.getresponse().status
-        except (OSError, http.client.HTTPException):
-            return 0
-        finally:
-            connection.close()
-
-    def wait_ready(self) -> "Running":
-        def ready() -> bool:
-            assert self.process.poll() is None, self.output()
-            return self.status("/health/readiness") == 200
-
-        wait_until(ready, START_DEADLINE_S, f"readiness, see {self.data / 'log'}")
-        return self
-
-    def refusal(self) -> str:
-        """What it said when it did not start."""
-        assert self.process.wait(START_DEADLINE_S) == 1
-        assert "Traceback" not in self.output()
-        return self.output()
-
-    def text(self, path: str) -> str:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
-        with contextlib.closing(connection):
-            connection.request("GET", path)
-            return connection.getresponse().read().decode()
-
-    def children(self) -> list[psutil.Process]:
-        return self.process.children(recursive=True)
-
-    def child(self, word: str) -> psutil.Process | None:
-        for process in self.children():
-            with contextlib.suppress(psutil.Error):
-                if any(word in part for part in process.cmdline()):
-                    return process
-        return None
-
-    def stop(self) -> None:
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-            self.process.wait(60)
 
 
 @pytest.fixture
@@ -203,6 +130,7 @@ def test_a_child_that_crashes_is_reported_and_started_again_later_each_time(tmp_
         ("STRIPE_SECRET_KEY", "pk_live_1", "STRIPE_SECRET_KEY must start with sk_live_"),
     ],
 )
+@pytest.mark.slow
 def test_settings_that_make_no_sense_are_refused_in_one_line(
     start: Callable[..., Running], variable: str, value: str, message: str
 ) -> None:
@@ -218,6 +146,7 @@ def test_settings_that_make_no_sense_are_refused_in_one_line(
         ("STRIPE_SECRET_KEY", "sk_live_0123456789", "STRIPE_SECRET_KEY is a live key"),
     ],
 )
+@pytest.mark.slow
 def test_test_money_where_it_may_not_be_is_refused_in_one_line(
     start: Callable[..., Running], variable: str, value: str, message: str
 ) -> None:

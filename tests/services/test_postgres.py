@@ -40,6 +40,7 @@ def test_commits_are_durable(postgres_url: str):
     assert ask(postgres_url, "SHOW fsync") == ask(postgres_url, "SHOW full_page_writes") == "on"
 
 
+@pytest.mark.slow
 def test_a_server_that_goes_away_and_comes_back(private_postgres: Cluster):
     url = private_postgres.url()
     with psycopg.connect(url) as connection:
@@ -51,6 +52,7 @@ def test_a_server_that_goes_away_and_comes_back(private_postgres: Cluster):
     assert ask(url, "SELECT to_regclass('kept')") == "kept"
 
 
+@pytest.mark.slow
 def test_a_server_that_hangs(private_postgres: Cluster):
     private_postgres.pause()
     with pytest.raises(psycopg.OperationalError):
@@ -59,6 +61,7 @@ def test_a_server_that_hangs(private_postgres: Cluster):
     assert ask(private_postgres.url(), "SELECT 1") == 1
 
 
+@pytest.mark.slow
 def test_nothing_is_left_when_the_owner_is_killed():
     with subprocess.Popen(
         [sys.executable, "-c", OWNER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

@@ -244,11 +244,13 @@ def statuses_of_other_servers(switch: str) -> list[int]:
     return list(json.loads(asked.stdout.splitlines()[-1]))
 
 
+@pytest.mark.slow
 def test_with_test_money_any_server_serves_this_machine_alone(alice: Alice):
     assert statuses_of_other_servers("0") == [401] * 7
     assert statuses_of_other_servers("1") == [401, 403, 403, 403, 401, 403, 403]
 
 
+@pytest.mark.slow
 def test_with_test_money_no_server_serves_an_installation_that_held_real_money(alice: Alice):
     hold_real_money(alice)
     assert statuses_of_other_servers("1") == [503, 403, 403, 403, 503, 403, 403]

@@ -22,7 +22,7 @@ from komilion.common.clock import utc_now
 from komilion.common.ids import new_id
 from tests.komilion.web.people.browser import Browser, new_email, path_of, says
 from tests.komilion.web.people.conftest import membership, person
-from tests.komilion.web.people.test_members import add, invite, row_of
+from tests.komilion.web.people.joining import add, invite, row_of
 
 ACCOUNT = "/dashboard/account"
 
