@@ -32,9 +32,8 @@ from komilion.common.money import MAX_NANO, NANO_PER_CENT, format_usd
 log = logging.getLogger(__name__)
 
 State = TopUpOrder.State
-WAITING = (State.OPEN, State.UNKNOWN)
 NO_TAX = "Tax is added to top-ups here, which needs somebody on the payment page: automatic top-up is not possible."
-COUNTED = (*WAITING, State.PAID)  # against the day's cap
+COUNTED = (*TopUpOrder.WAITING, State.PAID)  # against the day's cap
 
 
 def do_set_auto_recharge(

@@ -23,7 +23,6 @@ from komilion.common.clock import utc_now
 log = logging.getLogger(__name__)
 
 State = TopUpOrder.State
-WAITING = (State.OPEN, State.UNKNOWN)
 BACK_OFF_S = (60, 120, 300, 900, 3_600)  # after the first, second, ... attempt; the last one repeats
 EVENT_WAIT_S = 600  # a payment that succeeded is credited by its event; after that it is looked up
 DECLINES = 2  # in a row
@@ -49,7 +48,9 @@ def do_attempt_recharges() -> int:
     if payment_mode() == "off":
         return 0
     now = utc_now()
-    due = TopUpOrder.objects.filter(kind=TopUpOrder.Kind.RECHARGE, state__in=WAITING, next_attempt_at__lte=now)
+    due = TopUpOrder.objects.filter(
+        kind=TopUpOrder.Kind.RECHARGE, state__in=TopUpOrder.WAITING, next_attempt_at__lte=now
+    )
     tried = 0
     for order in due.order_by("next_attempt_at"):
         if not _claim(order, now):
@@ -63,7 +64,9 @@ def do_attempt_recharges() -> int:
 def _claim(order: TopUpOrder, now: datetime) -> bool:
     """Ours alone until the next attempt is due. `unknown` is written before anything is sent: a crash leaves it so."""
     pause_s = BACK_OFF_S[min(order.attempts, len(BACK_OFF_S) - 1)]
-    mine = TopUpOrder.objects.filter(pk=order.pk, state__in=WAITING, next_attempt_at=order.next_attempt_at).update(
+    mine = TopUpOrder.objects.filter(
+        pk=order.pk, state__in=TopUpOrder.WAITING, next_attempt_at=order.next_attempt_at
+    ).update(
         state=State.UNKNOWN,
         attempts=F("attempts") + 1,
         first_attempt_at=Coalesce("first_attempt_at", now),
@@ -152,7 +155,7 @@ def _learn(order: TopUpOrder, intent: client.Object, now: datetime) -> None:
 
 def _remember(order: TopUpOrder, intent: client.Object, look_at: datetime | None) -> None:
     """The event may have been faster, so only what still waits."""
-    TopUpOrder.objects.filter(pk=order.pk, state__in=WAITING).update(
+    TopUpOrder.objects.filter(pk=order.pk, state__in=TopUpOrder.WAITING).update(
         payment_intent_id=id_of(intent), next_attempt_at=look_at
     )
 
@@ -182,7 +185,7 @@ def do_decline(order: TopUpOrder, code: str, intent_id: str) -> None:
 
 def _fail(order: TopUpOrder, why: str, intent_id: str = "") -> bool:
     """End it unpaid; False where it has ended before. Should it be paid after all, its event credits it."""
-    waiting = TopUpOrder.objects.filter(pk=order.pk, state__in=WAITING)
+    waiting = TopUpOrder.objects.filter(pk=order.pk, state__in=TopUpOrder.WAITING)
     return bool(
         waiting.update(
             state=State.FAILED,
