@@ -2,15 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, date, datetime
 from threading import Lock
 
 from billing.prices import BASIS_POINTS, PriceVersion
-from komilion.common.clock import monotonic_s, utc_now
+from komilion.common.clock import unix_s
 from komilion.common.money import ceil_div
-from routing.catalog.models import CatalogVersion, Model, Offer, OfferPrice
-
-REREAD_AFTER_S = 60.0  # a price may come into force without any change of the catalogue
+from routing.catalog.load import read_catalog
+from routing.catalog.models import CatalogVersion
+from routing.catalog.snapshot import Catalog, ModelEntry, OfferEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +55,17 @@ class OfferRow:
 
 @dataclass(frozen=True, slots=True)
 class ModelRow:
-    """A model as a page shows it; the first offer is the one that is called."""
+    """A model as a page shows it; the first offer is the one that is called.
+
+    One with `sunset_on` ends on that day (UTC); `successor` may be one that is not served here.
+    """
 
     id: str
     name: str
     created_at: datetime
     offers: tuple[OfferRow, ...]
+    sunset_on: date | None = None
+    successor: str | None = None
 
     @property
     def vendor(self) -> str:
@@ -85,10 +90,11 @@ class ModelRow:
 
 @dataclass(frozen=True, slots=True)
 class CatalogRows:
-    """Every model that has a price, by id, at one version of the catalogue."""
+    """Every model that can be called, by id, at one version of the catalogue."""
 
     version: int
     models: Mapping[str, ModelRow]
+    catalog: Catalog
 
     @property
     def vendors(self) -> list[str]:
@@ -107,22 +113,22 @@ class _Kept:
     def __init__(self) -> None:
         self.lock = Lock()
         self.rows: CatalogRows | None = None
-        self.read_at_s = 0.0
 
 
 _kept = _Kept()
 
 
 def catalog_rows() -> CatalogRows:
-    """One short query where nothing changed since the last call in this process, else four."""
+    """One short query where nothing changed since the last call in this process, else the whole catalogue."""
     version = CatalogVersion.objects.filter(pk=1).values_list("version", flat=True).first() or 0
     with _kept.lock:
         rows = _kept.rows
-        if rows is not None and rows.version == version and monotonic_s() - _kept.read_at_s < REREAD_AFTER_S:
+        if rows is not None and rows.version == version and unix_s() < rows.catalog.expires_s:
             return rows
-    rows = CatalogRows(version, _read_models())
+    catalog = read_catalog()
+    rows = CatalogRows(catalog.version, {entry.id: _model_row(entry) for entry in catalog.models.values()}, catalog)
     with _kept.lock:
-        _kept.rows, _kept.read_at_s = rows, monotonic_s()
+        _kept.rows = rows
     return rows
 
 
@@ -132,30 +138,22 @@ def forget_catalog_rows() -> None:
         _kept.rows = None
 
 
-def _read_models() -> dict[str, ModelRow]:
-    prices = {
-        row.offer_id: PriceVersion.from_row(row.price)
-        for row in OfferPrice.objects.filter(effective_from__lte=utc_now())
-        .select_related("price")
-        .order_by("effective_from", "pk")
-    }
-    offers: dict[str, list[OfferRow]] = {}
-    for offer in Offer.objects.order_by("pk"):
-        price = prices.get(offer.pk)
-        if price is not None:
-            offers.setdefault(offer.model_id, []).append(_offer_row(offer, price))
-    return {
-        model.pk: ModelRow(model.pk, model.name, model.created_at, tuple(offers[model.pk]))
-        for model in Model.objects.order_by("pk")
-        if model.pk in offers
-    }
+def _model_row(entry: ModelEntry) -> ModelRow:
+    return ModelRow(
+        id=entry.id,
+        name=entry.name,
+        created_at=datetime.fromtimestamp(entry.created_unix_s, UTC),
+        offers=tuple(map(_offer_row, entry.offers)),
+        sunset_on=entry.sunset_on,
+        successor=entry.successor,
+    )
 
 
-def _offer_row(offer: Offer, price: PriceVersion) -> OfferRow:
+def _offer_row(offer: OfferEntry) -> OfferRow:
     return OfferRow(
-        provider=offer.provider_id,
+        provider=offer.provider,
         context_length=offer.context_length,
         max_output=offer.max_output,
-        capabilities=tuple(offer.capabilities),
-        price=price,
+        capabilities=tuple(sorted(offer.target.capabilities)),
+        price=offer.price,
     )

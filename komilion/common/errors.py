@@ -3,6 +3,7 @@
     KomilionError                     500 api_error              internal_error
     +- BadRequest                     400 invalid_request_error  invalid_request
     |  +- UnknownModel                400                        unknown_model
+    |  |  +- ModelNotServed           400                        model_not_served
     |  +- ContextLengthExceeded       400                        context_length_exceeded
     |  +- ContentFiltered             400                        content_filter
     +- Unauthenticated                401 authentication_error   invalid_api_key
@@ -13,6 +14,7 @@
     |  +- ModelNotAllowed             403                        model_not_allowed
     +- NotFound                       404 not_found_error        not_found
     |  +- ModelNotFound               404                        model_not_found
+    |  +- ModelRetired                404                        model_retired
     +- MethodNotAllowed               405 invalid_request_error  method_not_allowed
     +- NotAcceptable                  406 invalid_request_error  not_acceptable
     +- RequestTimeout                 408 timeout_error          request_timeout
@@ -79,6 +81,11 @@ class UnknownModel(BadRequest):
     default_message = "There is no such model."
 
 
+class ModelNotServed(UnknownModel):
+    reason = "model_not_served"
+    default_message = "This installation has no key for a provider of that model."
+
+
 class ContextLengthExceeded(BadRequest):
     reason = "context_length_exceeded"
     default_message = "The request is longer than the model's context window."
@@ -141,6 +148,11 @@ class NotFound(KomilionError):
 class ModelNotFound(NotFound):
     reason = "model_not_found"
     default_message = "There is no such model."
+
+
+class ModelRetired(NotFound):
+    reason = "model_retired"
+    default_message = "That model is retired."
 
 
 class MethodNotAllowed(KomilionError):
@@ -267,6 +279,7 @@ class ProviderTimeout(Unavailable):
 
 OPENAI_CODES = {
     "unknown_model": "model_not_found",
+    "model_not_served": "model_not_found",
     "rate_limited": "rate_limit_exceeded",
 }
 

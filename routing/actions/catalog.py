@@ -17,9 +17,9 @@ from routing.catalog.models import CatalogVersion, Model, Offer, OfferPrice, Pro
 from routing.providers.registry import DIALECTS
 
 # Audio and files join with their prices: what has no price is refused before the call.
-CAPABILITIES = ("tools", "vision", "json_schema", "reasoning", "max_completion_tokens")
+CAPABILITIES = ("tools", "vision", "json_schema", "reasoning", "max_completion_tokens", "no_sampling")
 DEFAULT_CAPABILITIES = ("tools", "vision", "json_schema")
-TOKENS_PER_PRICE = 10**6
+RESERVED_VENDORS = ("neo-mode", "auto")
 
 
 class CatalogError(ValueError):
@@ -79,6 +79,8 @@ def do_put_provider(spec: ProviderSpec) -> None:
             pk=spec.name,
             defaults={
                 "base_url": spec.base_url.rstrip("/"),
+                "base_url_env": "",
+                "shipped": "",
                 "dialect": spec.dialect,
                 "api_key_encrypted": encrypt(spec.api_key),
                 "api_key_env": spec.api_key_env,
@@ -86,7 +88,7 @@ def do_put_provider(spec: ProviderSpec) -> None:
                 "pass_unknown": spec.pass_unknown,
             },
         )
-        _raise_version()
+        raise_version()
 
 
 def do_put_offer(spec: OfferSpec) -> None:
@@ -96,9 +98,11 @@ def do_put_offer(spec: OfferSpec) -> None:
         provider = Provider.objects.filter(pk=spec.provider).first()
         if provider is None:
             raise CatalogError(f"there is no provider {spec.provider!r}; add it first")
-        model, _ = Model.objects.update_or_create(
+        model, is_new = Model.objects.get_or_create(
             pk=spec.model_id, defaults={"name": spec.name or spec.model_id.partition("/")[2]}
         )
+        if not is_new and spec.name and model.name != spec.name:
+            Model.objects.filter(pk=model.pk).update(name=spec.name, shipped="")
         offer, _ = Offer.objects.update_or_create(
             model=model,
             provider=provider,
@@ -108,19 +112,30 @@ def do_put_offer(spec: OfferSpec) -> None:
                 "max_output": spec.max_output,
                 "capabilities": list(spec.capabilities),
                 "tokens_per_s": spec.tokens_per_s,
+                "shipped": "",
             },
         )
         price = do_record_price(spec.components)
-        newest = offer.prices.order_by("-effective_from", "-pk").first()
-        if newest is None or newest.price_id != price.pk:
-            OfferPrice.objects.create(offer=offer, price=price, effective_from=utc_now())
-        _raise_version()
+        _price_from_now_on(offer, price.pk)
+        raise_version()
+
+
+def _price_from_now_on(offer: Offer, price_id: int) -> None:
+    """One price for the whole day, in place of what was announced for later."""
+    now = utc_now()
+    offer.prices.filter(effective_from__gt=now).delete()
+    newest = list(offer.prices.order_by("-effective_from", "-pk").values_list("effective_from", "price_id"))
+    in_force = [price for since, price in newest if since == newest[0][0]]
+    if in_force != [price_id]:
+        OfferPrice.objects.create(offer=offer, price_id=price_id, effective_from=now)
 
 
 def _check_offer(spec: OfferSpec) -> None:
     vendor, slash, name = spec.model_id.partition("/")
     if not vendor or not slash or not name or len(spec.model_id) > 200 or not spec.model_id.isprintable():
         raise CatalogError(f"model {spec.model_id!r} must look like vendor/name")
+    if vendor in RESERVED_VENDORS:
+        raise CatalogError(f"{vendor}/... are names of this gateway; take another vendor")
     unknown = set(spec.capabilities) - set(CAPABILITIES)
     if unknown:
         raise CatalogError(f"unknown capabilities: {', '.join(sorted(unknown))}; known: {', '.join(CAPABILITIES)}")
@@ -128,7 +143,7 @@ def _check_offer(spec: OfferSpec) -> None:
         raise CatalogError("context and max output must satisfy 1 <= max output <= context <= 100000000")
 
 
-def _raise_version() -> None:
+def raise_version() -> None:
     """Count the change inside its transaction and tell the workers after it."""
     CatalogVersion.objects.get_or_create(pk=1)
     CatalogVersion.objects.filter(pk=1).update(version=F("version") + 1)

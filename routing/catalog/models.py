@@ -1,4 +1,8 @@
-"""Providers, models, and offers (a model at a provider) with their dated prices."""
+"""Providers, models, and offers (a model at a provider) with their dated prices.
+
+`shipped` is the fingerprint of what the project's own catalogue said when it wrote a row. A row without one is the
+operator's: no upgrade touches it. Every command that changes a row takes its fingerprint away.
+"""
 
 from typing import override
 
@@ -6,15 +10,22 @@ from django.db import models
 
 
 class Provider(models.Model):
-    """An upstream API. Its key is encrypted at rest, or named by an environment variable."""
+    """An upstream API. Its key is encrypted at rest, or named by an environment variable.
+
+    Where the variable is named and empty, the provider is off: nothing at it can be called.
+    """
 
     name = models.CharField(max_length=64, primary_key=True)
     base_url = models.CharField(max_length=500)
     dialect = models.CharField(max_length=32, default="openai")
     api_key_encrypted = models.BinaryField(default=b"", blank=True)
     api_key_env = models.CharField(max_length=100, blank=True)
+    base_url_env = models.CharField(max_length=100, blank=True)  # a variable that may name another address
+    order = models.PositiveSmallIntegerField(default=0)  # of two that offer a model, the lower is called first
     cancel_stops_billing = models.BooleanField(default=False)
     pass_unknown = models.BooleanField(default=False)
+    quirks = models.JSONField(default=dict, blank=True)
+    shipped = models.CharField(max_length=16, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
     @override
@@ -23,10 +34,22 @@ class Provider(models.Model):
 
 
 class Model(models.Model):
-    """A model by its catalogue id `vendor/name`."""
+    """A model by its catalogue id `vendor/name`.
+
+    `line` is the newest model of its line, itself included. On `sunset_on` (UTC) it ends and `successor` takes over;
+    `deprecated_on` is the day on which that was known.
+    """
 
     id = models.CharField(max_length=200, primary_key=True)
     name = models.CharField(max_length=200)
+    family = models.CharField(max_length=100, blank=True)
+    line = models.CharField(max_length=200, blank=True)
+    successor = models.CharField(max_length=200, blank=True)
+    released_on = models.DateField(null=True, blank=True)
+    deprecated_on = models.DateField(null=True, blank=True)
+    sunset_on = models.DateField(null=True, blank=True)
+    aliases = models.JSONField(default=list, blank=True)  # names of it that no rule makes
+    shipped = models.CharField(max_length=16, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
     @override
@@ -43,8 +66,10 @@ class Offer(models.Model):
     context_length = models.PositiveIntegerField()
     max_output = models.PositiveIntegerField()
     capabilities = models.JSONField(default=list)
+    quirks = models.JSONField(default=dict, blank=True)
     cancel_stops_billing = models.BooleanField(null=True, blank=True)  # null: as the provider says
     tokens_per_s = models.PositiveIntegerField(null=True, blank=True)
+    shipped = models.CharField(max_length=16, blank=True)
 
     class Meta:
         constraints = [
@@ -57,11 +82,17 @@ class Offer(models.Model):
 
 
 class OfferPrice(models.Model):
-    """Which price version an offer has from when on; rows are added, never changed."""
+    """Which price version an offer has from when on; rows whose time has come are never changed.
+
+    Rows with one `effective_from` belong together. One with minutes holds at that time of every day (UTC, the end
+    excluded) and overrules the one without.
+    """
 
     offer = models.ForeignKey(Offer, on_delete=models.CASCADE, related_name="prices")
     price = models.ForeignKey("billing.Price", on_delete=models.PROTECT, related_name="+")
     effective_from = models.DateTimeField()
+    from_minute = models.PositiveSmallIntegerField(null=True, blank=True)
+    to_minute = models.PositiveSmallIntegerField(null=True, blank=True)
 
     class Meta:
         indexes = [models.Index(fields=["offer", "effective_from"], name="offer_price_by_date")]
@@ -72,10 +103,14 @@ class OfferPrice(models.Model):
 
 
 class CatalogVersion(models.Model):
-    """One row that counts changes, so that a process can tell whether its snapshot is the newest."""
+    """One row that counts changes, so that a process can tell whether its snapshot is the newest.
+
+    `shipped` is the fingerprint of the project's own catalogue that was put in last, as a whole.
+    """
 
     id = models.PositiveSmallIntegerField(primary_key=True)
     version = models.PositiveBigIntegerField(default=0)
+    shipped = models.CharField(max_length=64, blank=True)
 
     @override
     def __str__(self) -> str:

@@ -1,17 +1,23 @@
-"""The catalogue as the gateway sees it: one immutable picture in memory, replaced whole when something changes."""
+"""The catalogue as the gateway sees it: one immutable picture in memory, replaced whole when something changes.
 
-import os
+`routing.catalog.load` makes it. A picture is good until `expires_s`: then a price comes into force or a model ends.
+"""
+
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import date
 from difflib import get_close_matches
+from typing import Literal
 
 from billing.prices import PriceVersion
-from komilion.common.clock import utc_now
-from komilion.common.db import read_snapshot
-from routing.catalog.credentials import decrypt
-from routing.catalog.models import CatalogVersion, Model, Offer, OfferPrice, Provider
+from routing.catalog.aliases import fold
 from routing.providers.base import Dialect, Target
-from routing.providers.registry import DIALECTS
+
+type Status = Literal["active", "deprecated"]
+
+TEXT = frozenset({"text"})
+NEAREST_SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +42,35 @@ class OfferEntry:
 
 @dataclass(frozen=True, slots=True)
 class ModelEntry:
-    """A model and who offers it, the first choice first."""
+    """A model that can be called and who offers it, the first choice first.
+
+    `line` is the id of the newest model of its line, its own where it is that. On `sunset_on` (UTC) it ends and
+    `successor` takes over. `modalities` are the inputs that can be billed: a part of `text` and `image`.
+    """
 
     id: str
     name: str
     created_unix_s: int
     offers: tuple[OfferEntry, ...]
+    family: str = ""
+    line: str = ""
+    status: Status = "active"
+    deprecated_on: date | None = None
+    sunset_on: date | None = None
+    successor: str | None = None
+    modalities: frozenset[str] = TEXT
+
+
+@dataclass(frozen=True, slots=True)
+class RetiredModel:
+    """A model that ended on `sunset_on`. `moves_to` is its successor with those offers that cost no more, if any."""
+
+    id: str
+    name: str
+    deprecated_on: date
+    sunset_on: date
+    successor: str | None
+    moves_to: ModelEntry | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,70 +83,33 @@ class ProviderEntry:
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """Everything, at one version."""
+    """Everything, at one version.
+
+    `models` are those that can be called now. `aliases` maps other names, as `fold` writes them, to ids, and so finds
+    `retired` models and those in `off`, whose providers have no key here: the variables that would switch them on.
+    """
 
     version: int
     models: Mapping[str, ModelEntry]
     providers: tuple[ProviderEntry, ...]
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    retired: Mapping[str, RetiredModel] = field(default_factory=dict)
+    off: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    expires_s: float = math.inf
 
-    def nearest(self, model_id: str) -> list[str]:
-        """Ids that look like a mistyped one; at most 3."""
-        names = {name.lower(): name for name in self.models}
-        return [names[name] for name in get_close_matches(model_id.lower(), names, n=3, cutoff=0.5)]
+    def canonical(self, name: str) -> str | None:
+        """The id that a name means, callable or not; None where it means nothing, or not one thing."""
+        if name in self.models:
+            return name
+        return self.aliases.get(name) or self.aliases.get(fold(name))
+
+    def nearest(self, name: str) -> list[str]:
+        """Ids of models that can be called and look like a mistyped one; at most 3."""
+        wanted = fold(name)
+        ids = {fold(model_id): model_id for model_id in self.models}
+        same = [model_id for key, model_id in ids.items() if key.partition("/")[2] == wanted]
+        close = [ids[key] for key in get_close_matches(wanted, ids, n=NEAREST_SHOWN, cutoff=0.5)]
+        return list(dict.fromkeys([*same, *close]))[:NEAREST_SHOWN]
 
 
 EMPTY = Catalog(-1, {}, ())
-
-
-def load_catalog() -> Catalog:
-    """Read it from the database; blocking."""
-    with read_snapshot():
-        version = CatalogVersion.objects.filter(pk=1).values_list("version", flat=True).first() or 0
-        providers = {row.pk: row for row in Provider.objects.all()}
-        prices = _prices_in_force()
-        offers: dict[str, list[OfferEntry]] = {}
-        for offer in Offer.objects.order_by("pk"):
-            price = prices.get(offer.pk)
-            if price is not None:
-                entry = _offer_entry(offer, providers[offer.provider_id], price)
-                offers.setdefault(offer.model_id, []).append(entry)
-        models = {
-            row.pk: ModelEntry(row.pk, row.name, int(row.created_at.timestamp()), tuple(offers[row.pk]))
-            for row in Model.objects.order_by("pk")
-            if row.pk in offers
-        }
-    counts = dict.fromkeys(providers, 0)
-    for entries in offers.values():
-        for entry in entries:
-            counts[entry.provider] += 1
-    return Catalog(version, models, tuple(ProviderEntry(name, n) for name, n in sorted(counts.items())))
-
-
-def _prices_in_force() -> dict[int, PriceVersion]:
-    """Offer -> the newest price whose day has come."""
-    rows = OfferPrice.objects.filter(effective_from__lte=utc_now()).select_related("price")
-    return {row.offer_id: PriceVersion.from_row(row.price) for row in rows.order_by("effective_from", "pk")}
-
-
-def _offer_entry(offer: Offer, provider: Provider, price: PriceVersion) -> OfferEntry:
-    api_key = (
-        os.environ.get(provider.api_key_env, "") if provider.api_key_env else decrypt(bytes(provider.api_key_encrypted))
-    )
-    cancel = offer.cancel_stops_billing
-    return OfferEntry(
-        model_id=offer.model_id,
-        provider=provider.name,
-        dialect=DIALECTS[provider.dialect],
-        target=Target(
-            base_url=provider.base_url.rstrip("/"),
-            api_key=api_key,
-            upstream_id=offer.upstream_id,
-            capabilities=frozenset(offer.capabilities),
-            pass_unknown=provider.pass_unknown,
-        ),
-        price=price,
-        context_length=offer.context_length,
-        max_output=offer.max_output,
-        cancel_stops_billing=provider.cancel_stops_billing if cancel is None else cancel,
-        tokens_per_s=offer.tokens_per_s,
-    )

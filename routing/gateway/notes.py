@@ -3,6 +3,9 @@
 Amounts are written as exact decimal literals with an integer of nano-USD beside each.
 """
 
+from datetime import UTC, date, datetime, time
+from email.utils import format_datetime
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -10,7 +13,7 @@ import orjson
 from komilion.common.money import format_usd
 from komilion.common.numbers import numbers
 from routing.gateway.exchange import Headers
-from routing.gateway.types import Reserved, Settled
+from routing.gateway.types import Plan, Reserved, Settled
 
 NO_SAVINGS = orjson.Fragment(b"0.00")
 
@@ -34,7 +37,7 @@ def annotate(
         "cost_nano_usd": settled.charge,
         "savings_usd": NO_SAVINGS,
         "savings_nano_usd": 0,
-        "routed_from": None,
+        "routed_from": _moved_from(reserved.plan),
         "adjusted": list(reserved.adjusted),
         "settlement": "pending" if settled.is_pending else "settled",
     }
@@ -71,14 +74,35 @@ def usage_object(settled: Settled) -> dict[str, Any]:
     }
 
 
+def _moved_from(plan: Plan) -> str | None:
+    """The retired model whose successor answers."""
+    named = plan.named
+    return None if named is None or named.moved_from is None else named.moved_from.id
+
+
 def origin_headers(reserved: Reserved, *, is_v1: bool) -> Headers:
-    """Who answers; on every answer, streamed or not."""
+    """Who answers; on every answer, streamed or not. A model that was asked for and ends says so."""
     offer = reserved.attempt.offer
     provider = offer.provider.encode()
     headers = [(b"x-komilion-model", offer.model_id.encode()), (b"x-komilion-provider", provider)]
     if is_v1 and numbers.COMPAT_NAMES:
         headers.append((b"x-kairosroute-provider", provider))
+    named = reserved.plan.named
+    if named is not None:
+        ending = named.moved_from or named.model
+        if ending.sunset_on is not None:
+            headers += _end_headers(ending.deprecated_on, ending.sunset_on)
     return headers
+
+
+@lru_cache(maxsize=1_024)
+def _end_headers(deprecated_on: date | None, sunset_on: date) -> Headers:
+    """`Deprecation` (RFC 9745) and `Sunset` (RFC 8594), both at midnight UTC."""
+    known, end = (datetime.combine(day, time(), UTC) for day in (deprecated_on or sunset_on, sunset_on))
+    return [
+        (b"deprecation", b"@%d" % int(known.timestamp())),
+        (b"sunset", format_datetime(end, usegmt=True).encode()),
+    ]
 
 
 def cost_headers(settled: Settled, *, is_v1: bool) -> Headers:

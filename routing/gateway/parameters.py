@@ -15,8 +15,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from msgspec.structs import replace
-
 from komilion.common.errors import BadRequest
 from routing.gateway.checks import (
     Check,
@@ -58,6 +56,7 @@ CHOICES_MOST = 8
 OUTPUT_TOKENS_MOST = 2**31 - 1
 NAMES_SHOWN_MOST = 64
 NAME_CHARACTERS = 64
+EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")  # each more than the one before
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +65,7 @@ class Parameter:
 
     `then`: "forward" to the provider; "extend", as an extension; "read" here, to be a part of `ChatRequest`;
     "drop" and name it in `adjusted`. `need`: the capability that it asks of a model. `unless_lacking`: the
-    capability without which an offer gets the request without this parameter.
+    capability without which an offer gets the request without this parameter. `unless`: that with which it does.
     """
 
     kind: Literal["neutral", "priced", "ours", "refused"]
@@ -74,10 +73,15 @@ class Parameter:
     then: Literal["forward", "extend", "read", "drop"]
     need: str = ""
     unless_lacking: str = ""
+    unless: str = ""
 
 
 def _neutral(check: Check, *, need: str = "", unless_lacking: str = "") -> Parameter:
     return Parameter("neutral", check, "forward", need, unless_lacking)
+
+
+def _sampling(check: Check) -> Parameter:
+    return Parameter("neutral", check, "forward", unless="no_sampling")
 
 
 def _extension(check: Check) -> Parameter:
@@ -126,20 +130,18 @@ TABLE: dict[str, Parameter] = {
     "plugins": _unpriced("a plugin"),
     "modalities": Parameter("priced", check_modalities, "read"),  # text only, which needs no saying
     # Sampling.
-    "temperature": _neutral(number(0, 2)),
-    "top_p": _neutral(_share),
-    "frequency_penalty": _neutral(_penalty),
-    "presence_penalty": _neutral(_penalty),
-    "logit_bias": _neutral(check_logit_bias),
-    "logprobs": _neutral(boolean),
-    "top_logprobs": _neutral(integer(0, 20)),
+    "temperature": _sampling(number(0, 2)),
+    "top_p": _sampling(_share),
+    "frequency_penalty": _sampling(_penalty),
+    "presence_penalty": _sampling(_penalty),
+    "logit_bias": _sampling(check_logit_bias),
+    "logprobs": _sampling(boolean),
+    "top_logprobs": _sampling(integer(0, 20)),
     "seed": _neutral(integer(-(2**63), 2**63 - 1)),
     "stop": _neutral(check_stop),
     # Output.
     "response_format": _neutral(check_response_format),  # its need depends on its type
-    "reasoning_effort": _neutral(
-        one_of("none", "minimal", "low", "medium", "high", "xhigh", "max"), unless_lacking="reasoning"
-    ),
+    "reasoning_effort": _neutral(one_of(*EFFORTS), unless_lacking="reasoning"),
     "verbosity": _neutral(one_of("low", "medium", "high")),
     # Tools.
     "tools": _neutral(check_tools, need="tools"),
@@ -196,8 +198,6 @@ TABLE: dict[str, Parameter] = {
     "api_version": _ignored(),
 }
 
-_UNLESS_LACKING = tuple((name, row.unless_lacking) for name, row in TABLE.items() if row.unless_lacking)
-
 
 @dataclass(frozen=True, slots=True)
 class Extras:
@@ -253,29 +253,10 @@ def parse_chat(body: dict[str, Any], extras: Extras = NO_EXTRAS) -> ChatRequest:
         max_output_tokens=_max_output_tokens(read),
         needs=all_needs,
         unknown=unknown,
-        adjusted=_named(dropped),
+        adjusted=named(dropped),
         end_user=_end_user_of(forwarded, extras),
         tags=tags,
     )
-
-
-def adapt(request: ChatRequest, capabilities: frozenset[str], *, pass_unknown: bool = False) -> ChatRequest:
-    """The request as an offer with these capabilities takes it; the same object where nothing is to change.
-
-    What the offer lacks is dropped and named in `adjusted`. With `pass_unknown` the provider gets the unknown
-    parameters after all (the dialect sends them), so they are no longer named as dropped.
-    """
-    adjusted = request.adjusted
-    if pass_unknown and request.unknown:
-        kept = {_shown(name) for name in request.unknown}
-        adjusted = tuple(entry for entry in adjusted if entry["param"] not in kept)
-    lacking = [
-        name for name, capability in _UNLESS_LACKING if name in request.parameters and capability not in capabilities
-    ]
-    if not lacking:
-        return request if adjusted is request.adjusted else replace(request, adjusted=adjusted)
-    parameters = {name: value for name, value in request.parameters.items() if name not in lacking}
-    return replace(request, parameters=parameters, adjusted=adjusted + _named(lacking))
 
 
 def _include_usage(read: dict[str, Any], forwarded: dict[str, Any]) -> bool:
@@ -353,11 +334,11 @@ def _collect(tags: dict[str, None], given: str | list[Any], name: str) -> None:
         raise wrong(name, f"at most {TAGS_MOST} tags")
 
 
-def _shown(name: str) -> str:
+def shown(name: str) -> str:
     """A parameter's name fit for an answer and a log."""
     return name if len(name) <= NAME_CHARACTERS and name.isprintable() else ascii(name)[1:-1][:NAME_CHARACTERS]
 
 
-def _named(names: Iterable[str]) -> tuple[dict[str, Any], ...]:
+def named(names: Iterable[str]) -> tuple[dict[str, Any], ...]:
     """Entries of `adjusted` for dropped parameters; a flood of them is cut."""
-    return tuple({"param": _shown(name), "action": "dropped"} for name in list(names)[:NAMES_SHOWN_MOST])
+    return tuple({"param": shown(name), "action": "dropped"} for name in list(names)[:NAMES_SHOWN_MOST])

@@ -57,7 +57,7 @@ async def _plan_and_reserve(exchange: Exchange, admitted: Admitted, services: Se
     session: Session = admitted.session
     claim = admitted.inbound.claim
     catalog = await services.current_catalog(admitted.admission.catalog_version)
-    if admitted.inbound.chat.model not in catalog.models:
+    if catalog.canonical(admitted.inbound.chat.model) is None:
         catalog = await services.fresh_catalog()  # news of a new model may be on their way, or Redis be gone
     for _ in range(2):
         try:

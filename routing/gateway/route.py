@@ -6,11 +6,11 @@ from komilion.common.errors import (
     ContextLengthExceeded,
     KomilionError,
     ModelNotAllowed,
-    UnknownModel,
 )
-from routing.catalog.snapshot import Catalog, ModelEntry, OfferEntry
+from routing.catalog.resolve import Resolved, resolve
+from routing.catalog.snapshot import Catalog, OfferEntry
+from routing.gateway.adapt import adapt
 from routing.gateway.count_tokens import MEDIA_NEEDS, TOKENS_PER_MEDIUM, count_media
-from routing.gateway.parameters import adapt
 from routing.gateway.types import Attempt, Inbound, Plan
 from routing.providers.base import ChatRequest
 
@@ -26,12 +26,15 @@ CAPABILITY_WORDS = {
 
 
 def route(inbound: Inbound, caller: Caller, catalog: Catalog) -> Plan:
-    """The plan for this request. Raises 400 for an unknown model or one that cannot do it, 403 for one not allowed."""
+    """The plan for this request.
+
+    Raises 400 for an unknown model or one that cannot do it, 403 for one not allowed, 404 for a retired one.
+    """
     chat = inbound.chat
-    model = find_model(chat.model, caller, catalog)
+    found = find_model(chat.model, caller, catalog)
     refusals: list[KomilionError] = []
     attempts = []
-    for offer in model.offers:
+    for offer in found.model.offers:
         refusal = _why_not(offer, chat)
         if refusal is None:
             attempts.append(_attempt(offer, chat))
@@ -39,19 +42,18 @@ def route(inbound: Inbound, caller: Caller, catalog: Catalog) -> Plan:
             refusals.append(refusal)
     if not attempts:
         raise refusals[0]
-    return Plan(chat.model, tuple(attempts[:1]))
+    return Plan(chat.model, tuple(attempts[:1]), named=found)
 
 
-def find_model(model_id: str, caller: Caller, catalog: Catalog) -> ModelEntry:
-    """The model of that id. Raises `UnknownModel` with the nearest names, or `ModelNotAllowed`."""
-    model = catalog.models.get(model_id)
-    if model is None:
-        nearest = catalog.nearest(model_id)
-        hint = f" Did you mean {' or '.join(nearest)}?" if nearest else " See GET /v1/models for the list."
-        raise UnknownModel(f"There is no model {model_id!r}.{hint}", param="model")
-    if caller.models_allowed is not None and model_id not in caller.models_allowed:
-        raise ModelNotAllowed(f"This key may not call {model_id}.", param="model")
-    return model
+def find_model(name: str, caller: Caller, catalog: Catalog, *, may_cost_more: bool = False) -> Resolved:
+    """The model that a name means, and the retired one that it was asked for by.
+
+    Raises `UnknownModel` with the nearest names, `ModelNotServed`, `ModelRetired`, or `ModelNotAllowed`.
+    """
+    found = resolve(catalog, name, may_cost_more=may_cost_more)
+    if caller.models_allowed is not None and found.model.id not in caller.models_allowed:
+        raise ModelNotAllowed(f"This key may not call {found.model.id}.", param="model")
+    return found
 
 
 def _why_not(offer: OfferEntry, chat: ChatRequest) -> KomilionError | None:
@@ -68,7 +70,7 @@ def _param_of(missing: frozenset[str]) -> str:
 
 
 def _attempt(offer: OfferEntry, chat: ChatRequest) -> Attempt:
-    chat = adapt(chat, offer.target.capabilities, pass_unknown=offer.target.pass_unknown)
+    chat = adapt(chat, offer.target)
     wanted = min(chat.max_output_tokens or offer.max_output, offer.max_output)
     upstream = offer.dialect.chat_request(chat, offer.target, None if chat.max_output_tokens is None else wanted)
     input_bound = len(upstream.body)

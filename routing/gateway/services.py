@@ -15,12 +15,13 @@ from billing.ledger.process import Heartbeat
 from billing.ledger.reap import journal_folder, reap
 from billing.partitions import ensure_partitions
 from komilion.common import news
-from komilion.common.clock import utc_now
+from komilion.common.clock import unix_s, utc_now
 from komilion.common.http_client import HttpClient
 from komilion.common.numbers import numbers
 from komilion.common.tasks import all_done, spawn
+from routing.catalog.load import load_catalog
 from routing.catalog.models import CatalogVersion
-from routing.catalog.snapshot import EMPTY, Catalog, load_catalog
+from routing.catalog.snapshot import EMPTY, Catalog
 from routing.gateway.authenticate import Authenticator
 from routing.gateway.body import BodyReader
 from routing.gateway.call import new_client
@@ -87,12 +88,23 @@ class Services:
         await asyncio.to_thread(self.heartbeat.stop)
 
     async def current_catalog(self, version: int) -> Catalog:
-        """The catalogue, at least at `version` (which a limit call brought back)."""
+        """The catalogue, at least at `version` (which a limit call brought back), with the prices of the moment."""
         if version > self.catalog.version:
             await self.reload_catalog()
             if version > self.catalog.version:  # that reading had begun before this version was there
                 await self.reload_catalog()
+        elif unix_s() >= self.catalog.expires_s:
+            await self._follow_the_clock()
         return self.catalog
+
+    async def _follow_the_clock(self) -> None:
+        """A price has come into force or a model has ended. Where the database is away nothing can be called anyway."""
+        try:
+            await self.reload_catalog()
+            if unix_s() >= self.catalog.expires_s:  # that reading had begun before
+                await self.reload_catalog()
+        except DatabaseError as error:
+            log.warning("catalogue not read", extra={"error": str(error)})
 
     async def fresh_catalog(self) -> Catalog:
         """The catalogue compared with the database first; as it is where the database is away."""

@@ -11,6 +11,7 @@ import msgspec
 
 from accounts.access import Caller
 from billing.ledger.items import CapEntry, Claim
+from routing.catalog.resolve import Resolved
 from routing.catalog.snapshot import OfferEntry
 from routing.gateway.forms import Form
 from routing.gateway.recording import Recording
@@ -73,10 +74,11 @@ class Attempt(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """The attempts in the order in which they are made."""
+    """The attempts in the order in which they are made; `named` is what the requested name meant."""
 
     requested_model: str
     attempts: tuple[Attempt, ...]
+    named: Resolved | None = None
 
 
 class Reserved(msgspec.Struct):

@@ -6,7 +6,7 @@ Adding one: a module in this folder, a line in `registry.py`, a scripted test.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import msgspec
@@ -35,6 +35,22 @@ class ChatRequest(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
+class Quirks:
+    """What a provider or a model does its own way.
+
+    `refuses`: parameters that it answers with an error, `stream_options` among them. `renames`: what it calls others.
+    `efforts`: the values of `reasoning_effort` that it takes, in the order of effort; empty where nobody knows.
+    """
+
+    refuses: frozenset[str] = frozenset()
+    renames: Mapping[str, str] = field(default_factory=dict)
+    efforts: tuple[str, ...] = ()
+
+
+NO_QUIRKS = Quirks()
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
     """Where one attempt goes: an offer as a dialect sees it."""
 
@@ -43,6 +59,7 @@ class Target:
     upstream_id: str
     capabilities: frozenset[str]
     pass_unknown: bool = False
+    quirks: Quirks = NO_QUIRKS
 
 
 class UpstreamRequest(msgspec.Struct, frozen=True):

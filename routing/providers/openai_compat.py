@@ -42,7 +42,8 @@ class OpenAICompatible:
             body["n"] = request.choices
         if request.stream:
             body["stream"] = True
-            body["stream_options"] = {**body.get("stream_options", {}), "include_usage": True}
+            if "stream_options" not in target.quirks.refuses:  # who refuses it sends usage unasked
+                body["stream_options"] = {**body.get("stream_options", {}), "include_usage": True}
         headers = {
             "Content-Type": "application/json",
             "Accept": "text/event-stream" if request.stream else "application/json",

@@ -1,0 +1,295 @@
+"""Reading the catalogue from the database: rows as tuples, each table once, prices of the moment only."""
+
+import math
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+from billing.models import Price
+from billing.prices import PriceVersion
+from komilion import env
+from komilion.common.clock import utc_now
+from komilion.common.db import read_snapshot
+from routing.catalog.aliases import Named, build_aliases
+from routing.catalog.compare import costs_no_more
+from routing.catalog.credentials import decrypt
+from routing.catalog.models import CatalogVersion, Model, Offer, OfferPrice, Provider
+from routing.catalog.snapshot import TEXT, Catalog, ModelEntry, OfferEntry, ProviderEntry, RetiredModel
+from routing.providers.base import NO_QUIRKS, Dialect, Quirks, Target
+from routing.providers.registry import DIALECTS
+
+# A call that begins so shortly before a dear time of the day may end in it, and be billed by the provider as such.
+WINDOW_LEAD_MINUTES = 10
+MINUTES_A_DAY = 1_440
+
+
+@dataclass(slots=True)
+class _Provider:
+    """A provider as its offers need it; `switch` is the variable that is empty, where that keeps it off."""
+
+    dialect: Dialect
+    base_url: str
+    api_key: str
+    switch: str
+    cancel_stops_billing: bool
+    pass_unknown: bool
+    quirks: Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class _Schedule:
+    """The prices of one offer that came into force last: of the whole day, and of times of it in minutes."""
+
+    since: datetime
+    whole_day: int | None = None
+    windows: list[tuple[int, int, int]] = field(default_factory=list)  # from, to, price
+
+    def price_at(self, minute: int) -> int | None:
+        """The id of the price at that minute of the day (UTC)."""
+        for start, end, price in self.windows:
+            if (minute - start) % MINUTES_A_DAY < (end - start) % MINUTES_A_DAY:
+                return price
+        return self.whole_day
+
+    @property
+    def prices(self) -> list[int]:
+        """Every price that it has at some time of the day."""
+        found = [price for _, _, price in self.windows]
+        return found if self.whole_day is None else [self.whole_day, *found]
+
+
+@dataclass(slots=True)
+class _Offer:
+    """An offer that has a price, called or not; `prices` are all those of a day."""
+
+    entry: OfferEntry
+    switch: str
+    prices: list[PriceVersion]
+
+
+@dataclass(slots=True)
+class _Row:
+    """A model's row."""
+
+    id: str
+    name: str
+    created_at: datetime
+    family: str
+    line: str
+    successor: str
+    released_on: date | None
+    deprecated_on: date | None
+    sunset_on: date | None
+    aliases: list[str]
+    shipped: str
+
+
+def load_catalog() -> Catalog:
+    """Read it as it is at one moment; blocking. Not inside a transaction."""
+    with read_snapshot():
+        return read_catalog()
+
+
+def read_catalog() -> Catalog:
+    """Read it table by table. What changes meanwhile raises the version again, so nobody keeps a mixed picture."""
+    now = utc_now()
+    version = CatalogVersion.objects.filter(pk=1).values_list("version", flat=True).first() or 0
+    providers = _read_providers()
+    schedules, changes_at = _read_schedules(now)
+    offers = _read_offers(providers, schedules, now)
+    columns = ("id", "name", "created_at", "family", "line", "successor")
+    dates = ("released_on", "deprecated_on", "sunset_on")
+    rows = Model.objects.order_by("pk").values_list(*columns, *dates, "aliases", "shipped")
+    models = {row[0]: _Row(*row) for row in rows}
+    moments = [changes_at, *(_midnight(row.sunset_on) for row in models.values() if row.sunset_on is not None)]
+    return _put_together(version, providers, models, offers, now, moments)
+
+
+def _put_together(
+    version: int,
+    providers: Iterable[str],
+    rows: Mapping[str, _Row],
+    offers: Mapping[str, list[_Offer]],
+    now: datetime,
+    moments: Iterable[datetime | None],
+) -> Catalog:
+    """`moments` at which the picture changes by the clock alone."""
+    entries: dict[str, ModelEntry] = {}
+    off: dict[str, tuple[str, ...]] = {}
+    ended: list[_Row] = []
+    for row in rows.values():
+        known = offers.get(row.id, [])
+        if row.sunset_on is not None and _midnight(row.sunset_on) <= now:
+            ended.append(row)
+        elif any(not offer.switch for offer in known):
+            entries[row.id] = _model_entry(row, [offer.entry for offer in known if not offer.switch])
+        elif known:
+            off[row.id] = tuple(offer.switch for offer in known)
+    retired = {row.id: _retired(row, rows, entries, offers) for row in ended}
+    counts = Counter(offer.provider for entry in entries.values() for offer in entry.offers)
+    named = [
+        Named(row.id, row.aliases, row.released_on, bool(row.shipped))
+        for row in rows.values()
+        if row.id in entries or row.id in off or row.id in retired
+    ]
+    return Catalog(
+        version,
+        entries,
+        tuple(ProviderEntry(name, counts[name]) for name in sorted(providers)),
+        build_aliases(named),
+        retired,
+        off,
+        min((moment.timestamp() for moment in moments if moment is not None and moment > now), default=math.inf),
+    )
+
+
+def _read_providers() -> dict[str, _Provider]:
+    columns = ("pk", "dialect", "base_url", "base_url_env", "api_key_encrypted", "api_key_env")
+    providers = {}
+    for (
+        name,
+        dialect,
+        base_url,
+        base_url_env,
+        sealed,
+        api_key_env,
+        cancel,
+        unknown,
+        quirks,
+    ) in Provider.objects.values_list(*columns, "cancel_stops_billing", "pass_unknown", "quirks"):
+        url = env.base_url(base_url_env, base_url) if base_url_env else base_url.rstrip("/")
+        api_key = os.environ.get(api_key_env, "") if api_key_env else decrypt(bytes(sealed))
+        switch = api_key_env if not api_key else ""
+        providers[name] = _Provider(DIALECTS[dialect], url, api_key, switch, cancel, unknown, quirks)
+    return providers
+
+
+def _read_schedules(now: datetime) -> tuple[dict[int, _Schedule], datetime | None]:
+    """Offer -> its prices in force, and when the next one of any offer begins or ends; None where that is never."""
+    schedules: dict[int, _Schedule] = {}
+    moments: list[datetime] = []
+    rows = OfferPrice.objects.order_by("effective_from", "pk")
+    for offer, since, start, end, price in rows.values_list(
+        "offer_id", "effective_from", "from_minute", "to_minute", "price_id"
+    ):
+        if since > now:
+            moments.append(since)
+            break  # the first of them; the others come later
+        schedule = schedules.get(offer)
+        if schedule is None or schedule.since != since:
+            schedule = schedules[offer] = _Schedule(since)
+        if start is None or end is None:
+            schedule.whole_day = price
+        else:
+            schedule.windows.append(((start - WINDOW_LEAD_MINUTES) % MINUTES_A_DAY, end, price))
+    today = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    for schedule in schedules.values():
+        for start, end, _ in schedule.windows:
+            for minute in (start, end):
+                moment = today + timedelta(minutes=minute)
+                moments.append(moment if moment > now else moment + timedelta(days=1))
+    return schedules, min(moments, default=None)
+
+
+def _read_offers(
+    providers: Mapping[str, _Provider], schedules: Mapping[int, _Schedule], now: datetime
+) -> dict[str, list[_Offer]]:
+    """Model -> its offers that have a price, the first choice first."""
+    prices = _read_prices(schedules.values())
+    minute = now.hour * 60 + now.minute
+    columns = ("pk", "model_id", "provider_id", "upstream_id", "context_length", "max_output", "capabilities")
+    offers: defaultdict[str, list[_Offer]] = defaultdict(list)
+    for pk, model, name, upstream, context, max_output, capabilities, quirks, cancel, speed in Offer.objects.order_by(
+        "provider__order", "pk"
+    ).values_list(*columns, "quirks", "cancel_stops_billing", "tokens_per_s"):
+        provider, schedule = providers.get(name), schedules.get(pk)
+        price = None if schedule is None else schedule.price_at(minute)
+        if provider is None or schedule is None or price is None:
+            continue
+        target = Target(
+            base_url=provider.base_url,
+            api_key=provider.api_key,
+            upstream_id=upstream,
+            capabilities=frozenset(capabilities),
+            pass_unknown=provider.pass_unknown,
+            quirks=_quirks(provider.quirks, quirks),
+        )
+        cancels = provider.cancel_stops_billing if cancel is None else cancel
+        entry = OfferEntry(model, name, provider.dialect, target, prices[price], context, max_output, cancels, speed)
+        offers[model].append(_Offer(entry, provider.switch, [prices[pk] for pk in schedule.prices]))
+    return offers
+
+
+def _read_prices(schedules: Iterable[_Schedule]) -> dict[int, PriceVersion]:
+    wanted = {price for schedule in schedules for price in schedule.prices}
+    rows = Price.objects.filter(pk__in=wanted).values_list("pk", "components", "tiers", "fee_basis_points")
+    return {
+        pk: PriceVersion(pk, components, [(tier["above_input"], tier["components"]) for tier in tiers], fee)
+        for pk, components, tiers, fee in rows
+    }
+
+
+def _quirks(provider: Mapping[str, Any], offer: Mapping[str, Any]) -> Quirks:
+    if not provider and not offer.get("efforts"):
+        return NO_QUIRKS
+    return Quirks(
+        frozenset(provider.get("refuses", ())),
+        provider.get("renames", {}),
+        tuple(offer.get("efforts", ())),
+    )
+
+
+def _model_entry(row: _Row, offers: list[OfferEntry]) -> ModelEntry:
+    released = row.created_at if row.released_on is None else _midnight(row.released_on)
+    sees = any("vision" in offer.target.capabilities for offer in offers)
+    return ModelEntry(
+        id=row.id,
+        name=row.name,
+        created_unix_s=int(released.timestamp()),
+        offers=tuple(offers),
+        family=row.family,
+        line=row.line or row.id,
+        status="active" if row.sunset_on is None else "deprecated",
+        deprecated_on=row.deprecated_on,
+        sunset_on=row.sunset_on,
+        successor=row.successor or None,
+        modalities=TEXT | {"image"} if sees else TEXT,
+    )
+
+
+def _retired(
+    row: _Row, rows: Mapping[str, _Row], entries: Mapping[str, ModelEntry], offers: Mapping[str, list[_Offer]]
+) -> RetiredModel:
+    """With its last list price (the first choice's) compared with every price of a day of its successor's offers."""
+    assert row.sunset_on is not None
+    successor = _living_successor(row, rows, entries)
+    moves_to = None
+    last = offers.get(row.id)
+    if last and successor in entries:
+        same_or_cheaper = [
+            offer.entry
+            for offer in offers[successor]
+            if not offer.switch and all(costs_no_more(price, last[0].entry.price) for price in offer.prices)
+        ]
+        if same_or_cheaper:
+            moves_to = replace(entries[successor], offers=tuple(same_or_cheaper))
+    return RetiredModel(
+        row.id, row.name, row.deprecated_on or row.sunset_on, row.sunset_on, successor or None, moves_to
+    )
+
+
+def _living_successor(row: _Row, rows: Mapping[str, _Row], entries: Mapping[str, ModelEntry]) -> str:
+    """The named one, or the first of the chain behind it that can be called."""
+    seen = {row.id}
+    candidate = row.successor
+    while candidate in rows and candidate not in entries and candidate not in seen and rows[candidate].successor:
+        seen.add(candidate)
+        candidate = rows[candidate].successor
+    return candidate if candidate in entries else row.successor
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time(), UTC)

@@ -1,0 +1,57 @@
+"""Which model a name in a request means: its id, another name of it, or a retired one's successor."""
+
+import logging
+from dataclasses import dataclass
+
+from komilion.common.errors import ModelNotServed, ModelRetired, UnknownModel
+from routing.catalog.snapshot import Catalog, ModelEntry, RetiredModel
+
+log = logging.getLogger(__name__)
+
+CHARACTERS_SHOWN = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """The model to call; `moved_from` is the retired one that was asked for."""
+
+    model: ModelEntry
+    moved_from: RetiredModel | None = None
+
+
+def resolve(catalog: Catalog, name: str, *, may_cost_more: bool = False) -> Resolved:
+    """The model that a name means.
+
+    A retired model moves to its successor, with those of its offers none of whose prices is higher in any bucket and
+    any tier; with all of them where the caller's organization lets it cost more. Raises `UnknownModel` with the
+    nearest names, `ModelNotServed` where no provider of it has a key here, `ModelRetired` naming the successor.
+    """
+    model = catalog.models.get(name)
+    if model is not None:
+        return Resolved(model)
+    model_id = catalog.canonical(name)
+    if model_id is None:
+        nearest = catalog.nearest(name)
+        hint = f" Did you mean {' or '.join(nearest)}?" if nearest else " See GET /v1/models for the list."
+        raise UnknownModel(f"There is no model {name[:CHARACTERS_SHOWN]!r}.{hint}", param="model")
+    retired = catalog.retired.get(model_id)
+    if retired is not None:
+        return Resolved(_successor(catalog, retired, may_cost_more=may_cost_more), retired)
+    model = catalog.models.get(model_id)
+    if model is None:
+        log.info("model without a key", extra={"model": model_id, "set_one_of": list(catalog.off.get(model_id, ()))})
+        raise ModelNotServed(f"This installation has no key for a provider of {model_id}.", param="model")
+    return Resolved(model)
+
+
+def _successor(catalog: Catalog, retired: RetiredModel, *, may_cost_more: bool) -> ModelEntry:
+    successor = catalog.models.get(retired.successor or "")
+    if may_cost_more and successor is not None:
+        return successor
+    if retired.moves_to is not None:
+        return retired.moves_to
+    message = f"{retired.id} was retired on {retired.sunset_on.isoformat()}."
+    if retired.successor is not None:
+        but = "is not served here" if successor is None else "may cost more"
+        message += f" Its successor is {retired.successor}, which {but}."
+    raise ModelRetired(message, param="model")
