@@ -6,6 +6,7 @@ once, before anything can load them: that is why pyproject.toml names no setting
 """
 
 import atexit
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,14 @@ from tests.services.kept_folder import KeptFolder
 
 pytest_plugins = ["tests.services.valkey", "tests.services.postgres", "tests.services.localstripe", "tests.stand"]
 
+SHIPPED_PROVIDERS = Path(__file__).parents[1] / "routing" / "catalog" / "data" / "providers.json"
+
+
+def _provider_variables() -> list[str]:
+    """What the variables of every shipped provider begin with: a key in the environment switches a provider on."""
+    return [provider["variables"] for provider in json.loads(SHIPPED_PROVIDERS.read_text())]
+
+
 # What somebody may have exported for an instance of their own; no test may touch that one.
 FOREIGN_VARIABLES = [
     *("ALLOWED_HOSTS", "BEHIND_PROXY", "PUBLIC_URL", "TEST_PAYMENTS"),
@@ -30,6 +39,7 @@ FOREIGN_VARIABLES = [
     *("SOCIAL_GITHUB_CLIENT_ID", "SOCIAL_GITHUB_CLIENT_SECRET"),
     *("REDIS_URL", "SECRET_KEY", "WORKERS", "ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"),
     *("OPENAI_API_KEY", "OPENAI_BASE_URL", "ANTHROPIC_API_KEY"),
+    *(f"{name}_{what}" for name in _provider_variables() for what in ("API_KEY", "BASE_URL")),
 ]
 FOLDER_VARIABLE = "KOMILION_TEST_FOLDER"  # from the process that was started to the workers it starts
 DATABASE_VARIABLE = "KOMILION_TEST_DATABASE"

@@ -27,3 +27,12 @@ def test_the_network_is_out_of_reach(address):
 def test_loopback_is_within_reach():
     with socket.create_server(("127.0.0.1", 0)) as server:
         socket.create_connection(server.getsockname(), timeout=1).close()
+
+
+def test_no_key_of_a_developers_switches_a_provider_on():
+    from routing.catalog.shipped import read_providers
+
+    assert read_providers()
+    for provider in read_providers():
+        assert provider.api_key_env not in os.environ
+        assert provider.base_url_env not in os.environ

@@ -5,10 +5,11 @@ claim wins, and between equal claims the name means nothing:
 
 1. its id, letter by letter;
 2. its id with dots, dashes, underscores and case as one likes (`fold`);
-3. its own name in other forms: behind another name of its maker (`xai/...`), dated by its day of release
-   (`...-20250929`, `...-2025-09-29`), and for Anthropic with version and tier swapped (`claude-4-5-sonnet`);
+3. its own name in other forms: behind another name of its maker (`xai/...`), and for Anthropic with version and tier
+   swapped (`claude-4-5-sonnet`);
 4. the same without a maker;
-5. names from the data, in all these forms: what the maker's own API calls it, and those of the short table by hand.
+5. names from the data, in these forms too: what the maker's own API calls it, its dated name (`...-20250929`,
+   `...-2025-04-14`), what the maker calls its newest (`...-latest`), and those of the short table by hand.
 
 A model of the project's own catalogue goes before one that an operator added, on every level below the first: a bare
 `gpt-4.1` is OpenAI's, whoever else offers something of that name.
@@ -17,7 +18,6 @@ A model of the project's own catalogue goes before one that an operator added, o
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date
 
 OTHER_NAMES_OF_MAKERS = {
     "amazon": ("aws", "bedrock"),
@@ -31,7 +31,7 @@ OTHER_NAMES_OF_MAKERS = {
     "x-ai": ("xai",),
     "z-ai": ("zai", "zai-org", "zhipuai"),
 }
-CLAUDE = re.compile(r"claude-(?P<tier>[a-z]+)-(?P<version>\d+(?:-\d{1,2})?)(?P<rest>-\d{8}|-\d{4}-\d\d-\d\d)?")
+CLAUDE = re.compile(r"claude-(?P<tier>[a-z]+)-(?P<version>\d+(?:-\d{1,2})?)(?P<rest>-\d{8})?")
 OPERATORS_CLAIM = 10  # weaker than every claim of the project's own catalogue, but the first
 
 
@@ -41,7 +41,6 @@ class Named:
 
     id: str
     aliases: Sequence[str] = ()
-    released_on: date | None = None
     is_shipped: bool = False
 
 
@@ -71,26 +70,24 @@ def _claims_of(model: Named) -> Iterator[tuple[int, str]]:
     yield 0, model.id
     yield 1, fold(model.id)
     maker, _, own = fold(model.id).partition("/")
-    for form in _forms(own, model.released_on):
-        for prefix in (maker, *OTHER_NAMES_OF_MAKERS.get(maker, ())):
+    makers = (maker, *OTHER_NAMES_OF_MAKERS.get(maker, ()))
+    for form in _forms(own):
+        for prefix in makers:
             yield 2, f"{prefix}/{form}"
         yield 3, form
     for alias in map(fold, model.aliases):
         if "/" in alias:
             yield 4, alias
             continue
-        for form in _forms(alias, None):
-            yield 4, f"{maker}/{form}"
+        for form in _forms(alias):
+            for prefix in makers:
+                yield 4, f"{prefix}/{form}"
             yield 4, form
 
 
-def _forms(name: str, released_on: date | None) -> Iterator[str]:
+def _forms(name: str) -> Iterator[str]:
     """A folded name without its maker, in every form that means the same model."""
-    names = [name]
-    if released_on is not None:
-        names += [f"{name}-{released_on:%Y%m%d}", f"{name}-{released_on:%Y-%m-%d}"]
-    for each in names:
-        yield each
-        claude = CLAUDE.fullmatch(each)
-        if claude is not None:
-            yield f"claude-{claude['version']}-{claude['tier']}{claude['rest'] or ''}"
+    yield name
+    claude = CLAUDE.fullmatch(name)
+    if claude is not None:
+        yield f"claude-{claude['version']}-{claude['tier']}{claude['rest'] or ''}"

@@ -4,8 +4,8 @@ import math
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime, time, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, time
 from typing import Any
 
 from billing.models import Price
@@ -16,14 +16,11 @@ from komilion.common.db import read_snapshot
 from routing.catalog.aliases import Named, build_aliases
 from routing.catalog.compare import costs_no_more
 from routing.catalog.credentials import decrypt
-from routing.catalog.models import CatalogVersion, Model, Offer, OfferPrice, Provider
+from routing.catalog.models import CatalogVersion, Model, Offer, Provider
+from routing.catalog.schedule import Schedule, read_schedules
 from routing.catalog.snapshot import TEXT, Catalog, ModelEntry, OfferEntry, ProviderEntry, RetiredModel
 from routing.providers.base import NO_QUIRKS, Dialect, Quirks, Target
 from routing.providers.registry import DIALECTS
-
-# A call that begins so shortly before a dear time of the day may end in it, and be billed by the provider as such.
-WINDOW_LEAD_MINUTES = 10
-MINUTES_A_DAY = 1_440
 
 
 @dataclass(slots=True)
@@ -37,28 +34,6 @@ class _Provider:
     cancel_stops_billing: bool
     pass_unknown: bool
     quirks: Mapping[str, Any]
-
-
-@dataclass(slots=True)
-class _Schedule:
-    """The prices of one offer that came into force last: of the whole day, and of times of it in minutes."""
-
-    since: datetime
-    whole_day: int | None = None
-    windows: list[tuple[int, int, int]] = field(default_factory=list)  # from, to, price
-
-    def price_at(self, minute: int) -> int | None:
-        """The id of the price at that minute of the day (UTC)."""
-        for start, end, price in self.windows:
-            if (minute - start) % MINUTES_A_DAY < (end - start) % MINUTES_A_DAY:
-                return price
-        return self.whole_day
-
-    @property
-    def prices(self) -> list[int]:
-        """Every price that it has at some time of the day."""
-        found = [price for _, _, price in self.windows]
-        return found if self.whole_day is None else [self.whole_day, *found]
 
 
 @dataclass(slots=True)
@@ -98,7 +73,7 @@ def read_catalog() -> Catalog:
     now = utc_now()
     version = CatalogVersion.objects.filter(pk=1).values_list("version", flat=True).first() or 0
     providers = _read_providers()
-    schedules, changes_at = _read_schedules(now)
+    schedules, changes_at = read_schedules(now)
     offers = _read_offers(providers, schedules, now)
     columns = ("id", "name", "created_at", "family", "line", "successor")
     dates = ("released_on", "deprecated_on", "sunset_on")
@@ -131,7 +106,7 @@ def _put_together(
     retired = {row.id: _retired(row, rows, entries, offers) for row in ended}
     counts = Counter(offer.provider for entry in entries.values() for offer in entry.offers)
     named = [
-        Named(row.id, row.aliases, row.released_on, bool(row.shipped))
+        Named(row.id, row.aliases, bool(row.shipped))
         for row in rows.values()
         if row.id in entries or row.id in off or row.id in retired
     ]
@@ -167,46 +142,18 @@ def _read_providers() -> dict[str, _Provider]:
     return providers
 
 
-def _read_schedules(now: datetime) -> tuple[dict[int, _Schedule], datetime | None]:
-    """Offer -> its prices in force, and when the next one of any offer begins or ends; None where that is never."""
-    schedules: dict[int, _Schedule] = {}
-    moments: list[datetime] = []
-    rows = OfferPrice.objects.order_by("effective_from", "pk")
-    for offer, since, start, end, price in rows.values_list(
-        "offer_id", "effective_from", "from_minute", "to_minute", "price_id"
-    ):
-        if since > now:
-            moments.append(since)
-            break  # the first of them; the others come later
-        schedule = schedules.get(offer)
-        if schedule is None or schedule.since != since:
-            schedule = schedules[offer] = _Schedule(since)
-        if start is None or end is None:
-            schedule.whole_day = price
-        else:
-            schedule.windows.append(((start - WINDOW_LEAD_MINUTES) % MINUTES_A_DAY, end, price))
-    today = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    for schedule in schedules.values():
-        for start, end, _ in schedule.windows:
-            for minute in (start, end):
-                moment = today + timedelta(minutes=minute)
-                moments.append(moment if moment > now else moment + timedelta(days=1))
-    return schedules, min(moments, default=None)
-
-
 def _read_offers(
-    providers: Mapping[str, _Provider], schedules: Mapping[int, _Schedule], now: datetime
+    providers: Mapping[str, _Provider], schedules: Mapping[int, Schedule], now: datetime
 ) -> dict[str, list[_Offer]]:
     """Model -> its offers that have a price, the first choice first."""
     prices = _read_prices(schedules.values())
-    minute = now.hour * 60 + now.minute
     columns = ("pk", "model_id", "provider_id", "upstream_id", "context_length", "max_output", "capabilities")
     offers: defaultdict[str, list[_Offer]] = defaultdict(list)
     for pk, model, name, upstream, context, max_output, capabilities, quirks, cancel, speed in Offer.objects.order_by(
         "provider__order", "pk"
     ).values_list(*columns, "quirks", "cancel_stops_billing", "tokens_per_s"):
         provider, schedule = providers.get(name), schedules.get(pk)
-        price = None if schedule is None else schedule.price_at(minute)
+        price = None if schedule is None else schedule.price_at(now)
         if provider is None or schedule is None or price is None:
             continue
         target = Target(
@@ -223,7 +170,7 @@ def _read_offers(
     return offers
 
 
-def _read_prices(schedules: Iterable[_Schedule]) -> dict[int, PriceVersion]:
+def _read_prices(schedules: Iterable[Schedule]) -> dict[int, PriceVersion]:
     wanted = {price for schedule in schedules for price in schedule.prices}
     rows = Price.objects.filter(pk__in=wanted).values_list("pk", "components", "tiers", "fee_basis_points")
     return {

@@ -84,8 +84,8 @@ class Offer(models.Model):
 class OfferPrice(models.Model):
     """Which price version an offer has from when on; rows whose time has come are never changed.
 
-    Rows with one `effective_from` belong together. One with minutes holds at that time of every day (UTC, the end
-    excluded) and overrules the one without.
+    Rows with one `effective_from` belong together. One with minutes holds at that time of every day, or from Monday to
+    Friday only (UTC, the end excluded), and overrules the one without.
     """
 
     offer = models.ForeignKey(Offer, on_delete=models.CASCADE, related_name="prices")
@@ -93,6 +93,7 @@ class OfferPrice(models.Model):
     effective_from = models.DateTimeField()
     from_minute = models.PositiveSmallIntegerField(null=True, blank=True)
     to_minute = models.PositiveSmallIntegerField(null=True, blank=True)
+    weekdays_only = models.BooleanField(default=False)
 
     class Meta:
         indexes = [models.Index(fields=["offer", "effective_from"], name="offer_price_by_date")]

@@ -104,12 +104,18 @@ class Catalog:
         return self.aliases.get(name) or self.aliases.get(fold(name))
 
     def nearest(self, name: str) -> list[str]:
-        """Ids of models that can be called and look like a mistyped one; at most 3."""
+        """Ids of models that can be called and look like a mistyped one, without a maker or with more behind it.
+
+        At most 3, the likeliest first.
+        """
         wanted = fold(name)
         ids = {fold(model_id): model_id for model_id in self.models}
-        same = [model_id for key, model_id in ids.items() if key.partition("/")[2] == wanted]
-        close = [ids[key] for key in get_close_matches(wanted, ids, n=NEAREST_SHOWN, cutoff=0.5)]
-        return list(dict.fromkeys([*same, *close]))[:NEAREST_SHOWN]
+        owns = {key: key.partition("/")[2] for key in ids}
+        same = [key for key, own in owns.items() if wanted == own]
+        longer = [key for key, own in owns.items() if wanted.startswith((f"{own}-", f"{key}-"))]
+        longer.sort(key=len, reverse=True)
+        close = get_close_matches(wanted, ids, n=NEAREST_SHOWN, cutoff=0.5)
+        return [ids[key] for key in dict.fromkeys([*same, *longer, *close])][:NEAREST_SHOWN]
 
 
 EMPTY = Catalog(-1, {}, ())

@@ -76,6 +76,11 @@ class Migration(migrations.Migration):
             field=models.PositiveSmallIntegerField(blank=True, null=True),
         ),
         migrations.AddField(
+            model_name='offerprice',
+            name='weekdays_only',
+            field=models.BooleanField(default=False),
+        ),
+        migrations.AddField(
             model_name='provider',
             name='base_url_env',
             field=models.CharField(blank=True, max_length=100),
