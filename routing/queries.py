@@ -12,6 +12,8 @@ from routing.catalog.load import read_catalog
 from routing.catalog.models import CatalogVersion
 from routing.catalog.snapshot import Catalog, ModelEntry, OfferEntry
 
+WAYS = frozenset({"max_completion_tokens", "no_sampling"})  # how an offer is called, not what it can
+
 
 @dataclass(frozen=True, slots=True)
 class PriceLine:
@@ -154,6 +156,6 @@ def _offer_row(offer: OfferEntry) -> OfferRow:
         provider=offer.provider,
         context_length=offer.context_length,
         max_output=offer.max_output,
-        capabilities=tuple(sorted(offer.target.capabilities)),
+        capabilities=tuple(sorted(offer.target.capabilities - WAYS)),
         price=offer.price,
     )

@@ -50,8 +50,15 @@ def _successor(catalog: Catalog, retired: RetiredModel, *, may_cost_more: bool) 
         return successor
     if retired.moves_to is not None:
         return retired.moves_to
+    raise ended(catalog, retired)
+
+
+def ended(catalog: Catalog, retired: RetiredModel) -> ModelRetired:
+    """What to tell whoever asks for a retired model: when it ended, and its successor."""
     message = f"{retired.id} was retired on {retired.sunset_on.isoformat()}."
     if retired.successor is not None:
-        but = "is not served here" if successor is None else "may cost more"
+        but = "may cost more" if retired.successor in catalog.models else "is not served here"
+        if retired.moves_to is not None:
+            but = "costs no more"
         message += f" Its successor is {retired.successor}, which {but}."
-    raise ModelRetired(message, param="model")
+    return ModelRetired(message, param="model")

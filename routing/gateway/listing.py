@@ -1,7 +1,12 @@
-"""The lists: models, one model, providers, the caller's wallet. No money moves here."""
+"""The lists: models, one model, providers, the caller's wallet. No money moves here.
+
+Models come in OpenRouter's form, whose fields OpenAI's clients pass over. What chooses a model by itself (`auto`,
+`neo-mode`, ...) stands in the list as well, with the price -1 that OpenRouter gives a model whose price varies.
+"""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote
 
@@ -11,12 +16,14 @@ from accounts.access import Caller
 from billing.prices import BASIS_POINTS, PriceVersion
 from billing.queries import wallet_summary
 from komilion.common.errors import LedgerUnavailable, ModelNotFound
+from routing.catalog.resolve import ended
 from routing.catalog.snapshot import Catalog, ModelEntry
 from routing.gateway.authenticate import has_credential
 from routing.gateway.exchange import Exchange
 from routing.gateway.limit import count
 from routing.gateway.parameters import TABLE
 from routing.gateway.services import Services
+from routing.selection.words import VIRTUAL_MODELS
 
 PRICING_NAMES = {
     "input": "prompt",
@@ -27,21 +34,32 @@ PRICING_NAMES = {
     "web_searches": "web_search",
 }
 AMOUNTS = frozenset({"max_tokens", "max_completion_tokens", "n"})
+DENIALS = frozenset({"no_sampling"})  # capabilities that take something away
+VARYING = {"prompt": "-1", "completion": "-1"}
 SCALE = 9 + 4 + 6  # decimals of nano-USD, basis points and a million tokens together
 
 
 async def serve_models(exchange: Exchange, services: Services) -> None:
     """`GET /models`: everything without a key, what the key may call with one."""
     caller, catalog = await _caller_and_catalog(exchange, services)
-    rows = [model_row(model) for model in catalog.models.values() if _may_call(caller, model)]
+    models = [model for model in catalog.models.values() if _may_call(caller, model)]
+    rows = [*_virtual_rows(models), *map(model_row, models)]
     await exchange.respond_json({"object": "list", "data": rows})
 
 
 async def serve_model(exchange: Exchange, services: Services, model_id: str) -> None:
-    """`GET /models/{id}`, the slash raw or as %2F."""
+    """`GET /models/{id}`, the slash raw or as %2F, or another name of it."""
     caller, catalog = await _caller_and_catalog(exchange, services)
     model_id = unquote(model_id)
-    model = catalog.models.get(model_id)
+    if model_id in VIRTUAL_MODELS:
+        rows = _virtual_rows([model for model in catalog.models.values() if _may_call(caller, model)])
+        if rows:
+            await exchange.respond_json(next(row for row in rows if row["id"] == model_id))
+            return
+    known = catalog.canonical(model_id) or ""
+    if known in catalog.retired:
+        raise ended(catalog, catalog.retired[known])
+    model = catalog.models.get(known)
     if model is None or not _may_call(caller, model):
         nearest = catalog.nearest(model_id)
         hint = f" Did you mean {' or '.join(nearest)}?" if nearest else ""
@@ -86,16 +104,13 @@ def model_row(model: ModelEntry) -> dict[str, Any]:
     inputs = ["text", "image"] if "vision" in capabilities else ["text"]
     return {
         "id": model.id,
+        "canonical_slug": model.id,
         "object": "model",
         "created": model.created_unix_s,
         "owned_by": model.id.partition("/")[0],
         "name": model.name,
         "context_length": offer.context_length,
-        "architecture": {
-            "modality": "+".join(inputs) + "->text",
-            "input_modalities": inputs,
-            "output_modalities": ["text"],
-        },
+        "architecture": _architecture(inputs),
         "supported_parameters": _supported_parameters(capabilities),
         "top_provider": {
             "context_length": offer.context_length,
@@ -104,10 +119,52 @@ def model_row(model: ModelEntry) -> dict[str, Any]:
         },
         "pricing": _pricing(offer.price, fee=True),
         "provider_pricing": _pricing(offer.price, fee=False),
+        "expiration_date": None if model.sunset_on is None else model.sunset_on.isoformat(),
     }
 
 
-def _supported_parameters(capabilities: frozenset[str]) -> list[str]:
+def _virtual_rows(models: Sequence[ModelEntry]) -> list[dict[str, Any]]:
+    """A row for each name that leaves the choice among these models to us; none where there is no choice."""
+    if not models:
+        return []
+    offers = [model.offers[0] for model in models]
+    inputs = [name for name in ("text", "image") if any(name in model.modalities for model in models)]
+    context = max(offer.context_length for offer in offers)
+    parameters = _supported_parameters(frozenset().union(*(offer.target.capabilities for offer in offers)) - DENIALS)
+    return [
+        {
+            "id": name,
+            "canonical_slug": name,
+            "object": "model",
+            "created": max(model.created_unix_s for model in models),
+            "owned_by": "komilion",
+            "name": f"Chosen for each request, {policy}",
+            "context_length": context,
+            "architecture": _architecture(inputs),
+            "supported_parameters": parameters,
+            "top_provider": {
+                "context_length": context,
+                "max_completion_tokens": max(offer.max_output for offer in offers),
+                "is_moderated": False,
+            },
+            "pricing": VARYING,
+            "provider_pricing": VARYING,
+            "expiration_date": None,
+        }
+        for name, policy in VIRTUAL_MODELS.items()
+    ]
+
+
+def _architecture(inputs: list[str]) -> dict[str, Any]:
+    return {
+        "modality": "+".join(inputs) + "->text",
+        "input_modalities": inputs,
+        "output_modalities": ["text"],
+    }
+
+
+@lru_cache(maxsize=256)
+def _supported_parameters(capabilities: frozenset[str]) -> Sequence[str]:
     """Names of the parameters that reach this model or have an effect here, in the order of the table."""
     return [
         name
@@ -115,6 +172,7 @@ def _supported_parameters(capabilities: frozenset[str]) -> list[str]:
         if (row.then == "forward" or name in AMOUNTS)
         and (not row.need or row.need in capabilities)
         and (not row.unless_lacking or row.unless_lacking in capabilities)
+        and (not row.unless or row.unless not in capabilities)
     ]
 
 

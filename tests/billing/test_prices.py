@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from hypothesis import given
 
-from billing.actions.prices import do_record_price
+from billing.actions.prices import do_record_price, do_record_prices
 from billing.prices import INPUT_BUCKETS, OUTPUT_BUCKETS, PriceVersion, UnpricedUsage
 from komilion.common.usage import PRICED_BUCKETS, Usage
 from tests.billing.ledger_database import LedgerDatabase
@@ -134,4 +134,11 @@ def test_the_same_price_is_recorded_once(ledger: LedgerDatabase):
     assert do_record_price({"output": 2, "input": 1}).pk == first.pk
     assert do_record_price({"input": 1, "output": 3}).pk != first.pk
     tier = {"above_input": 5, "components": {"input": 2, "output": 2}}
-    assert do_record_price({"input": 1, "output": 2}, [tier]).pk != first.pk
+    tiered = do_record_price({"input": 1, "output": 2}, [tier])
+    assert tiered.pk != first.pk
+    same = ({"output": 2, "input": 1}, ())
+    new, *rest = do_record_prices(
+        [({"input": 9}, ()), same, ({"input": 1, "output": 2}, [(5, tier["components"])]), same]
+    )
+    assert rest == [first.pk, tiered.pk, first.pk]
+    assert do_record_price({"input": 9}).pk == new

@@ -1,8 +1,10 @@
 """What happens seldom: a fault after the first byte, a server that stops, news that are lost, readers that stall."""
 
 import asyncio
+import math
 
 import pytest
+from django.db import OperationalError
 
 from komilion import settings as komilion_settings
 from komilion.common import news
@@ -98,6 +100,37 @@ def test_a_reading_of_the_catalogue_that_began_before_a_change_is_followed_by_an
         return await services.Services(*[None] * 6).current_catalog(2)  # it needs none of the others
 
     assert asyncio.run(newest()).version == 2
+
+
+def test_a_catalogue_that_the_clock_has_changed_is_read_again(monkeypatch: pytest.MonkeyPatch):
+    """Twice, where the first reading had begun before the moment came."""
+    from routing.gateway import services
+
+    read = iter([Catalog(1, {}, (), expires_s=2.0), Catalog(1, {}, ())])
+    monkeypatch.setattr(services, "_load", lambda: next(read))
+
+    async def after_a_price_began() -> Catalog:
+        service = services.Services(*[None] * 6, catalog=Catalog(1, {}, (), expires_s=1.0))
+        return await service.current_catalog(1)
+
+    assert asyncio.run(after_a_price_began()).expires_s == math.inf
+    assert next(read, None) is None
+
+
+def test_a_catalogue_that_cannot_be_read_again_stays(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture):
+    from routing.gateway import services
+
+    def failing() -> Catalog:
+        raise OperationalError("scripted")
+
+    monkeypatch.setattr(services, "_load", failing)
+    old = Catalog(1, {}, (), expires_s=1.0)
+
+    async def without_the_database() -> Catalog:
+        return await services.Services(*[None] * 6, catalog=old).current_catalog(1)
+
+    assert asyncio.run(without_the_database()) is old
+    assert "catalogue not read" in caplog.text
 
 
 def test_the_cache_of_keys_is_bounded(gateway: Gateway, monkeypatch: pytest.MonkeyPatch):

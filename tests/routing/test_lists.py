@@ -5,6 +5,7 @@ import json
 import pytest
 
 from komilion.common.ids import new_api_key
+from routing.selection.words import VIRTUAL_MODELS
 from tests.fakes.client import call
 from tests.routing.answers import PREFIXES, RATE_HEADERS, assert_error, key_of
 from tests.stand import Gateway, Tenant
@@ -28,7 +29,8 @@ def test_models_without_a_key_are_all(gateway: Gateway, model: str, prefix: str)
 @pytest.mark.parametrize("prefix", PREFIXES)
 def test_models_with_a_key_are_those_it_may_call(gateway: Gateway, alice: Tenant, model: str, prefix: str):
     key = key_of(alice, models_allowed=[model]).secret
-    assert [row["id"] for row in call(gateway.url, f"{prefix}/models", key).json["data"]] == [model]
+    rows = [row["id"] for row in call(gateway.url, f"{prefix}/models", key).json["data"]]
+    assert rows == [*VIRTUAL_MODELS, model]
     other = gateway.add_model()
     assert call(gateway.url, f"{prefix}/models/{other}", key).status == 404
     assert other in {row["id"] for row in call(gateway.url, f"{prefix}/models", alice.key).json["data"]}
@@ -54,6 +56,31 @@ def test_an_unknown_model(gateway: Gateway, prefix: str):
     assert_error(answer, path, 404, "not_found_error", "model_not_found")
     assert "acme/well-known" in answer.json["error"]["message"]
     assert call(gateway.url, f"{prefix}/models/{'z' * 60}").status == 404
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_what_chooses_a_model_by_itself_is_in_the_list_with_a_price_that_varies(
+    gateway: Gateway, model: str, prefix: str
+):
+    large = gateway.add_model(context=2_000_000, max_output=100_000, capabilities="vision,no_sampling")
+    rows = {row["id"]: row for row in call(gateway.url, f"{prefix}/models").json["data"]}
+    assert set(VIRTUAL_MODELS) <= set(rows)
+    auto = rows["auto"]
+    assert set(auto) == set(rows[large])
+    assert auto["pricing"] == {"prompt": "-1", "completion": "-1"}
+    assert auto["context_length"] >= rows[large]["context_length"]
+    assert auto["top_provider"]["max_completion_tokens"] >= 100_000
+    assert auto["architecture"]["input_modalities"] == ["text", "image"]
+    assert "temperature" in auto["supported_parameters"]
+    assert "temperature" not in rows[large]["supported_parameters"]
+    for name in VIRTUAL_MODELS:
+        assert call(gateway.url, f"{prefix}/models/{name}").json["id"] == name
+
+
+def test_who_may_call_no_model_has_no_choice(gateway: Gateway, alice: Tenant, model: str):
+    key = key_of(alice, models_allowed=["acme/gone"]).secret
+    assert call(gateway.url, "/v1/models", key).json["data"] == []
+    assert call(gateway.url, "/v1/models/auto", key).status == 404
 
 
 def test_media_are_shown(gateway: Gateway):
