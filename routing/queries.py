@@ -1,16 +1,20 @@
 """The catalogue as pages show it: rows without addresses and credentials, read once for each version of it."""
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from threading import Lock
 
 from billing.prices import BASIS_POINTS, PriceVersion
-from komilion.common.clock import unix_s
+from komilion.common.clock import unix_s, utc_now
 from komilion.common.money import ceil_div
-from routing.catalog.load import read_catalog
-from routing.catalog.models import CatalogVersion
+from routing.catalog.load import read_catalog, read_prices
+from routing.catalog.models import CatalogVersion, Offer, OfferPrice
+from routing.catalog.schedule import read_schedules
 from routing.catalog.snapshot import Catalog, ModelEntry, OfferEntry
+
+type _OfferKey = tuple[str, str]  # model, provider
 
 WAYS = frozenset({"max_completion_tokens", "no_sampling"})  # how an offer is called, not what it can
 
@@ -24,35 +28,50 @@ class PriceLine:
     charged: int
 
 
+def price_lines(price: PriceVersion, components: Mapping[str, int]) -> list[PriceLine]:
+    """Components of a price (its first tier's or another's), with its fee."""
+    return [PriceLine(bucket, nano, _with_fee(price, nano)) for bucket, nano in components.items()]
+
+
+def _with_fee(price: PriceVersion, nano: int) -> int:
+    return ceil_div(nano * (BASIS_POINTS + price.fee_basis_points), BASIS_POINTS)
+
+
+@dataclass(frozen=True, slots=True)
+class PriceChange:
+    """Another price of an offer: from `since` on, else every day from `start` to `end`, minutes of the day in UTC."""
+
+    lines: Sequence[PriceLine]
+    since: datetime | None = None
+    start: str = ""
+    end: str = ""
+    weekdays_only: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class OfferRow:
-    """A model at a provider, as a page shows it."""
+    """A model at a provider, as a page shows it; `changes` are its dear times of the day and its prices to come."""
 
     provider: str
     context_length: int
     max_output: int
     capabilities: tuple[str, ...]
     price: PriceVersion
+    changes: tuple[PriceChange, ...] = ()
 
     @property
     def lines(self) -> list[PriceLine]:
         """The price of the first tier, bucket by bucket."""
-        return self._lines(self.price.components)
+        return price_lines(self.price, self.price.components)
 
     @property
     def tiers(self) -> list[tuple[int, list[PriceLine]]]:
         """(input tokens above which it holds, its lines), ascending; none where one price holds for every length."""
-        return [(above, self._lines(components)) for above, components in self.price.tiers]
+        return [(above, price_lines(self.price, components)) for above, components in self.price.tiers]
 
     def charged(self, bucket: str) -> int:
         """Nano-USD per million units of this bucket with our fee; 0 where it has no price of its own."""
-        return self._with_fee(self.price.components.get(bucket, 0))
-
-    def _lines(self, components: Mapping[str, int]) -> list[PriceLine]:
-        return [PriceLine(bucket, nano, self._with_fee(nano)) for bucket, nano in components.items()]
-
-    def _with_fee(self, nano: int) -> int:
-        return ceil_div(nano * (BASIS_POINTS + self.price.fee_basis_points), BASIS_POINTS)
+        return _with_fee(self.price, self.price.components.get(bucket, 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +147,9 @@ def catalog_rows() -> CatalogRows:
         if rows is not None and rows.version == version and unix_s() < rows.catalog.expires_s:
             return rows
     catalog = read_catalog()
-    rows = CatalogRows(catalog.version, {entry.id: _model_row(entry) for entry in catalog.models.values()}, catalog)
+    changes = _read_changes()
+    models = {entry.id: _model_row(entry, changes) for entry in catalog.models.values()}
+    rows = CatalogRows(catalog.version, models, catalog)
     with _kept.lock:
         _kept.rows = rows
     return rows
@@ -140,22 +161,53 @@ def forget_catalog_rows() -> None:
         _kept.rows = None
 
 
-def _model_row(entry: ModelEntry) -> ModelRow:
+def _model_row(entry: ModelEntry, changes: Mapping[_OfferKey, Sequence[PriceChange]]) -> ModelRow:
     return ModelRow(
         id=entry.id,
         name=entry.name,
         created_at=datetime.fromtimestamp(entry.created_unix_s, UTC),
-        offers=tuple(map(_offer_row, entry.offers)),
+        offers=tuple(_offer_row(offer, changes.get((entry.id, offer.provider), ())) for offer in entry.offers),
         sunset_on=entry.sunset_on,
         successor=entry.successor,
     )
 
 
-def _offer_row(offer: OfferEntry) -> OfferRow:
+def _offer_row(offer: OfferEntry, changes: Sequence[PriceChange]) -> OfferRow:
     return OfferRow(
         provider=offer.provider,
         context_length=offer.context_length,
         max_output=offer.max_output,
         capabilities=tuple(sorted(offer.target.capabilities - WAYS)),
         price=offer.price,
+        changes=tuple(changes),
     )
+
+
+def _read_changes() -> dict[_OfferKey, list[PriceChange]]:
+    """What is dear at some time of the day, and what is announced, of every offer that has either."""
+    now = utc_now()
+    schedules, _ = read_schedules(now)
+    columns = ("offer_id", "effective_from", "price_id")
+    coming = list(
+        OfferPrice.objects.filter(effective_from__gt=now, from_minute=None)
+        .order_by("effective_from", "pk")
+        .values_list(*columns)
+    )
+    windows = {offer: schedule.windows for offer, schedule in schedules.items() if schedule.windows}
+    prices = read_prices({window.price for found in windows.values() for window in found} | {row[2] for row in coming})
+    offers = Offer.objects.filter(pk__in={*windows, *(row[0] for row in coming)})
+    keys = {pk: (model, provider) for pk, model, provider in offers.values_list("pk", "model_id", "provider_id")}
+    changes: defaultdict[_OfferKey, list[PriceChange]] = defaultdict(list)
+    for offer, found in windows.items():
+        for window in found:
+            lines = price_lines(prices[window.price], prices[window.price].components)
+            times = (_clock(window.start), _clock(window.end), window.weekdays_only)
+            changes[keys[offer]].append(PriceChange(lines, None, *times))
+    for offer, since, price in coming:
+        changes[keys[offer]].append(PriceChange(price_lines(prices[price], prices[price].components), since))
+    return changes
+
+
+def _clock(minute: int) -> str:
+    """50 -> `00:50`."""
+    return f"{minute // 60:02d}:{minute % 60:02d}"

@@ -3,7 +3,7 @@
 import math
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time
 from typing import Any
@@ -146,7 +146,7 @@ def _read_offers(
     providers: Mapping[str, _Provider], schedules: Mapping[int, Schedule], now: datetime
 ) -> dict[str, list[_Offer]]:
     """Model -> its offers that have a price, the first choice first."""
-    prices = _read_prices(schedules.values())
+    prices = read_prices({price for schedule in schedules.values() for price in schedule.prices})
     columns = ("pk", "model_id", "provider_id", "upstream_id", "context_length", "max_output", "capabilities")
     offers: defaultdict[str, list[_Offer]] = defaultdict(list)
     for pk, model, name, upstream, context, max_output, capabilities, quirks, cancel, speed in Offer.objects.order_by(
@@ -170,8 +170,8 @@ def _read_offers(
     return offers
 
 
-def _read_prices(schedules: Iterable[Schedule]) -> dict[int, PriceVersion]:
-    wanted = {price for schedule in schedules for price in schedule.prices}
+def read_prices(wanted: Collection[int]) -> dict[int, PriceVersion]:
+    """Price versions by id."""
     rows = Price.objects.filter(pk__in=wanted).values_list("pk", "components", "tiers", "fee_basis_points")
     return {
         pk: PriceVersion(pk, components, [(tier["above_input"], tier["components"]) for tier in tiers], fee)

@@ -103,6 +103,10 @@ class Catalog:
             return name
         return self.aliases.get(name) or self.aliases.get(fold(name))
 
+    def allows(self, allowed: frozenset[str] | None, model_id: str) -> bool:
+        """Whether a key that is limited to these models, named in any way, may call that one; None is no limit."""
+        return allowed is None or model_id in allowed or any(self.canonical(name) == model_id for name in allowed)
+
     def nearest(self, name: str) -> list[str]:
         """Ids of models that can be called and look like a mistyped one, without a maker or with more behind it.
 

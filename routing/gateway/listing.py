@@ -42,7 +42,7 @@ SCALE = 9 + 4 + 6  # decimals of nano-USD, basis points and a million tokens tog
 async def serve_models(exchange: Exchange, services: Services) -> None:
     """`GET /models`: everything without a key, what the key may call with one."""
     caller, catalog = await _caller_and_catalog(exchange, services)
-    models = [model for model in catalog.models.values() if _may_call(caller, model)]
+    models = [model for model in catalog.models.values() if _may_call(caller, catalog, model)]
     rows = [*_virtual_rows(models), *map(model_row, models)]
     await exchange.respond_json({"object": "list", "data": rows})
 
@@ -52,7 +52,7 @@ async def serve_model(exchange: Exchange, services: Services, model_id: str) -> 
     caller, catalog = await _caller_and_catalog(exchange, services)
     model_id = unquote(model_id)
     if model_id in VIRTUAL_MODELS:
-        rows = _virtual_rows([model for model in catalog.models.values() if _may_call(caller, model)])
+        rows = _virtual_rows([model for model in catalog.models.values() if _may_call(caller, catalog, model)])
         if rows:
             await exchange.respond_json(next(row for row in rows if row["id"] == model_id))
             return
@@ -60,7 +60,7 @@ async def serve_model(exchange: Exchange, services: Services, model_id: str) -> 
     if known in catalog.retired:
         raise ended(catalog, catalog.retired[known])
     model = catalog.models.get(known)
-    if model is None or not _may_call(caller, model):
+    if model is None or not _may_call(caller, catalog, model):
         nearest = catalog.nearest(model_id)
         hint = f" Did you mean {' or '.join(nearest)}?" if nearest else ""
         raise ModelNotFound(f"There is no model {model_id[:200]!r}.{hint}", param="model")
@@ -193,8 +193,8 @@ def _per_token(nano_basis_points: int) -> str:
     return f"{int(whole)}.{fraction}" if fraction else str(int(whole))
 
 
-def _may_call(caller: Caller | None, model: ModelEntry) -> bool:
-    return caller is None or caller.models_allowed is None or model.id in caller.models_allowed
+def _may_call(caller: Caller | None, catalog: Catalog, model: ModelEntry) -> bool:
+    return caller is None or catalog.allows(caller.models_allowed, model.id)
 
 
 async def _caller_and_catalog(exchange: Exchange, services: Services) -> tuple[Caller | None, Catalog]:

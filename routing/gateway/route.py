@@ -51,7 +51,7 @@ def find_model(name: str, caller: Caller, catalog: Catalog, *, may_cost_more: bo
     Raises `UnknownModel` with the nearest names, `ModelNotServed`, `ModelRetired`, or `ModelNotAllowed`.
     """
     found = resolve(catalog, name, may_cost_more=may_cost_more)
-    if caller.models_allowed is not None and found.model.id not in caller.models_allowed:
+    if not catalog.allows(caller.models_allowed, found.model.id):
         raise ModelNotAllowed(f"This key may not call {found.model.id}.", param="model")
     return found
 

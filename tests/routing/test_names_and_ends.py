@@ -41,11 +41,13 @@ def test_a_model_is_called_by_another_name_and_its_id_is_answered(gateway: Gatew
 def test_a_key_is_limited_to_models_whatever_they_are_called(gateway: Gateway, alice: Tenant):
     gateway.add_model(name="acme/allowed-1.0")
     gateway.add_model(name="acme/forbidden-1.0")
-    key = key_of(alice, models_allowed=["acme/allowed-1.0"]).secret
-    limited = Tenant(key, alice.email)
-    assert gateway.chat(limited, "allowed-1-0").status == 200
-    answer = gateway.chat(limited, "forbidden-1-0")
-    assert_error(answer, "/v1/chat/completions", 403, "permission_error", "model_not_allowed")
+    for name in ("acme/allowed-1.0", "allowed-1-0"):
+        limited = Tenant(key_of(alice, models_allowed=[name]).secret, alice.email)
+        assert gateway.chat(limited, "allowed-1-0").status == 200
+        assert gateway.chat(limited, "acme/allowed-1.0").status == 200
+        answer = gateway.chat(limited, "forbidden-1-0")
+        assert_error(answer, "/v1/chat/completions", 403, "permission_error", "model_not_allowed")
+        assert call(gateway.url, "/v1/models/acme/allowed-1.0", limited.key).status == 200
 
 
 def test_a_model_that_ends_says_when(gateway: Gateway, alice: Tenant):

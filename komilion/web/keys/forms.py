@@ -16,6 +16,7 @@ from komilion.common.errors import KomilionError
 from komilion.common.money import InvalidAmount, format_usd, parse_usd
 from komilion.common.tiers import LIMIT_NAMES, Limits
 from routing.catalog.queries import model_ids
+from routing.queries import catalog_rows
 
 EXPIRES_IN_MOST_DAYS = 3_660
 TOKEN = re.compile(r"^[\w-]{22,64}$")
@@ -112,15 +113,18 @@ class KeyForm(forms.Form):
         return timezone.make_aware(datetime.combine(day + timedelta(days=1), time.min))
 
     def clean_models(self) -> frozenset[str] | None:
-        """Ids of models, each one known to the catalogue; those that the key has already may stay."""
+        """Ids of models, each one known to the catalogue by any of its names; those that the key has may stay."""
         names = frozenset(re.split(r"[\s,]+", self.cleaned_data["models"].strip())) - {""}
         if not names:
             return None
         kept = frozenset(self._key.models_allowed or ()) if self._key is not None else frozenset()
-        unknown = sorted(names - kept - model_ids())
-        if unknown:
-            raise forms.ValidationError(f"There is no model {unknown[0][:100]!r}.")
-        return names
+        ids = kept | model_ids()
+        catalog = catalog_rows().catalog
+        meant = {name: name if name in ids else catalog.canonical(name) for name in sorted(names)}
+        unknown = next((name for name, model_id in meant.items() if model_id is None), None)
+        if unknown is not None:
+            raise forms.ValidationError(f"There is no model {unknown[:100]!r}.")
+        return frozenset(model_id for model_id in meant.values() if model_id is not None)
 
     def clean_form_token(self) -> str:
         """What makes a form good for one key; of a key that is changed, the state that the form was filled with."""

@@ -102,3 +102,9 @@ def find_models(rows: CatalogRows, search: ModelSearch) -> list[ModelRow]:
     _, order = SORTS[asked.get("sort") or "name"]
     wanted = _Filter(asked)
     return sorted((model for model in rows.models.values() if wanted.keeps(model)), key=order)
+
+
+def newest(rows: CatalogRows) -> list[ModelRow]:
+    """All that have no end in sight, the newest first."""
+    _, order = SORTS["newest"]
+    return sorted((model for model in rows.models.values() if model.sunset_on is None), key=order)

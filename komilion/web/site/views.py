@@ -2,7 +2,7 @@
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.views.decorators.http import require_safe
 
 from billing.payments.mode import has_tax
@@ -13,8 +13,9 @@ from komilion.web.site import docs as documents
 from komilion.web.site.caching import public_page
 from komilion.web.site.examples import Example, example_model, first_request, worked_example
 from komilion.web.site.figures import fee_percent
-from komilion.web.site.search import ModelSearch, find_models
-from routing.queries import catalog_rows
+from komilion.web.site.search import ModelSearch, find_models, newest
+from routing.catalog.resolve import ended
+from routing.queries import CatalogRows, catalog_rows
 
 MODELS_ON_THE_LANDING_PAGE = 6
 
@@ -30,7 +31,7 @@ def landing(request: HttpRequest) -> HttpResponse:
         "model": model,
         "example": worked_example(model),
         "tabs": first_request(settings.PUBLIC_URL, model.id if model else "vendor/model"),
-        "models": list(rows.models.values())[:MODELS_ON_THE_LANDING_PAGE],
+        "models": newest(rows)[:MODELS_ON_THE_LANDING_PAGE],
         "model_count": len(rows.models),
     }
     return render(request, "site/landing.html", context)
@@ -56,9 +57,10 @@ def models(request: HttpRequest) -> HttpResponse:
 @public_page
 def model(request: HttpRequest, model_id: str) -> HttpResponse:
     """One model: what it costs, who offers it, how to call it."""
-    row = catalog_rows().models.get(model_id)
+    rows = catalog_rows()
+    row = rows.models.get(model_id)
     if row is None:
-        raise NotFound(f"There is no model {model_id[:200]}.")
+        return _by_another_name(rows, model_id)
     example: Example | None = worked_example(row)
     context = {
         **_terms(),
@@ -67,6 +69,18 @@ def model(request: HttpRequest, model_id: str) -> HttpResponse:
         "tabs": first_request(settings.PUBLIC_URL, row.id),
     }
     return render(request, "site/model.html", context)
+
+
+def _by_another_name(rows: CatalogRows, name: str) -> HttpResponse:
+    """To the page of the model that is meant. Raises `NotFound`, which says what became of a known one."""
+    known = rows.catalog.canonical(name)
+    if known is None:
+        raise NotFound(f"There is no model {name[:200]}.")
+    if known in rows.models:
+        return redirect("site:model", known)
+    if known in rows.catalog.retired:
+        raise NotFound(ended(rows.catalog, rows.catalog.retired[known]).message)
+    raise NotFound(f"This installation does not serve {known}.")
 
 
 @require_safe
