@@ -22,6 +22,7 @@ OUR_COMMANDS = (
     "holds",
     "ledger",
     "usage",
+    "catalog",
     "catalog_seed",
     "local_models",
 )

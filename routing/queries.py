@@ -9,6 +9,7 @@ from threading import Lock
 from billing.prices import BASIS_POINTS, PriceVersion
 from komilion.common.clock import unix_s, utc_now
 from komilion.common.money import ceil_div
+from komilion.common.usage import PRICED_BUCKETS
 from routing.catalog.load import read_catalog, read_prices
 from routing.catalog.models import CatalogVersion, Offer, OfferPrice
 from routing.catalog.schedule import read_schedules
@@ -30,7 +31,8 @@ class PriceLine:
 
 def price_lines(price: PriceVersion, components: Mapping[str, int]) -> list[PriceLine]:
     """Components of a price (its first tier's or another's), with its fee."""
-    return [PriceLine(bucket, nano, _with_fee(price, nano)) for bucket, nano in components.items()]
+    found = [(bucket, components[bucket]) for bucket in PRICED_BUCKETS if bucket in components]
+    return [PriceLine(bucket, nano, _with_fee(price, nano)) for bucket, nano in found]
 
 
 def _with_fee(price: PriceVersion, nano: int) -> int:

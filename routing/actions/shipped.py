@@ -17,7 +17,7 @@ from django.db import transaction
 from billing.actions.prices import do_record_prices
 from komilion import env
 from komilion.common.clock import utc_now
-from routing.actions.catalog import raise_version
+from routing.actions.catalog import CatalogError, raise_version
 from routing.catalog.models import CatalogVersion, Model, Offer, OfferPrice, Provider
 from routing.catalog.shipped import (
     Shipped,
@@ -30,6 +30,7 @@ from routing.catalog.shipped import (
     read_shipped,
 )
 
+RESET = "reset"  # a mark that no line has
 ROWS_A_TRANSACTION = 40  # other writers of SQLite wait for it
 MODEL_FIELDS = ("name", "family", "line", "successor", "released_on", "deprecated_on", "sunset_on", "aliases")
 
@@ -68,6 +69,23 @@ def do_seed_shipped() -> Seeded | None:
         raise_version()
         CatalogVersion.objects.filter(pk=1).update(shipped=mark)
     return seeded
+
+
+def do_reset(name: str) -> None:
+    """Give a model with its offers, or a provider, back to the shipped catalogue. Raises `CatalogError`."""
+    shipped = read_shipped(settings.FEE_BASIS_POINTS)
+    offers = [offer for offer in shipped.offers if offer.model == name]
+    with transaction.atomic():
+        if offers:
+            Model.objects.filter(pk=name).update(shipped=RESET)
+            for offer in offers:
+                Offer.objects.filter(model=name, provider=offer.provider).update(shipped=RESET)
+        elif any(provider.name == name for provider in shipped.providers):
+            Provider.objects.filter(pk=name).update(shipped=RESET, api_key_encrypted=b"")
+        else:
+            raise CatalogError(f"the shipped catalogue has no model or provider {name!r}")
+        CatalogVersion.objects.filter(pk=1).update(shipped="")
+    do_seed_shipped()
 
 
 def _put_providers(providers: Sequence[ShippedProvider]) -> None:

@@ -103,10 +103,11 @@ def _put_together(
             entries[row.id] = _model_entry(row, [offer.entry for offer in known if not offer.switch])
         elif known:
             off[row.id] = tuple(offer.switch for offer in known)
-    retired = {row.id: _retired(row, rows, entries, offers) for row in ended}
+    ends = {row.id: row for row in ended}
+    retired = {row.id: _retired(row, _living_successor(row, ends), entries, offers) for row in ended}
     counts = Counter(offer.provider for entry in entries.values() for offer in entry.offers)
     named = [
-        Named(row.id, row.aliases, bool(row.shipped))
+        Named(row.id, row.aliases, bool(row.family))  # a model that an operator added has none
         for row in rows.values()
         if row.id in entries or row.id in off or row.id in retired
     ]
@@ -208,11 +209,10 @@ def _model_entry(row: _Row, offers: list[OfferEntry]) -> ModelEntry:
 
 
 def _retired(
-    row: _Row, rows: Mapping[str, _Row], entries: Mapping[str, ModelEntry], offers: Mapping[str, list[_Offer]]
+    row: _Row, successor: str, entries: Mapping[str, ModelEntry], offers: Mapping[str, list[_Offer]]
 ) -> RetiredModel:
     """With its last list price (the first choice's) compared with every price of a day of its successor's offers."""
     assert row.sunset_on is not None
-    successor = _living_successor(row, rows, entries)
     moves_to = None
     last = offers.get(row.id)
     if last and successor in entries:
@@ -228,14 +228,14 @@ def _retired(
     )
 
 
-def _living_successor(row: _Row, rows: Mapping[str, _Row], entries: Mapping[str, ModelEntry]) -> str:
-    """The named one, or the first of the chain behind it that can be called."""
+def _living_successor(row: _Row, ended: Mapping[str, _Row]) -> str:
+    """The named one, or where that has ended too, the first behind it that has not; of a ring, the named one."""
     seen = {row.id}
     candidate = row.successor
-    while candidate in rows and candidate not in entries and candidate not in seen and rows[candidate].successor:
+    while candidate in ended and candidate not in seen:
         seen.add(candidate)
-        candidate = rows[candidate].successor
-    return candidate if candidate in entries else row.successor
+        candidate = ended[candidate].successor
+    return row.successor if candidate in seen else candidate or row.successor
 
 
 def _midnight(day: date) -> datetime:

@@ -1,0 +1,116 @@
+"""`manage.py catalog list | show NAME | reset NAME`: what is offered here, and whose word it is."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, override
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from billing.prices import PriceVersion
+from komilion.common.money import format_usd
+from komilion.common.usage import PRICED_BUCKETS
+from routing.actions.catalog import CatalogError
+from routing.actions.shipped import do_reset
+from routing.catalog.load import read_catalog
+from routing.catalog.models import Model, Offer, OfferPrice
+from routing.catalog.snapshot import Catalog, ModelEntry
+
+
+class Command(BaseCommand):
+    """Reads, but for `reset`."""
+
+    help = "List the models that can be called, show one, or give a model or a provider back to the shipped catalogue."
+
+    @override
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("action", choices=["list", "show", "reset"])
+        parser.add_argument("name", nargs="?", default="", help="list: a part of ids; show: any name of a model")
+        parser.add_argument("--all", action="store_true", help="list: also retired models and those without a key")
+
+    @override
+    def handle(self, *args: Any, **options: Any) -> None:
+        name: str = options["name"]
+        if options["action"] == "list":
+            self._write(_listed(read_catalog(), name, everything=options["all"]))
+        elif not name:
+            raise CommandError(f"Which model? manage.py catalog {options['action']} VENDOR/NAME")
+        elif options["action"] == "show":
+            self._write(_shown(read_catalog(), name))
+        else:
+            try:
+                do_reset(name)
+            except CatalogError as error:
+                raise CommandError(str(error)) from error
+            self.stdout.write(f"{name} is as the shipped catalogue says")
+
+    def _write(self, lines: Iterator[str]) -> None:
+        for line in lines:
+            self.stdout.write(line)
+
+
+def _listed(catalog: Catalog, part: str, *, everything: bool) -> Iterator[str]:
+    """A line for each model: id, providers, list prices of input and output in US dollars per million tokens, state."""
+    for model in catalog.models.values():
+        if part in model.id:
+            price = model.offers[0].price.components
+            figures = " / ".join(format_usd(price[bucket]) for bucket in ("input", "output") if bucket in price)
+            yield f"{model.id}  {', '.join(offer.provider for offer in model.offers)}  {figures}{_state(model)}"
+    if everything:
+        for name, variables in sorted(catalog.off.items()):
+            if part in name:
+                yield f"{name}  off: set {' or '.join(variables)}"
+        for name, retired in sorted(catalog.retired.items()):
+            if part in name:
+                yield f"{name}  retired {retired.sunset_on.isoformat()}{_successor(retired.successor)}"
+
+
+def _state(model: ModelEntry) -> str:
+    if model.sunset_on is None:
+        return ""
+    return f"  ends {model.sunset_on.isoformat()}{_successor(model.successor)}"
+
+
+def _successor(successor: str | None) -> str:
+    return f", successor {successor}" if successor else ""
+
+
+def _shown(catalog: Catalog, name: str) -> Iterator[str]:
+    """Everything about one model. Raises `CommandError` where the name means none."""
+    known = catalog.canonical(name) or name
+    row = Model.objects.filter(pk=known).first()
+    if row is None:
+        nearest = catalog.nearest(name)
+        raise CommandError(f"There is no model {name!r}.{' Nearest: ' + ', '.join(nearest) if nearest else ''}")
+    yield f"{row.pk}  {row.name}  ({_whose(row.shipped)})"
+    yield f"family {row.family or '-'}, line {row.line or row.pk}, released {row.released_on or '-'}"
+    if row.sunset_on:
+        yield f"ends {row.sunset_on.isoformat()}{_successor(row.successor)}"
+    yield f"names: {', '.join(sorted(alias for alias, model in catalog.aliases.items() if model == row.pk))}"
+    for offer in Offer.objects.filter(model=row).order_by("provider__order", "pk").select_related("provider"):
+        yield ""
+        yield f"at {offer.provider_id} as {offer.upstream_id}  ({_whose(offer.shipped)})"
+        if offer.provider.api_key_env:
+            yield f"  key: {offer.provider.api_key_env}"
+        yield f"  context {offer.context_length}, longest answer {offer.max_output}"
+        yield f"  can: {', '.join(offer.capabilities) or 'text'}"
+        for dated in offer.prices.order_by("effective_from", "pk").select_related("price"):
+            yield from _price(dated)
+
+
+def _price(dated: OfferPrice) -> Iterator[str]:
+    when = dated.effective_from.date().isoformat()
+    if dated.from_minute is not None and dated.to_minute is not None:
+        days = ", Monday to Friday" if dated.weekdays_only else ""
+        when += f", {dated.from_minute // 60:02d}:{dated.from_minute % 60:02d} to "
+        when += f"{dated.to_minute // 60:02d}:{dated.to_minute % 60:02d} UTC{days}"
+    price = PriceVersion.from_row(dated.price)
+    yield f"  from {when}: {_amounts(price.components)}"
+    for above, components in price.tiers:
+        yield f"    above {above} input tokens: {_amounts(components)}"
+
+
+def _amounts(components: Mapping[str, int]) -> str:
+    return ", ".join(f"{bucket} {format_usd(components[bucket])}" for bucket in PRICED_BUCKETS if bucket in components)
+
+
+def _whose(mark: str) -> str:
+    return "shipped" if mark else "yours"
