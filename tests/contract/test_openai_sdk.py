@@ -45,6 +45,8 @@ class TestModels:
         listed = {row.id: row for row in client.models.list()}
         assert listed[model].object == "model"
         assert listed[model].owned_by
+        assert listed["auto"].model_extra["pricing"] == {"prompt": "-1", "completion": "-1"}  # type: ignore[index]
+        assert client.models.retrieve("neo-mode/frugal").id == "neo-mode/frugal"
 
     def test_retrieve_an_id_with_a_slash(self, gateway: Gateway, client: OpenAI):
         model = gateway.add_model()

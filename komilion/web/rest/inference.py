@@ -136,7 +136,13 @@ MODEL: JsonSchema = {
         "architecture": {"type": "object"},
         "supported_parameters": {"type": "array", "items": TEXT},
         "top_provider": {"type": "object"},
-        "pricing": {"type": "object", "additionalProperties": TEXT, "description": "US dollars a token, fee included"},
+        "pricing": {
+            "type": "object",
+            "additionalProperties": TEXT,
+            "description": "US dollars a token, fee included; -1 where the model is chosen for each request",
+        },
+        "expiration_date": {"type": ["string", "null"], "format": "date", "description": "when it ends"},
+        "canonical_slug": TEXT,
         "provider_pricing": {"type": "object", "additionalProperties": TEXT, "description": "without our fee"},
     },
 }
