@@ -7,7 +7,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from difflib import get_close_matches
+from functools import lru_cache
+from itertools import pairwise
 from typing import Literal
 
 from billing.prices import PriceVersion
@@ -18,6 +19,8 @@ type Status = Literal["active", "deprecated"]
 
 TEXT = frozenset({"text"})
 NEAREST_SHOWN = 3
+LIKE_ENOUGH = 0.5  # of two names, see `_likeness`
+LONGEST_COMPARED = 200  # characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,14 +115,26 @@ class Catalog:
 
         At most 3, the likeliest first.
         """
-        wanted = fold(name)
+        wanted = fold(name[:LONGEST_COMPARED])
         ids = {fold(model_id): model_id for model_id in self.models}
-        owns = {key: key.partition("/")[2] for key in ids}
-        same = [key for key, own in owns.items() if wanted == own]
-        longer = [key for key, own in owns.items() if wanted.startswith((f"{own}-", f"{key}-"))]
+        same = [key for key in ids if key.partition("/")[2] == wanted]
+        longer = [key for key in ids if wanted.startswith((f"{key.partition('/')[2]}-", f"{key}-"))]
         longer.sort(key=len, reverse=True)
-        close = get_close_matches(wanted, ids, n=NEAREST_SHOWN, cutoff=0.5)
+        pairs = _pairs(wanted)
+        likeness = {key: max(_likeness(pairs, key), _likeness(pairs, key.partition("/")[2])) for key in ids}
+        close = sorted((key for key in ids if likeness[key] >= LIKE_ENOUGH), key=likeness.__getitem__, reverse=True)
         return [ids[key] for key in dict.fromkeys([*same, *longer, *close])][:NEAREST_SHOWN]
+
+
+def _likeness(pairs: frozenset[str], other: str) -> float:
+    """Sorensen and Dice's coefficient of two names: the share of neighbouring letters that they have in common."""
+    theirs = _pairs(other)
+    return 2 * len(pairs & theirs) / ((len(pairs) + len(theirs)) or 1)
+
+
+@lru_cache(maxsize=4_096)
+def _pairs(text: str) -> frozenset[str]:
+    return frozenset(map("".join, pairwise(text)))
 
 
 EMPTY = Catalog(-1, {}, ())
