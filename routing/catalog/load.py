@@ -25,7 +25,10 @@ from routing.providers.registry import DIALECTS
 
 @dataclass(slots=True)
 class _Provider:
-    """A provider as its offers need it; `switch` is the variable that is empty, where that keeps it off."""
+    """A provider as its offers need it; `switch` is the variable that is empty, where that keeps it off.
+
+    `is_own`: an operator added it, so no maker's date ends what it offers.
+    """
 
     dialect: Dialect
     base_url: str
@@ -34,6 +37,7 @@ class _Provider:
     cancel_stops_billing: bool
     pass_unknown: bool
     quirks: Mapping[str, Any]
+    is_own: bool
 
 
 @dataclass(slots=True)
@@ -42,6 +46,7 @@ class _Offer:
 
     entry: OfferEntry
     switch: str
+    is_own: bool
     prices: list[PriceVersion]
 
 
@@ -98,7 +103,12 @@ def _put_together(
     for row in rows.values():
         known = offers.get(row.id, [])
         if row.sunset_on is not None and _midnight(row.sunset_on) <= now:
-            ended.append(row)
+            own = [offer.entry for offer in known if offer.is_own and not offer.switch]
+            if own:
+                row.sunset_on = None
+                entries[row.id] = _model_entry(row, own)
+            else:
+                ended.append(row)
         elif any(not offer.switch for offer in known):
             entries[row.id] = _model_entry(row, [offer.entry for offer in known if not offer.switch])
         elif known:
@@ -123,23 +133,21 @@ def _put_together(
 
 
 def _read_providers() -> dict[str, _Provider]:
-    columns = ("pk", "dialect", "base_url", "base_url_env", "api_key_encrypted", "api_key_env")
     providers = {}
-    for (
-        name,
-        dialect,
-        base_url,
-        base_url_env,
-        sealed,
-        api_key_env,
-        cancel,
-        unknown,
-        quirks,
-    ) in Provider.objects.values_list(*columns, "cancel_stops_billing", "pass_unknown", "quirks"):
-        url = env.base_url(base_url_env, base_url) if base_url_env else base_url.rstrip("/")
-        api_key = os.environ.get(api_key_env, "") if api_key_env else decrypt(bytes(sealed))
-        switch = api_key_env if not api_key else ""
-        providers[name] = _Provider(DIALECTS[dialect], url, api_key, switch, cancel, unknown, quirks)
+    for row in Provider.objects.values():
+        variable = row["api_key_env"]
+        api_key = os.environ.get(variable, "") if variable else decrypt(bytes(row["api_key_encrypted"]))
+        url = env.base_url(row["base_url_env"], row["base_url"]) if row["base_url_env"] else row["base_url"]
+        providers[row["name"]] = _Provider(
+            dialect=DIALECTS[row["dialect"]],
+            base_url=url.rstrip("/"),
+            api_key=api_key,
+            switch="" if api_key else variable,
+            cancel_stops_billing=row["cancel_stops_billing"],
+            pass_unknown=row["pass_unknown"],
+            quirks=row["quirks"],
+            is_own=not row["shipped"],
+        )
     return providers
 
 
@@ -167,7 +175,7 @@ def _read_offers(
         )
         cancels = provider.cancel_stops_billing if cancel is None else cancel
         entry = OfferEntry(model, name, provider.dialect, target, prices[price], context, max_output, cancels, speed)
-        offers[model].append(_Offer(entry, provider.switch, [prices[pk] for pk in schedule.prices]))
+        offers[model].append(_Offer(entry, provider.switch, provider.is_own, [prices[pk] for pk in schedule.prices]))
     return offers
 
 

@@ -3,8 +3,10 @@
 from datetime import UTC, date, datetime
 
 import pytest
+from django.db import transaction
 
-from routing.catalog.models import Model, Provider
+from routing.actions.catalog import raise_version
+from routing.catalog.models import Model, Offer, Provider
 from tests.fakes.client import Answer, call
 from tests.routing.answers import PREFIXES, assert_error, key_of
 from tests.routing.books import only_row
@@ -17,8 +19,22 @@ AHEAD = date(2199, 12, 31)
 def end(gateway: Gateway, model: str, on: date, successor: str = "") -> str:
     """Let the model end on that day; returns its id."""
     Model.objects.filter(pk=model).update(sunset_on=on, deprecated_on=KNOWN, successor=successor)
-    gateway.add_provider("up")  # raises the version, so everybody reads again
+    Offer.objects.filter(model=model).update(provider="shipped")
+    read_again()
     return model
+
+
+def read_again() -> None:
+    """Let everybody read the catalogue."""
+    with transaction.atomic():
+        raise_version()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def shipped_provider(gateway: Gateway) -> None:
+    """A provider as the shipped catalogue has them: what an operator's own offers does not end by a maker's date."""
+    gateway.add_provider("shipped")
+    Provider.objects.filter(pk="shipped").update(shipped="a mark")
 
 
 def note_of(answer: Answer) -> dict[str, object]:
@@ -100,7 +116,7 @@ def test_a_model_whose_provider_has_no_key_is_not_served(
     gateway.add_provider("keyless")
     model = gateway.add_model(provider="keyless")
     Provider.objects.filter(pk="keyless").update(api_key_env="KEYLESS_API_KEY")
-    gateway.add_provider("up")
+    read_again()
     answer = gateway.chat(alice, model)
     assert_error(answer, "/v1/chat/completions", 400, "invalid_request_error", "model_not_served")
     assert answer.json["error"]["code"] == "model_not_found"
@@ -109,5 +125,5 @@ def test_a_model_whose_provider_has_no_key_is_not_served(
     assert call(gateway.url, f"/v1/models/{model}").status == 404
     assert "keyless" not in {row["id"] for row in call(gateway.url, "/v1/providers").json["data"]}
     monkeypatch.setenv("KEYLESS_API_KEY", "sk-test")
-    gateway.add_provider("up")
+    read_again()
     assert gateway.chat(alice, model).status == 200

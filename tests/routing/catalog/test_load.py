@@ -157,9 +157,11 @@ def test_a_new_price_replaces_what_was_announced_and_dear_times(acme: None) -> N
         assert OfferPrice.objects.count() == 3
 
 
-def test_a_retired_model_of_the_database_ends_at_midnight(acme: None) -> None:
+def test_a_model_ends_at_midnight_but_not_where_an_operators_own_provider_offers_it(acme: None) -> None:
     add("acme/old", "acme")
     Model.objects.filter(pk="acme/old").update(sunset_on=date(2026, 12, 1))
+    OfferPrice.objects.update(effective_from=datetime(2026, 1, 1, tzinfo=UTC))
+    Provider.objects.filter(pk="acme").update(shipped="a mark")
     with time_machine.travel(datetime(2026, 11, 30, 23, 59, 59, tzinfo=UTC)):
         catalog = read_catalog()
     assert catalog.models["acme/old"].status == "deprecated"
@@ -168,3 +170,8 @@ def test_a_retired_model_of_the_database_ends_at_midnight(acme: None) -> None:
         catalog = read_catalog()
     assert catalog.models == {}
     assert catalog.retired["acme/old"].deprecated_on == date(2026, 12, 1)
+    Provider.objects.filter(pk="acme").update(shipped="")
+    with time_machine.travel(datetime(2026, 12, 1, tzinfo=UTC)):
+        catalog = read_catalog()
+    assert catalog.models["acme/old"].status == "active"
+    assert catalog.retired == {}

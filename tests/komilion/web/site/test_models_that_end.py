@@ -23,6 +23,7 @@ def acme() -> None:
         do_put_provider(ProviderSpec("acme", "https://api.acme.example/v1", api_key="sk"))
         for name in ("acme/old-1.0", "acme/new-2.0"):
             do_put_offer(OfferSpec(name, "acme", {"input": 10**9, "output": 2 * 10**9}))
+    Provider.objects.filter(pk="acme").update(shipped="a mark")
 
 
 def words(client: Client, path: str, status: int = 200) -> str:
