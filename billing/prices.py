@@ -59,7 +59,7 @@ class PriceVersion:
 
     def charge(self, usage: Usage) -> Charge:
         """The charge for this usage. Raises `UnpricedUsage` rather than giving anything away."""
-        components = self._components_for(usage.total_input)
+        components = self.components_for(usage.total_input)
         total = 0
         for bucket in PRICED_BUCKETS:
             units = getattr(usage, bucket)
@@ -69,7 +69,7 @@ class PriceVersion:
 
     def lines(self, usage: Usage) -> list[tuple[str, int, int]]:
         """What `charge` adds up: bucket, units, nano-USD per million units. Raises `UnpricedUsage`."""
-        components = self._components_for(usage.total_input)
+        components = self.components_for(usage.total_input)
         used = [(bucket, getattr(usage, bucket)) for bucket in PRICED_BUCKETS]
         return [(bucket, units, _price_of(components, bucket)) for bucket, units in used if units]
 
@@ -88,16 +88,17 @@ class PriceVersion:
         spare = cost * UNITS_PER_PRICE - input_tokens * self._input_price(input_tokens)
         return max(0, spare // dearest)
 
-    def _charge_of(self, total: int) -> Charge:
-        cost = ceil_div(total, UNITS_PER_PRICE)
-        return Charge(cost, ceil_div(cost * self.fee_basis_points, BASIS_POINTS))
-
-    def _components_for(self, input_tokens: int) -> Mapping[str, int]:
+    def components_for(self, input_tokens: int) -> Mapping[str, int]:
+        """What each bucket costs in a call with so much input."""
         chosen = self.components
         for above, components in self.tiers:
             if input_tokens > above:
                 chosen = components
         return chosen
+
+    def _charge_of(self, total: int) -> Charge:
+        cost = ceil_div(total, UNITS_PER_PRICE)
+        return Charge(cost, ceil_div(cost * self.fee_basis_points, BASIS_POINTS))
 
     def _input_price(self, input_tokens: int) -> int:
         return self._dearest_input if not self.tiers else _dearest(self._reachable(input_tokens), INPUT_BUCKETS)
