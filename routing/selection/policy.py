@@ -164,13 +164,14 @@ def _rule(policy: str, rows: _Rows, chosen: int, session: tuple[int, float] | No
         return "only_candidate"
     best = max(rows.low)
     at_least = threshold(policy, best)
-    second = next((i for i in range(chosen + 1, len(rows.low)) if rows.low[i] >= at_least), None)
-    if second is not None and session is not None:
+    others = [i for i in range(chosen + 1, len(rows.low)) if rows.low[i] >= at_least]
+    if others and session is not None:
         candidate, plain_cost = session
-        if candidate == rows.candidates[chosen] and plain_cost > rows.costs[second]:
+        if candidate == rows.candidates[chosen] and plain_cost > rows.costs[others[0]]:
             return "session_kept"
     if policy == "premium" and rows.low[chosen] == best:
         return "best"
-    if second is not None and rows.costs[second] == rows.costs[chosen]:
-        return "tie_to_faster" if rows.latencies[second] > rows.latencies[chosen] else "cheapest_above_floor"
+    as_cheap = [i for i in others if rows.costs[i] == rows.costs[chosen]]
+    if as_cheap and rows.latencies[as_cheap[-1]] > rows.latencies[chosen]:
+        return "tie_to_faster"
     return "tie_to_cheaper" if policy == "premium" else "cheapest_above_floor"
