@@ -1,0 +1,71 @@
+"""How long a choice takes: CPU of this thread for filter, cost, choice and receipt of 60 candidates."""
+
+import random
+import time
+
+import numpy as np
+import pytest
+
+from routing.selection.choose import Inputs, choose
+from routing.selection.filters import Needs, feasible
+from routing.selection.live import Live, LiveView
+from routing.selection.offsets import Offsets
+from routing.selection.receipt import pack
+from routing.selection.sessions import Sticky
+from tests.routing.selection.stand_ins import Row, market, reading
+
+ROUNDS = 3_000
+PROVIDERS = ("openai", "openrouter", "mistral", "groq", "xai", "deepseek", "google")
+REQUESTS = {
+    "plain": (Needs(1_000), None),
+    "session": (Needs(4_000), Sticky("maker/model-05", "openai", 3_500, 0.0)),
+    "filters": (
+        Needs(
+            40_000,
+            2_000,
+            effort="high",
+            capabilities=frozenset({"tools", "vision"}),
+            allowed=frozenset(f"maker/model-{n:02}" for n in range(50)),
+            open_offers=frozenset({("openai", "maker/model-07")}),
+        ),
+        None,
+    ),
+}
+
+
+def rows() -> list[Row]:
+    """60 models with one to three offers each, a quarter of them with tiers."""
+    draw = random.Random(3)
+    return [
+        Row(
+            f"maker/model-{number:02}",
+            provider,
+            input=(price := draw.randint(20, 10_000) * 1_000_000),
+            output=4 * price,
+            cache_read=price // 10,
+            context=draw.choice((32_000, 128_000, 200_000, 1_000_000)),
+            capabilities=frozenset(draw.sample(("tools", "vision", "json_schema", "reasoning"), 3)),
+            tiers=((200_000, {"input": 2 * price, "output": 6 * price}),) if number % 4 == 0 else (),
+        )
+        for number in range(60)
+        for provider in draw.sample(PROVIDERS, draw.choice((1, 2, 3)))
+    ]
+
+
+@pytest.mark.perf
+@pytest.mark.parametrize("request_name", REQUESTS)
+def test_a_choice_takes_a_tenth_of_a_millisecond(request_name: str) -> None:
+    here = market(*rows())
+    draw = np.random.default_rng(1)
+    quality = (draw.normal(1, 1, 60).astype(np.float32), draw.uniform(0.1, 0.5, 60).astype(np.float32))
+    live, offsets, read = LiveView(here, Live(), 0.0), Offsets().view(here, 0.0), reading()
+    needs, session = REQUESTS[request_name]
+    taken_us = []
+    for _ in range(ROUNDS):
+        before = time.thread_time_ns()
+        filtered = feasible(here, needs)
+        pack(choose(Inputs(filtered, "balanced", read, quality, "w", session=session, live=live, offsets=offsets)))
+        taken_us.append((time.thread_time_ns() - before) / 1_000)
+    p50, p99 = np.percentile(taken_us, [50, 99])
+    print(f"{request_name}: {len(here.offers)} offers, P50 {p50:.0f} us, P99 {p99:.0f} us")
+    assert p50 < 200
