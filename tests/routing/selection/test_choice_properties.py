@@ -155,11 +155,6 @@ def test_adding_a_dominated_model_changes_nothing(case: Case, policy: str, data:
     before = choose(case.inputs(policy))
     feasible_ids = [m.id for m, cost in zip(before.market.models, before.table.costs, strict=True) if np.isfinite(cost)]
     better = data.draw(st.sampled_from(feasible_ids))
-    usable = {
-        offer.provider
-        for i, offer in enumerate(before.market.offers)
-        if offer.model_id == better and before.inputs.filtered.bits >> i & 1
-    }
     dearer = data.draw(st.sampled_from((0, 0, 250_000_000)))
     added = [
         replace(
@@ -170,15 +165,19 @@ def test_adding_a_dominated_model_changes_nothing(case: Case, policy: str, data:
             tiers=tuple((above, {k: v + dearer for k, v in price.items()}) for above, price in row.tiers),
         )
         for row in case.rows
-        if row.model == better and row.provider in usable
+        if row.model == better
     ]
     worse = (
         case.logits[better] - data.draw(st.sampled_from((0.0, 0.5, 3.0))) - (2 * LARGEST_OFFSET if case.votes else 0)
     )
     needs: Needs = case.rest["needs"]
-    if needs.allowed is not None:
-        needs = msgspec.structs.replace(needs, allowed=needs.allowed | {ADDED})
-        case = replace(case, rest=case.rest | {"needs": needs})
+    opened = {(provider, ADDED) for provider, model in needs.open_offers if model == better}
+    needs = msgspec.structs.replace(
+        needs,
+        allowed=None if needs.allowed is None else needs.allowed | {ADDED},
+        open_offers=needs.open_offers | opened,
+    )
+    case = replace(case, rest=case.rest | {"needs": needs})
     after = choose(case.inputs(policy, case.rows + added, case.logits | {ADDED: worse}))
     assert after.models[0] == before.models[0]
     assert after.expected_cost_nano == before.expected_cost_nano
