@@ -1,0 +1,1 @@
+"""Fits the routing weights on recorded outcomes and judges them beside simpler and dearer methods."""

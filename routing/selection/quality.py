@@ -1,0 +1,124 @@
+"""How likely each model is to answer a question well: an additive item-response model that can be read.
+
+    logit p(model, x) = strength(model, task) . tasks(x) + own(model) . [F, mix](x) - difficulty(x)
+
+`strength` is placed by public figures (data/strengths.json, made by `python -m bench.routing.strengths`); `own` is what
+a model's recorded outcomes say beyond the average model, known for few, and halved here because traffic is unlike the
+examinations that the outcomes come from. The standard error is that of a model's place among the others: how hard the
+question is moves all of them alike, and is left out of it.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import msgspec
+import numpy as np
+
+from routing.selection.weights import Reading, Regime, RegimeName, Weights
+from routing.selection.words import TASKS
+
+STRENGTHS = Path(__file__).parent / "data" / "strengths.json"
+OWN_EFFECT_KEPT = 0.5
+SAME_FAMILY_ERROR = 0.5  # logits, added to what is known of the newest model of the family
+
+
+class ModelFacts(msgspec.Struct, frozen=True):
+    """What the catalogue says of a model, as far as its quality goes."""
+
+    id: str
+    family: str = ""
+    line: str = ""
+    is_reasoning: bool = False
+    has_vision: bool = False
+
+
+class Placed(msgspec.Struct, frozen=True):
+    """A model's strength by task, on the logit scale, and its standard error."""
+
+    strength: list[float]
+    error: list[float]
+    family: str = ""
+    released: str = ""
+
+
+class Strengths(msgspec.Struct, frozen=True):
+    """The whole of strengths.json; lists are in the order of `tasks`. `unknown` is for a model that nobody measured."""
+
+    version: str
+    tasks: list[str]
+    unknown: Placed
+    models: dict[str, Placed]
+
+    @classmethod
+    def load(cls, path: Path = STRENGTHS) -> Self:
+        """Read the file. Raises `ValueError` where its tasks are not ours."""
+        loaded = msgspec.convert(json.loads(path.read_text()), cls)
+        if tuple(loaded.tasks) != TASKS:
+            raise ValueError(f"{path} is about other tasks")
+        return loaded
+
+    def place(self, facts: ModelFacts) -> Placed:
+        """This model's place: its own, else a wider one beside the newest of its family, else the unknown's."""
+        known = self.models.get(facts.id)
+        if known is not None:
+            return known
+        names = {facts.family, facts.line} - {""}
+        family = [place for id_, place in self.models.items() if place.family in names or id_ in names]
+        if not family:
+            return self.unknown
+        newest = max(family, key=lambda place: place.released)
+        return Placed(newest.strength, [(e * e + SAME_FAMILY_ERROR**2) ** 0.5 for e in newest.error], newest.family)
+
+
+@dataclass(frozen=True, slots=True)
+class _Own:
+    """Rows of the models with outcomes, and what these say: [rows, d + kinds]."""
+
+    rows: np.ndarray
+    effects: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """For one list of models, in its order; n models. Built once per catalogue, read by every request."""
+
+    ids: tuple[str, ...]
+    version: str
+    _strength: np.ndarray  # [n, tasks]
+    _variance: np.ndarray  # [n, tasks]
+    _own: Mapping[RegimeName, _Own]
+
+    @classmethod
+    def build(cls, weights: Weights, models: Sequence[ModelFacts], strengths: Strengths | None = None) -> Self:
+        """Place every model; a few milliseconds, and a file is read where no `strengths` are given."""
+        strengths = strengths or Strengths.load()
+        places = [strengths.place(model) for model in models]
+        shape = (len(models), len(TASKS))
+        errors = np.array([place.error for place in places], np.float32).reshape(shape)
+        ids = tuple(model.id for model in models)
+        return cls(
+            ids=ids,
+            version=f"{weights.version}-{strengths.version}",
+            _strength=np.array([place.strength for place in places], np.float32).reshape(shape),
+            _variance=errors**2,
+            _own={name: _own(regime, ids) for name, regime in weights.regimes.items()},
+        )
+
+    def score(self, reading: Reading) -> tuple[np.ndarray, np.ndarray]:
+        """Logit of a good answer and its standard error, float32 [n]; some 10 us for 100 models."""
+        logit = self._strength @ reading.tasks
+        logit -= np.float32(reading.difficulty)
+        own = self._own[reading.regime]
+        if len(own.rows):
+            logit[own.rows] += own.effects @ np.concatenate((reading.vector, reading.mix))
+        return logit, np.sqrt(self._variance @ reading.tasks)
+
+
+def _own(regime: Regime, ids: tuple[str, ...]) -> _Own:
+    found = [(ids.index(model), column) for column, model in enumerate(regime.models) if model in ids]
+    rows = np.array([row for row, _ in found], np.int64)
+    columns = [column for _, column in found]
+    return _Own(rows, np.ascontiguousarray(regime.own[:, columns].T * np.float32(OWN_EFFECT_KEPT)))
