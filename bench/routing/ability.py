@@ -24,8 +24,8 @@ FREEDOM = 4.0  # of Student's t
 # Prior mean and deviation of a slope by kind of metric; an arena's plain text rating is the unit.
 SLOPES = {"rating": (1.0, 0.3), "share": (1.3, 0.5), "outcome": (0.8, 0.25)}
 UNITS = ("chatbot arena elo", "arena text, september 2024, chat")
-# Intercept, a year later, ten times the price, reasoning: prior means and deviations.
-TREND = ((-0.3, 1.0), (0.6, 0.3), (0.5, 0.3), (0.3, 0.3))
+# Intercept, a year later, ten times the price, reasoning, ten times smaller: prior means and deviations.
+TREND = ((-0.3, 1.0), (0.6, 0.3), (0.5, 0.3), (0.3, 0.3), (-0.6, 0.3))
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,8 @@ class _Fit:
         self.family = [self.first_family + families.index(m.family) if m.family else None for m in known]
         years = [m.years if m.years is not None else 1.0 for m in known]
         prices = [m.log_price if m.log_price is not None else 0.3 for m in known]
-        self.traits = np.column_stack([np.ones(len(known)), years, prices, [float(m.is_reasoning) for m in known]])
+        reasoning = [float(m.is_reasoning) for m in known]
+        self.traits = np.column_stack([np.ones(len(known)), years, prices, reasoning, [m.smallness for m in known]])
         index = {model: i for i, model in enumerate(self.models)}
         self.model_at = np.array([index[figure.model] for figure in self.figures])
         self.metric_at = np.array([self.metrics.index(figure.metric) for figure in self.figures])

@@ -7,6 +7,7 @@ each metric gets an origin and a slope of its own (`bench.routing.strengths`).
 """
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -62,6 +63,10 @@ OUTCOME_DOMAINS = {
     "tool-use": "agentic",
 }
 LEAST_OUTCOMES = 100
+TOP_ONLY = frozenset({"arena code board, overall, 2026-07"})  # only the ten best are known, so the lucky ones
+LARGE_BILLIONS = 70.0
+
+_billions = re.compile(r"(?<![a-z0-9.])(\d+(?:\.\d+)?)b\b").search
 
 
 @dataclass(frozen=True)
@@ -85,7 +90,7 @@ class Figure:
 
 @dataclass
 class Known:
-    """What is known of a model besides its figures; `price` is dollars per million tokens, one part output to three
+    """What is known of a model besides its figures; `price`: dollars per million tokens, one part output, three
     input."""
 
     id: str
@@ -103,6 +108,12 @@ class Known:
     def log_price(self) -> float | None:
         """Decimal logarithm of the price."""
         return log10(self.price) if self.price else None
+
+    @property
+    def smallness(self) -> float:
+        """Decimal logarithm of how many times it is smaller than 70 billion parameters, where its id says so."""
+        stated = _billions(self.id)
+        return max(log10(LARGE_BILLIONS / float(stated[1])), 0.0) if stated else 0.0
 
 
 @dataclass
@@ -167,6 +178,7 @@ def _published(rows: list[dict[str, Any]]) -> Iterable[Figure]:
             name = "arena text, mean over languages"
         elif is_rating:
             name += ", " + row["as_of"][:7]  # ratings of two days have two origins
+        noise *= THIN if name in TOP_ONLY else 1
         value = row["value"] / 100 if is_rating else _logit(row["value"])
         yield Figure(row["model"], Metric(name, domain, "rating" if is_rating else "share"), value, noise)
 

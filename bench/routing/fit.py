@@ -18,13 +18,12 @@ number of models, because the best of many is more often the luckiest.
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 import numpy as np
 import scipy.sparse as sp
-from scipy.optimize import minimize
 
-from bench.routing.linear import inverse_document_frequency, logit, multinomial, ridge, sigmoid, softmax, weigh
+from bench.routing.heads import Head, Penalties, fit_heads
+from bench.routing.linear import inverse_document_frequency, multinomial, ridge, sigmoid, softmax, weigh
 from bench.routing.outcomes import Outcomes
 
 REGIMES = ("plain", "tools")
@@ -33,7 +32,6 @@ LEAST_ROWS_OF_KIND = 15
 FIGURE_LIMIT = 4.0  # standard deviations
 LEAST_DEVIATION = 0.02
 TARGETS_KEPT = 64
-ITERATIONS_OF_HEADS = 150
 
 
 @dataclass(frozen=True)
@@ -41,16 +39,26 @@ class Recipe:
     """What cross-validation on the training folder chose."""
 
     folds: int = 5
-    axes: Mapping[str, int] = field(default_factory=lambda: {"plain": 16, "tools": 8})
+    axes: Mapping[str, int] = field(default_factory=lambda: {"plain": 16, "tools": 4})
     outcome_scale: Mapping[str, float] = field(default_factory=lambda: {"plain": 1.5, "tools": 0.5})
     axes_penalty: float = 1.0
-    kinds_penalty: float = 1.0
+    kinds_penalty: Mapping[str, float] = field(default_factory=lambda: {"plain": 1.0, "tools": 0.3})
     shared_penalty: float = 10.0
     shared_kind_penalty: float = 0.5
     own_penalty_per_model: float = 150.0
-    own_kind_penalty: float = 1.0
+    own_kind_penalty: Mapping[str, float] = field(default_factory=lambda: {"plain": 1.0, "tools": 0.3})
     cost_penalty: float = 3.0
     seed: int = 0
+
+    def penalties(self, regime: str) -> Penalties:
+        """Of the heads of one regime."""
+        return Penalties(
+            shared=self.shared_penalty,
+            shared_kind=self.shared_kind_penalty,
+            own_per_model=self.own_penalty_per_model,
+            own_kind=self.own_kind_penalty[regime],
+            cost=self.cost_penalty,
+        )
 
 
 @dataclass(frozen=True)
@@ -76,25 +84,6 @@ class Regime:
         axes = weigh(rows, self.weights) @ self.axes
         features = np.column_stack([standardise(figures, self.mean, self.deviation), axes])
         return np.column_stack([features, softmax(features @ self.to_kinds)])
-
-
-@dataclass(frozen=True)
-class Head:
-    """Models of one file in one regime, M of them.
-
-    `base` [M], `weights` [d + K, M] give logits. The standard error of a logit is the root of x' `covariance` x times
-    `spread` [M]. `cost_weights` [d + K, M], `cost_low`, `cost_high`, `cost_factor` [M] give dollars.
-    """
-
-    models: list[str]
-    base: np.ndarray
-    weights: np.ndarray
-    covariance: np.ndarray
-    spread: np.ndarray
-    cost_weights: np.ndarray
-    cost_low: np.ndarray
-    cost_high: np.ndarray
-    cost_factor: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -192,14 +181,14 @@ def _fit_regime(
         honest[fold == held] = weighted[fold == held] @ rest
     size = honest.std(0) + 1e-9
     features = np.column_stack([readable, honest / size])
-    to_kinds = multinomial(features, label, len(kinds), recipe.kinds_penalty)
+    to_kinds = multinomial(features, label, len(kinds), recipe.kinds_penalty[name])
     mix = np.zeros((len(labels), len(kinds)))
     for held in range(recipe.folds):
         out = fold != held
-        part_of = multinomial(features[out], label[out], len(kinds), recipe.kinds_penalty, start=0.7 * to_kinds)
+        part_of = multinomial(features[out], label[out], len(kinds), recipe.kinds_penalty[name], start=0.7 * to_kinds)
         mix[~out] = softmax(features[~out] @ part_of)
     x = np.column_stack([features, mix])
-    shared, heads = _fit_heads(parts, x, features.shape[1], recipe)
+    shared, heads = fit_heads(parts, x, len(kinds), recipe.penalties(name))
     names = list(map(str, kinds))
     return Regime(mean, deviation, weights, axes / size, to_kinds, names, shared, float((x @ shared).mean())), heads
 
@@ -228,71 +217,3 @@ def _axis_targets(
     rough = words @ ridge(words, targets @ main, 2 * recipe.axes_penalty, iterations=10)
     best = np.linalg.eigh(rough.T @ rough)[1][:, ::-1][:, : min(recipe.axes[name], kinds + 1)]
     return targets @ (main @ best)
-
-
-def _fit_heads(parts: list[Outcomes], x: np.ndarray, width: int, recipe: Recipe) -> tuple[np.ndarray, list[Head]]:
-    """Penalised logistic regression of all models at once; `width` columns of x are F, the rest is mix."""
-    starts = np.cumsum([0, *map(len, parts)])
-    inputs = [x[starts[i] : starts[i + 1]] for i in range(len(parts))]
-    bases = [logit(np.clip(part.score.mean(0), 0.01, 0.99)) for part in parts]
-    size = x.shape[1]
-    counts = [len(part.models) for part in parts]
-    shared_penalties = np.full(size, recipe.shared_kind_penalty)
-    shared_penalties[:width] = recipe.shared_penalty
-    own_penalties = [np.full(size, recipe.own_kind_penalty) for _ in parts]
-    for penalties, models in zip(own_penalties, counts, strict=True):
-        penalties[:width] = recipe.own_penalty_per_model * models
-        penalties[0] = 1.0
-    shared_penalties[0] = 1.0
-
-    def split(flat: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
-        cuts = size + size * np.cumsum([0, *counts])
-        return flat[:size], [flat[a:b].reshape(size, -1) for a, b in pairwise(cuts)]
-
-    def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
-        shared, owns = split(flat)
-        total = 0.5 * (shared_penalties * shared * shared).sum()
-        slopes = [shared_penalties * shared]
-        for part, inside, base, own, penalties in zip(parts, inputs, bases, owns, own_penalties, strict=True):
-            logits = base + inside @ (own + shared[:, None])
-            slope = inside.T @ (sigmoid(logits) - part.score)
-            total += (np.logaddexp(0, logits) - part.score * logits).sum()
-            total += 0.5 * (penalties[:, None] * own * own).sum()
-            slopes[0] = slopes[0] + slope.sum(1)
-            slopes.append((slope + penalties[:, None] * own).ravel())
-        return float(total), np.concatenate(slopes)
-
-    start = np.zeros(size * (1 + sum(counts)))
-    found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": ITERATIONS_OF_HEADS}).x
-    shared, owns = split(found)
-    heads = [
-        _head(part, inside, (base, own + shared[:, None]), penalties, recipe)
-        for part, inside, base, own, penalties in zip(parts, inputs, bases, owns, own_penalties, strict=True)
-    ]
-    return shared, heads
-
-
-def _head(
-    part: Outcomes, x: np.ndarray, fitted: tuple[np.ndarray, np.ndarray], penalties: np.ndarray, recipe: Recipe
-) -> Head:
-    base, weights = fitted
-    expected = sigmoid(base + x @ weights)
-    certainty = expected * (1 - expected)
-    # Laplace: one covariance for the file, at the mean model, scaled for each.
-    precision = x.T @ (x * certainty.mean(1)[:, None]) + np.diag(penalties)
-    # The added 2 % of the mean keep the cheapest calls from ruling a regression of logarithms.
-    floor = part.cost.mean(0) * 0.02
-    log_cost = np.log(part.cost + floor)
-    gram = x.T @ x + recipe.cost_penalty * np.eye(x.shape[1])
-    cost_weights = np.linalg.solve(gram, x.T @ log_cost)
-    return Head(
-        models=part.models,
-        base=base,
-        weights=weights,
-        covariance=np.linalg.inv(precision),
-        spread=certainty.mean() / np.maximum(certainty.mean(0), 0.02),
-        cost_weights=cost_weights,
-        cost_low=np.log(floor),
-        cost_high=log_cost.max(0) + 0.2,
-        cost_factor=part.cost.mean(0) / np.exp(x @ cost_weights).mean(0),
-    )

@@ -18,7 +18,7 @@ from bench.routing.pack import pack, save
 from routing.selection.weights import WEIGHTS, version_of
 
 # How much of a fitted difficulty holds for data sets that the fit has not seen: `python -m bench.routing --trust`.
-TRUST = {"plain": 0.6, "tools": 0.6}
+TRUST = {"plain": 0.4, "tools": 0.4}
 
 
 def make(folder: Path) -> dict[str, np.ndarray]:

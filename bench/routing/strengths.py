@@ -45,7 +45,8 @@ EASIER = dict.fromkeys(
 SLOPE_OF_CHAT = 0.62  # logits per 100 points between Mixtral and GPT-4 on MT-Bench
 CHAT_TASKS = frozenset(EASIER) - {"translation"}
 UNEXPLAINED = 0.25  # logits: how far a model is off in spite of its figures, by the outcomes of 2024
-UNFIGURED = 0.3  # hundred points off a model without a figure: what is good gets measured
+# What is good gets measured: hundred points off a model without a figure, less off one with a few.
+UNFIGURED, ENOUGH_FIGURES = 0.3, 3
 UNKNOWN_ABILITY, UNKNOWN_ERROR = -1.0, 1.2
 BY_HAND = {
     # 135 million parameters; near 1 % on GSM8K and near chance on MMLU by its makers' report (arXiv 2502.02737).
@@ -109,7 +110,7 @@ def render(content: Mapping[str, object]) -> str:
 
 def _place(abilities: Abilities, model: int, slopes: Mapping[str, float]) -> tuple[list[float], list[float]]:
     strength, error = [], []
-    shift = 0.0 if abilities.evidence[model] else -UNFIGURED
+    shift = -UNFIGURED * max(1 - abilities.evidence[model] / ENOUGH_FIGURES, 0)
     for task in TASKS:
         loads = np.zeros(1 + len(DOMAINS))
         for domain, load in LOADINGS[task].items():

@@ -130,10 +130,11 @@ def figures_of(question: Question, read: Words) -> tuple[float, ...]:
     """The readable figures in the order of `FIGURES`, each of a size around 1."""
     text, lower, words = question.text, read.lower, read.words
     count = lower.count
-    inked = (len(text) - count(" ")) or 1  # doubled spaces change nothing
+    stripped = lower.strip()
+    blank = len(lower) - len(stripped) + stripped.count(" ")
+    inked = (len(lower) - blank) or 1  # doubled spaces and those around the text change nothing
     utf8 = lower.encode("utf-8", "surrogatepass")
     digits = len(utf8) - len(utf8.translate(None, _DIGITS))
-    stripped = lower.strip()
     last = stripped[-1:]
     log_characters = math.log1p(question.chars * inked / (len(text) or 1))
     code = sum(map(count, _CODE_MARKS))
@@ -162,7 +163,7 @@ def figures_of(question: Question, read: Words) -> tuple[float, ...]:
         min(count('"') + count("'"), 8) ** 0.5 / 2,
         min(inked / (len(words) or 1), 12.0) / 5,
         min(count(" and ") + commas, 8) ** 0.5,
-        math.log1p(count(". ") + count("? ") + count(".\n")),
+        math.log1p(stripped.count(". ") + stripped.count("? ") + stripped.count(".\n")),
         math.log1p(question.tools),
         math.log1p(question.schema_bytes / 4),
         math.log1p(question.turns),

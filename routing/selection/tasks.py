@@ -35,7 +35,7 @@ _INDEX = {task: i for i, task in enumerate(TASKS)}
 _formula = re.compile(
     r"\$[^$\n]{1,200}\$|\\[a-z]{2}|\b\w\^|[a-z0-9)]\s{0,3}=\s{0,3}[-\w(]|\d\s{0,3}[*/+^]\s{0,3}\d"
 ).search
-_choice = re.compile(r"(?:^|\s)\(?([a-e])[.):]\s?(?=\S)").findall
+_choice = re.compile(r"(?:^|\s)\(?([a-e])[.)]\s?(?=\S)").findall
 _tokens = re.compile(r"[^\W\d_]+|\d+").findall
 # What words of letters alone cannot say.
 _MARKS = {
@@ -44,6 +44,36 @@ _MARKS = {
     "#include": ("code-generation", 4.0),
     "km/h": ("math", 2.0),
 }
+# Scripts without spaces: a run of characters is one word to us, so these are looked for inside.
+_INSIDE = {
+    "翻译": ("translation", 5.0),
+    "翻訳": ("translation", 5.0),
+    "번역": ("translation", 5.0),
+    "总结": ("summarization", 5.0),
+    "摘要": ("summarization", 5.0),
+    "要約": ("summarization", 5.0),
+    "요약": ("summarization", 5.0),
+    "解释": ("knowledge-qa", 3.0),
+    "什么是": ("knowledge-qa", 3.0),
+    "是什么": ("knowledge-qa", 3.0),
+    "とは": ("knowledge-qa", 3.0),
+    "무엇": ("knowledge-qa", 3.0),
+    "写一": ("writing", 3.0),
+    "メールを": ("writing", 3.0),
+    "書いて": ("writing", 3.0),
+    "써줘": ("writing", 3.0),
+    "代码": ("code-generation", 4.0),
+    "コード": ("code-generation", 4.0),
+    "코드": ("code-generation", 4.0),
+    "证明": ("math", 3.0),
+    "計算": ("math", 3.0),
+    "计算": ("math", 3.0),
+    "建议": ("advice-planning", 3.0),
+    "修改": ("rewriting", 3.0),
+    "你好": ("roleplay", 3.0),
+    "こんにちは": ("roleplay", 3.0),
+}
+_ALL_MARKS = _MARKS | _INSIDE
 
 
 class _Node:
@@ -136,26 +166,33 @@ def _add_phrases(scores: list[float], words: list[str], seen: set[str]) -> None:
 
 
 def _add_marks(scores: list[float], question: Question, read: Words) -> None:
-    lower, is_short = read.lower, question.chars < SHORT_CHARACTERS
-    for mark, (task, value) in _MARKS.items():
+    lower = read.lower
+    marks = _MARKS if lower.isascii() else _ALL_MARKS
+    for mark, (task, value) in marks.items():
         if mark in lower:
             scores[_INDEX[task]] += value
-    numbers = sum(map(str.isdigit, read.words))
-    density = numbers / (lower.count(" ") + 2)
-    if is_short and _formula(lower):
-        scores[_INDEX["math"]] += 1.5
-    if is_short and numbers >= 2 and density > 0.04:
-        scores[_INDEX["math"]] += min(density, 0.2) * 15
+    if question.chars < SHORT_CHARACTERS:
+        scores[_INDEX["math"]] += _mathematics(read)
     code = _code_marks(lower)
     if code >= 2:
         scores[_INDEX["code-generation"]] += min(code, 6) * 0.7
         scores[_INDEX["math"]] -= 2
-    if len(set(_choice(lower))) >= 3:
+    if ("b)" in lower or "b." in lower) and len(set(_choice(lower))) >= 3:
         scores[_INDEX["reasoning"]] += 3
     if question.tools:
         scores[_INDEX["tool-use"]] += _tools_wanted(question, read)
     if question.has_images:
         scores[_INDEX["vision"]] += 6
+
+
+def _mathematics(read: Words) -> float:
+    """Formulas, and many numbers among few words."""
+    numbers = sum(map(str.isdigit, read.words))
+    density = numbers / (read.lower.count(" ") + 2)
+    found = 1.5 if _formula(read.lower) else 0.0
+    if numbers >= 2 and density > 0.04:
+        found += min(density, 0.2) * 15
+    return found
 
 
 _CODE_MARKS = (
