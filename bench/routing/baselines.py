@@ -68,7 +68,8 @@ class _Words:
     def clusters(self) -> np.ndarray:
         smaller = TruncatedSVD(min(COMPONENTS, self._train.shape[1] - 1), random_state=0)
         known = smaller.fit_transform(self._train)
-        means = KMeans(min(CLUSTERS, len(known)), n_init=2, random_state=0).fit(known)
+        distinct = len(np.unique(known.round(6), axis=0))
+        means = KMeans(min(CLUSTERS, distinct), n_init=2, random_state=0).fit(known)
         return _table(means.labels_, self._score, means.predict(smaller.transform(self._test)))
 
 

@@ -79,13 +79,10 @@ def load_folder(folder: Path) -> dict[str, Outcomes]:
 
 def load_file(path: Path) -> Outcomes | None:
     """One file, or None where it is no outcome file."""
-    with path.open() as lines:
-        rows = [json.loads(line) for line in lines if line.strip()]
-    if not rows or not all(type(row) is dict and row.keys() >= COLUMNS for row in rows):
+    rows = _rows(path)
+    if not rows:
         return None
     models = sorted(rows[0]["score"])
-    if not all(type(row["score"]) is dict and row["score"].keys() == rows[0]["score"].keys() for row in rows):
-        return None
     questions = [_question(row) for row in rows]
     matrix, figures = describe(questions)
     return Outcomes(
@@ -115,6 +112,19 @@ def describe(questions: list[Question]) -> tuple[sp.csr_matrix, np.ndarray]:
     cells = np.concatenate(found)
     shape = (len(questions), 1 << HASH_BITS)
     return sp.csr_matrix((np.ones(len(cells)), cells, starts), shape=shape), np.array(figures, float)
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    """The lines of a file; none where it has another shape or its lines disagree on the models."""
+    try:
+        with path.open() as lines:
+            rows = [json.loads(line) for line in lines if line.strip()]
+    except ValueError:
+        return []
+    if not all(type(row) is dict and row.keys() >= COLUMNS and type(row["score"]) is dict for row in rows):
+        return []
+    models = rows[0]["score"].keys() if rows else set()
+    return rows if all(row["score"].keys() == models and row["cost"].keys() >= models for row in rows) else []
 
 
 def _question(row: dict[str, Any]) -> Question:

@@ -182,7 +182,7 @@ def _add_marks(scores: list[float], question: Question, read: Words) -> None:
     if question.tools:
         scores[_INDEX["tool-use"]] += _tools_wanted(question, read)
     if question.has_images:
-        scores[_INDEX["vision"]] += 6
+        scores[_INDEX["vision"]] += 12  # whatever else it is, only a model that sees can do it
 
 
 def _mathematics(read: Words) -> float:

@@ -135,7 +135,7 @@ class Weights:
             mix=mix,
             tasks=task_posterior(question, words),
             difficulty=regime.trust * (regime.shared_mean - float(shared)),
-            reasons=_reasons(regime, vector, mix),
+            reasons=_reasons(regime, figures, vector, mix),
         )
 
 
@@ -164,14 +164,14 @@ def _vector(regime: Regime, rows: np.ndarray, figures: tuple[float, ...]) -> np.
     return vector
 
 
-def _reasons(regime: Regime, vector: np.ndarray, mix: np.ndarray) -> tuple[tuple[str, float], ...]:
-    """What moved the difficulty most: a readable figure, the wording, or what the request looks like."""
+def _reasons(
+    regime: Regime, figures: tuple[float, ...], vector: np.ndarray, mix: np.ndarray
+) -> tuple[tuple[str, float], ...]:
+    """What moved the difficulty most: a figure that is there at all, the wording, or what the request looks like."""
     count = len(FIGURES)
     shares = vector * regime.shared_vector * -regime.trust
-    likeliest = int(mix.argmax())
-    moved = shares[1 : 1 + count].tolist()
-    moved.append(float(shares[1 + count :].sum()))
-    moved.append(-regime.trust * float(mix @ regime.shared_mix))
-    order = sorted(range(count + 2), key=lambda i: -abs(moved[i]))[:REASONS]
-    names = (*FIGURES, "wording", f"like {regime.kinds[likeliest]}")
-    return tuple((names[i], round(moved[i], 3)) for i in order)
+    moved = [(name, share) for name, share, figure in zip(FIGURES, shares[1:].tolist(), figures, strict=False) if figure]
+    moved.append(("wording", float(shares[1 + count :].sum())))
+    moved.append((f"like {regime.kinds[int(mix.argmax())]}", -regime.trust * float(mix @ regime.shared_mix)))
+    moved.sort(key=lambda reason: -abs(reason[1]))
+    return tuple((name, round(share, 3)) for name, share in moved[:REASONS])
