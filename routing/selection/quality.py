@@ -23,6 +23,9 @@ from routing.selection.words import TASKS
 STRENGTHS = Path(__file__).parent / "data" / "strengths.json"
 OWN_EFFECT_KEPT = 0.5
 SAME_FAMILY_ERROR = 0.5  # logits, added to what is known of the newest model of the family
+REASONING = 0.3  # logits that an unknown model which thinks first is ahead of one that does not
+BLIND = 1.0  # logits off for what cannot see, where the work is called vision without an image (with one it is filtered)
+_VISION = TASKS.index("vision")
 
 
 class ModelFacts(msgspec.Struct, frozen=True):
@@ -68,7 +71,8 @@ class Strengths(msgspec.Struct, frozen=True):
         names = {facts.family, facts.line} - {""}
         family = [place for id_, place in self.models.items() if place.family in names or id_ in names]
         if not family:
-            return self.unknown
+            ahead = REASONING if facts.is_reasoning else 0.0
+            return Placed([strength + ahead for strength in self.unknown.strength], self.unknown.error)
         newest = max(family, key=lambda place: place.released)
         return Placed(newest.strength, [(e * e + SAME_FAMILY_ERROR**2) ** 0.5 for e in newest.error], newest.family)
 
@@ -98,11 +102,13 @@ class Quality:
         places = [strengths.place(model) for model in models]
         shape = (len(models), len(TASKS))
         errors = np.array([place.error for place in places], np.float32).reshape(shape)
+        strength = np.array([place.strength for place in places], np.float32).reshape(shape)
+        strength[:, _VISION] -= [0.0 if model.has_vision else BLIND for model in models]
         ids = tuple(model.id for model in models)
         return cls(
             ids=ids,
             version=f"{weights.version}-{strengths.version}",
-            _strength=np.array([place.strength for place in places], np.float32).reshape(shape),
+            _strength=strength,
             _variance=errors**2,
             _own={name: _own(regime, ids) for name, regime in weights.regimes.items()},
         )

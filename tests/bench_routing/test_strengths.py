@@ -117,7 +117,7 @@ def test_the_command_writes_a_file_that_the_gateway_reads(
     order = [placed.models[model].strength[code] for model in ABILITIES]
     assert order == sorted(order, reverse=True)
     assert placed.models["maker/unseen"].error[code] > placed.models["maker/top"].error[code]
-    assert placed.place(ModelFacts("nobody/knows")) == placed.unknown
+    assert placed.place(ModelFacts("nobody/knows")).strength == placed.unknown.strength
     out.write_text("{}")
     assert run("--check") == 1
     assert "not what" in capsys.readouterr().out

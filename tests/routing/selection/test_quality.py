@@ -31,7 +31,7 @@ def strength(strengths: Strengths, model: str, task: str) -> float:
 
 
 def logits(weights: Weights, text: str, *models: str, **more: object) -> dict[str, float]:
-    quality = Quality.build(weights, [ModelFacts(model) for model in models])
+    quality = Quality.build(weights, [ModelFacts(model, has_vision=True) for model in models])
     found, _ = quality.score(weights.read(question_of(text, **more)))
     return dict(zip(models, found.tolist(), strict=True))
 
@@ -79,6 +79,21 @@ def test_an_unknown_model_is_placed_low_and_wide(weights: Weights, strengths: St
     assert error[0] > 1.5 * error[1]
     usual = np.median([place.strength[0] for place in strengths.models.values()])
     assert strengths.unknown.strength[0] < usual
+
+
+def test_an_unknown_model_that_thinks_first_is_a_little_ahead(weights: Weights) -> None:
+    models = [ModelFacts("mine/own"), ModelFacts("mine/thinker", is_reasoning=True), ModelFacts("openai/gpt-5.5")]
+    logit, _ = Quality.build(weights, models).score(weights.read(question_of("Write a poem")))
+    assert logit[0] < logit[1] < logit[2]
+
+
+def test_who_can_see_is_preferred_for_what_is_called_vision(weights: Weights) -> None:
+    models = [ModelFacts("openai/gpt-4o"), ModelFacts("openai/gpt-4o", has_vision=True)]
+    quality = Quality.build(weights, models)
+    blind, seeing = quality.score(weights.read(question_of("Describe this image", hint="vision")))[0]
+    assert blind < seeing - 0.4
+    blind, seeing = quality.score(weights.read(question_of("Write a Python function that sorts a list")))[0]
+    assert blind == pytest.approx(seeing, abs=0.01)
 
 
 def test_a_new_model_of_a_known_family_stands_beside_its_newest(strengths: Strengths) -> None:
