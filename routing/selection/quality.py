@@ -24,7 +24,7 @@ STRENGTHS = Path(__file__).parent / "data" / "strengths.json"
 OWN_EFFECT_KEPT = 0.5
 SAME_FAMILY_ERROR = 0.5  # logits, added to what is known of the newest model of the family
 REASONING = 0.3  # logits that an unknown model which thinks first is ahead of one that does not
-BLIND = 1.0  # logits off for what cannot see, where the work is called vision without an image (with one it is filtered)
+BLIND = 1.0  # logits off for what cannot see, where work without an image is called vision (with one it is filtered)
 _VISION = TASKS.index("vision")
 
 

@@ -170,7 +170,8 @@ def _reasons(
     """What moved the difficulty most: a figure that is there at all, the wording, or what the request looks like."""
     count = len(FIGURES)
     shares = vector * regime.shared_vector * -regime.trust
-    moved = [(name, share) for name, share, figure in zip(FIGURES, shares[1:].tolist(), figures, strict=False) if figure]
+    of_figures = zip(FIGURES, shares[1 : 1 + count].tolist(), figures, strict=True)
+    moved = [(name, share) for name, share, figure in of_figures if figure]
     moved.append(("wording", float(shares[1 + count :].sum())))
     moved.append((f"like {regime.kinds[int(mix.argmax())]}", -regime.trust * float(mix @ regime.shared_mix)))
     moved.sort(key=lambda reason: -abs(reason[1]))

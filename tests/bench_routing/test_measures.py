@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.routing import baselines, tasks
+from bench.routing import baselines, speed, tasks
 from bench.routing.minilm import MiniLM
 from bench.routing.outcomes import Outcomes
 
@@ -36,3 +36,8 @@ def test_embeddings_know_what_is_alike(sets: dict[str, Outcomes]) -> None:
     found = baselines.predict_all(few, few, minilm)
     assert found["minilm_knn"].shape == (24, 3)
     assert "minilm_knn" not in baselines.predict_all(few, few, minilm, frozenset({"minilm_knn"}))
+
+
+def test_the_time_of_a_reading_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    assert speed.main() == 0
+    assert capsys.readouterr().out.count("60 models: P50 ") == 2
