@@ -219,7 +219,8 @@ class Books:
             self.claims.end(item.claim, item.request_id, item.answer)
         self._charge(item, wallet, entry_id)
         self._pay_debt(wallet, entry_id)
-        self.changes.usage.append(item.usage_row)
+        self._post(entry_id, wallet.id, "attempt_loss", "provider_cost", item.attempt_loss)
+        self.changes.usage.append({**item.usage_row, "attempt_loss_nano": item.attempt_loss})
         return Done(changed=True, available=wallet.available, debt=wallet.debt)
 
     def move(self, item: Movement, entry_id: int) -> Outcome:

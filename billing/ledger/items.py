@@ -57,7 +57,8 @@ class Extend(msgspec.Struct, frozen=True):
 class Settle(msgspec.Struct, frozen=True, tag="settle"):
     """Charge `cost` + `fee`, release the rest of the hold and write the usage row.
 
-    Carries everything that is needed to insert a hold the database lost or never saw.
+    Carries everything that is needed to insert a hold the database lost or never saw. `attempt_loss` is what providers
+    may bill for attempts that brought the caller nothing: the house pays it.
     """
 
     request_id: str
@@ -73,6 +74,7 @@ class Settle(msgspec.Struct, frozen=True, tag="settle"):
     answer: str | None = (
         None  # of a claim: encrypted; empty: too large to be kept; None: none that is kept, the key is free
     )
+    attempt_loss: int = 0
 
 
 class Void(msgspec.Struct, frozen=True, tag="void"):

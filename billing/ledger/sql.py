@@ -114,6 +114,7 @@ USAGE = {
     "fee_nano": "bigint",
     "charge_nano": "bigint",
     "savings_nano": "bigint",
+    "attempt_loss_nano": "bigint",
     "first_content_ms": "int",
     "duration_ms": "int",
     "detail": "jsonb",

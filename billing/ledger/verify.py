@@ -42,6 +42,14 @@ COST_POSTED_ELSEWHERE = """
      GROUP BY u.request_id, u.cost_nano
     HAVING u.cost_nano <> COALESCE(SUM(p.amount_nano), 0)
 """
+LOSSES_OFF = """
+    SELECT u.request_id, u.attempt_loss_nano, COALESCE(SUM(p.amount_nano), 0)
+      FROM billing_usagerow u JOIN billing_ledgerentry e ON e.reference = u.request_id AND e.kind = 'settle'
+      LEFT JOIN billing_posting p
+        ON p.entry_id = e.id AND p.target = 'provider_cost' AND p.source = 'attempt_loss'
+     GROUP BY u.request_id, u.attempt_loss_nano
+    HAVING u.attempt_loss_nano <> COALESCE(SUM(p.amount_nano), 0)
+"""
 UNBALANCED_MOVEMENTS = """
     SELECT e.kind, e.reference, e.amount_nano, COALESCE(SUM(p.amount_nano), 0)
       FROM billing_ledgerentry e LEFT JOIN billing_posting p
@@ -120,8 +128,7 @@ def differences() -> Iterator[str]:
         yield from _balances()
         for request_id, posted, charged in _rows(UNBALANCED_SETTLEMENTS):
             yield f"request {request_id}: entry {format_usd(posted)}, postings {format_usd(int(charged))}"
-        for request_id, cost, posted in _rows(COST_POSTED_ELSEWHERE):
-            yield f"request {request_id}: cost {format_usd(cost)}, postings to the provider {format_usd(int(posted))}"
+        yield from _costs()
         for kind, reference, posted, moved in _rows(UNBALANCED_MOVEMENTS):
             yield f"{kind} {reference}: entry {format_usd(posted)}, postings {format_usd(int(moved))}"
         for request_id, state in _rows(STATE_WITHOUT_ENTRY):
@@ -166,6 +173,13 @@ def _balances() -> Iterator[str]:
                     f"wallet {wallet}: {name} is {format_usd(stored)}, derived {format_usd(int(again))}"
                     f" (difference {format_usd(int(again) - stored)})"
                 )
+
+
+def _costs() -> Iterator[str]:
+    for request_id, cost, posted in _rows(COST_POSTED_ELSEWHERE):
+        yield f"request {request_id}: cost {format_usd(cost)}, postings to the provider {format_usd(int(posted))}"
+    for request_id, lost, posted in _rows(LOSSES_OFF):
+        yield f"request {request_id}: failed attempts {format_usd(lost)}, postings {format_usd(int(posted))}"
 
 
 def _caps() -> Iterator[str]:

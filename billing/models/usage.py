@@ -38,6 +38,7 @@ class UsageRow(models.Model):
     fee_nano = models.BigIntegerField()
     charge_nano = models.BigIntegerField()
     savings_nano = models.BigIntegerField()
+    attempt_loss_nano = models.BigIntegerField(db_default=0)  # what failed attempts cost the house, the caller nothing
 
     first_content_ms = models.IntegerField(null=True)
     duration_ms = models.IntegerField()

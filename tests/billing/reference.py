@@ -65,6 +65,7 @@ class Reference:
     happened: dict[tuple[str, str, int], int] = field(default_factory=dict)
     lot_names: dict[int, str] = field(default_factory=dict)  # the database's id of a lot -> its reference
     charged: dict[str, int] = field(default_factory=dict)
+    lost: dict[str, int] = field(default_factory=dict)  # by request: what its failed attempts cost the house
     caps: dict[int, Cap] = field(default_factory=dict)
     events: set[str] = field(default_factory=set)
     payments: set[str] = field(default_factory=set)
@@ -194,6 +195,7 @@ class Reference:
         reserved = hold.amount if hold.state == "open" else 0
         hold.state = "settled"
         owed = self.charged[item.request_id] = item.cost + item.fee
+        self.lost[item.request_id] = item.attempt_loss
         self.overrun[wallet] += max(0, owed - reserved)
         self._spend(hold.caps, owed)
         owed -= (payable := min(owed, self.available(wallet)))

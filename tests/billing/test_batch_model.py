@@ -29,6 +29,7 @@ from billing.models import (
     LedgerEntry,
     Payment,
     PaymentEvent,
+    Posting,
     PromoLot,
     UsageRow,
     Wallet,
@@ -106,7 +107,7 @@ class LedgerMachine(RuleBasedStateMachine):
             return Extend(request_id, tenant.wallet_id, ordinal, data.draw(amounts), caps)
         if kind == "settle":
             end = settle(tenant, request_id, self.price, data.draw(amounts), held=data.draw(amounts))
-            return replace(end, caps=self._caps_of(request_id, tenant))
+            return replace(end, caps=self._caps_of(request_id, tenant), attempt_loss=data.draw(amounts))
         if kind == "void":
             return Void(request_id, tenant.wallet_id)
         gone = self.model.holds[request_id].process_id == DEAD if request_id in self.model.holds else False
@@ -307,6 +308,12 @@ class LedgerMachine(RuleBasedStateMachine):
                 " WHEN target = 'crash_loss' THEN -amount_nano END), 0) FROM billing_posting"
             )
             assert cursor.fetchone()[0] == self.model.lost_in_crashes()
+
+    @invariant()
+    def failed_attempts_are_booked_to_the_house(self) -> None:
+        assert dict(UsageRow.objects.values_list("request_id", "attempt_loss_nano")) == self.model.lost
+        booked = Posting.objects.filter(source="attempt_loss", target="provider_cost")
+        assert sum(booked.values_list("amount_nano", flat=True)) == sum(self.model.lost.values())
 
     @invariant()
     def the_audit_finds_nothing(self) -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 from django.core.management import CommandError, call_command
+from msgspec.structs import replace
 
 from billing.ledger.items import Expire, Movement, Void
 from billing.ledger.verify import differences
@@ -77,6 +78,14 @@ CORRUPTIONS = {
         "UPDATE billing_usagerow SET cost_nano = cost_nano + 1, fee_nano = fee_nano - 1",
         "request gen-settled:",
     ),
+    "a loss forgotten": (
+        "DELETE FROM billing_posting WHERE source = 'attempt_loss'",
+        "request gen-settled: failed attempts 0.000000007, postings 0.00",
+    ),
+    "a loss invented": (
+        "UPDATE billing_usagerow SET attempt_loss_nano = 8",
+        "request gen-settled: failed attempts 0.000000008, postings 0.000000007",
+    ),
     "a hold closed without an entry": (
         "UPDATE billing_hold SET state = 'voided' WHERE request_id = 'gen-open'",
         "request gen-open: hold is voided but the ledger has no such entry",
@@ -105,7 +114,7 @@ def books(ledger: LedgerDatabase) -> LedgerDatabase:
     ids = {name: f"gen-{name}" for name in ("settled", "voided", "expired", "open")}
     ledger.commit(*(place(alice, 100, request_id=request_id, lifetime_s=0) for request_id in ids.values()))
     ledger.commit(
-        settle(alice, ids["settled"], ledger.price(), 40),
+        replace(settle(alice, ids["settled"], ledger.price(), 40), attempt_loss=7),
         Void(ids["voided"], alice.wallet_id),
         Expire(ids["expired"], alice.wallet_id, only_if_due=True, process_gone=False),
     )
@@ -116,7 +125,7 @@ def books(ledger: LedgerDatabase) -> LedgerDatabase:
 def test_right_books_have_no_difference(books, capsys):
     assert list(differences()) == []
     call_command("ledger", "verify")
-    assert capsys.readouterr().out == "no difference in 1 wallets, 5 entries, 5 postings, 1 calls\n"
+    assert capsys.readouterr().out == "no difference in 1 wallets, 5 entries, 6 postings, 1 calls\n"
 
 
 @pytest.mark.parametrize("name", CORRUPTIONS)

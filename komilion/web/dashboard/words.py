@@ -19,6 +19,7 @@ ACCOUNTS = {
     "debt": "your debt",
     "provider_cost": "the provider's cost",
     "platform_fee": "our fee",
+    "attempt_loss": "our losses",
     "crash_loss": "our losses",
 }
 ENTRIES = {
