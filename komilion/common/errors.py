@@ -34,6 +34,7 @@
        +- LedgerUnavailable           503                        ledger_unavailable
        +- PaymentsOff                 503                        payments_unavailable
        +- ProviderUnavailable         503                        provider_unavailable
+       |  +- ProviderClosedToUs       503                        provider_unavailable
        +- ProviderTimeout             503                        provider_timeout
 
 `reason` is the stable name that programs may switch on; the message is for people. An error is raised near its cause
@@ -270,6 +271,10 @@ class PaymentsOff(Unavailable):
 class ProviderUnavailable(Unavailable):
     reason = "provider_unavailable"
     default_message = "No provider can serve this model right now."
+
+
+class ProviderClosedToUs(ProviderUnavailable):
+    """Our money or quota there is gone, or its address is wrong: it stays so until the operator does something."""
 
 
 class ProviderTimeout(Unavailable):

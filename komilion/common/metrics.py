@@ -44,6 +44,8 @@ METRICS: dict[str, Metric] = {
     "komilion_charged_nano_usd": Metric("counter", "Charged to wallets, our fee included.", ("model", "provider")),
     "komilion_fee_nano_usd": Metric("counter", "The part of it that is our fee.", ("model", "provider")),
     "komilion_errors": Metric("counter", "Requests that were refused or failed.", ("status", "reason")),
+    "komilion_attempts": Metric("counter", "Tries of an offer that failed.", ("model", "provider", "reason")),
+    "komilion_breakers": Metric("counter", "Breakers that opened and closed.", ("provider", "model", "change")),
     "komilion_pages": Metric("counter", "Pages and REST calls served by Django.", ("status",)),
     "komilion_alarms": Metric("counter", "Log records that somebody should read, by their `alarm`.", ("alarm",)),
     "komilion_webhook_events": Metric("counter", "Events that were posted as Stripe's.", ("outcome",)),

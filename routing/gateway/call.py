@@ -1,27 +1,24 @@
-"""call: one attempt at a provider. Opens the response; reading it is `answer`'s and `stream`'s business.
+"""call: one request to one provider. Opens the response; reading it is `answer`'s and `stream`'s business.
 
 Answers are asked for as they are (identity encoding), redirects are failures like any other: an upstream is a stranger
-too.
+too. Whatever goes wrong between the first byte out and the last byte in leaves the block as one `AttemptFailed`.
 """
 
 import asyncio
 import logging
-from typing import Any
 
 import msgspec
 
 from komilion.common.clock import monotonic_s
-from komilion.common.errors import (
-    KomilionError,
-    ProviderError,
-    ProviderTimeout,
-    ProviderUnavailable,
-    RequestTimeout,
-)
+from komilion.common.errors import KomilionError, ProviderError, ProviderTimeout, ProviderUnavailable, RequestTimeout
 from komilion.common.failpoints import failpoint
 from komilion.common.http_client import Disconnected, HttpClient, HttpError, NotConnected, Response, TooLarge
 from komilion.common.numbers import numbers
-from routing.gateway.types import Attempt, Progress, Reserved
+from routing.gateway.meter import Meter
+from routing.gateway.progress import Progress, Try
+from routing.gateway.types import Attempt, Reserved
+from routing.gateway.verdicts import BROKEN_OFF, UNREACHABLE, VERDICTS, kind_of
+from routing.providers.failures import retry_after_s
 from routing.providers.scrub import scrub
 
 log = logging.getLogger(__name__)
@@ -30,18 +27,36 @@ ERROR_BODY_BYTES = 64 * 2**10
 
 
 class NotSent(Exception):
-    """The provider could not be reached at all: no byte went out. `error` is what the caller gets."""
+    """No provider could be reached at all: no byte went out. `error` is what the caller gets."""
 
     def __init__(self, error: KomilionError) -> None:
         super().__init__(error.message)
         self.error = error
 
 
+class AttemptFailed(Exception):
+    """An attempt came to nothing. `kind` is its row in `VERDICTS`, `error` what the caller gets if nothing follows."""
+
+    def __init__(
+        self, kind: str, error: KomilionError, *, wait_s: float | None = None, is_abandoned: bool = False
+    ) -> None:
+        super().__init__(f"{kind}: {error.message}")
+        self.kind = kind
+        self.error = error
+        self.wait_s = wait_s  # for which the provider asked to be left alone
+        self.is_abandoned = is_abandoned  # it was us who gave up
+
+
 class UpstreamResponse(msgspec.Struct, frozen=True):
     """An open 200 answer of a provider."""
 
-    attempt: Attempt
+    tried: Try
     response: Response
+
+    @property
+    def attempt(self) -> Attempt:
+        """What was asked."""
+        return self.tried.attempt
 
 
 def new_client() -> HttpClient:
@@ -50,29 +65,25 @@ def new_client() -> HttpClient:
 
 
 class Call:
-    """`async with Call(...) as upstream:` sends the request and reads the response's head.
+    """`async with Call(...) as upstream:` sends the request of the running attempt and reads the response's head.
 
-    Raises `NotSent`, or what the provider's error means. A call that was given up on is closed behind the block, so it
-    stops at the provider too; what breaks off while it is read comes out as an error of ours.
+    Raises `AttemptFailed`. A call that was given up on is closed behind the block, so it stops at the provider too.
     """
 
-    __slots__ = ("_attempt", "_client", "_note", "_path", "_progress", "_response")
+    __slots__ = ("_client", "_path", "_response", "_started_s", "_wait_s", "tried")
 
     def __init__(self, reserved: Reserved, client: HttpClient, progress: Progress, path: str) -> None:
-        self._attempt = reserved.attempt
+        attempt = reserved.attempt
+        note = {"provider": attempt.offer.provider, "model": attempt.offer.model_id, "status": None, "ms": None}
+        self.tried = Try(attempt, Meter(attempt, reserved), note)
         self._client = client
-        self._progress = progress
         self._path = path
+        self._started_s = progress.started_s
         self._response: Response | None = None
-        self._note: dict[str, Any] = {
-            "provider": reserved.attempt.offer.provider,
-            "model": reserved.attempt.offer.model_id,
-            "status": None,
-            "ms": None,
-        }
+        self._wait_s: float | None = None
+        progress.tries.append(self.tried)
 
     async def __aenter__(self) -> UpstreamResponse:
-        self._progress.attempts.append(self._note)
         try:
             return await self._open()
         except BaseException as error:
@@ -80,17 +91,19 @@ class Call:
             raise
 
     async def _open(self) -> UpstreamResponse:
-        upstream = self._attempt.upstream
-        timeout_s = None if self._attempt.chat.stream else expected_answer_s(self._attempt)  # streams have a watch
+        attempt = self.tried.attempt
+        upstream = attempt.upstream
+        timeout_s = None if attempt.chat.stream else self._answer_limit_s()  # streams have a watch
         response = self._response = await self._client.request(
             "POST", upstream.url, upstream.headers, upstream.body, timeout_s=timeout_s
         )
         failpoint("upstream-head")
-        self._note["status"] = response.status
-        self._note["ms"] = self._elapsed_ms()  # until the provider began to answer; the row has when it ended
+        note = self.tried.note
+        note["status"] = response.status
+        note["ms"] = self._elapsed_ms()  # until the provider began to answer; the row has when it ended
         if response.status != 200 or response.headers.get("content-encoding", "identity") != "identity":
-            raise await _failure(self._attempt, response)
-        return UpstreamResponse(self._attempt, response)
+            raise await self._refusal(attempt, response)
+        return UpstreamResponse(self.tried, response)
 
     async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if error is None:
@@ -99,26 +112,52 @@ class Call:
             return
         if self._response is not None:
             self._response.close()
-        self._translate(error)
+        note = self.tried.note
+        if note["ms"] is None:
+            note["ms"] = self._elapsed_ms()
+        failure = self._failure(error)
+        if failure is not None:
+            raise failure from error
 
-    def _translate(self, error: BaseException) -> None:
-        """Raise what a fault of the connection means; everything else goes on as it is."""
-        provider = self._attempt.offer.provider
-        if self._note["ms"] is None:
-            self._note["ms"] = self._elapsed_ms()
+    def _failure(self, error: BaseException) -> AttemptFailed | None:
+        """What broke off the attempt; None for everything that is not its own fault."""
+        provider = self.tried.attempt.offer.provider
         if isinstance(error, NotConnected):
-            self._note["error"] = "unreachable"
-            raise NotSent(ProviderUnavailable(f"{provider} cannot be reached.")) from error
+            return AttemptFailed(UNREACHABLE, ProviderUnavailable(f"{provider} cannot be reached."))
         if isinstance(error, TimeoutError):
-            self._note["error"] = "timeout"
-            raise time_is_up(self._path) from error
+            return out_of_time(self._path)
         if isinstance(error, HttpError):
-            self._note["error"] = type(error).__name__
-            raise ProviderError(f"{provider} {_fault(error)}.") from error
+            broken = ProviderError(f"{provider} {_fault(error)}.")
+            kind = BROKEN_OFF if isinstance(error, Disconnected) else broken.reason
+            return AttemptFailed(kind, broken, is_abandoned=isinstance(error, TooLarge))
+        if isinstance(error, KomilionError) and (kind := kind_of(error)) in VERDICTS:
+            return AttemptFailed(kind, error, wait_s=self._wait_s)
+        return None
+
+    def _answer_limit_s(self) -> float:
+        """How long a whole answer may take: its own limit, within what is left of the whole call's."""
+        left_s = numbers.TOTAL_TIMEOUT_S - (monotonic_s() - self._started_s)
+        return max(0.0, min(left_s, expected_answer_s(self.tried.attempt)))
 
     def _elapsed_ms(self) -> int:
         """Since the request came in."""
-        return round((monotonic_s() - self._progress.started_s) * 1000)
+        return round((monotonic_s() - self._started_s) * 1000)
+
+    async def _refusal(self, attempt: Attempt, response: Response) -> KomilionError:
+        """What a response that is not a plain 200 means to our caller."""
+        if response.status == 200:
+            return ProviderError(f"{attempt.offer.provider} answered in an encoding nobody asked for.")
+        body = b""
+        try:
+            async with asyncio.timeout(numbers.CONNECT_TIMEOUT_S):
+                while len(body) < ERROR_BODY_BYTES and (piece := await response.read_some()):
+                    body += piece
+        except (TimeoutError, HttpError):
+            log.debug("an error's body broke off", extra={"provider": attempt.offer.provider})
+        # An upstream may echo what we sent.
+        body = scrub(body[:ERROR_BODY_BYTES], attempt.offer.target.api_key.encode())
+        self._wait_s = retry_after_s(response.headers, body)
+        return attempt.offer.dialect.failure(response.status, response.headers, body)
 
 
 def _fault(error: HttpError) -> str:
@@ -134,22 +173,13 @@ def time_is_up(path: str) -> KomilionError:
     return RequestTimeout("The provider did not answer in time.")
 
 
+def out_of_time(path: str) -> AttemptFailed:
+    """We gave up waiting."""
+    error = time_is_up(path)
+    return AttemptFailed(error.reason, error, is_abandoned=True)
+
+
 def expected_answer_s(attempt: Attempt) -> float:
     """How long a whole answer may take: a base plus its output at the offer's speed."""
     speed = attempt.offer.tokens_per_s or numbers.UNKNOWN_TOKENS_PER_S
     return min(numbers.TOTAL_TIMEOUT_S, numbers.ANSWER_BASE_S + attempt.output_ceiling / speed)
-
-
-async def _failure(attempt: Attempt, response: Response) -> KomilionError:
-    """What a response that is not a plain 200 means to our caller."""
-    if response.status == 200:
-        return ProviderError(f"{attempt.offer.provider} answered in an encoding nobody asked for.")
-    body = b""
-    try:
-        async with asyncio.timeout(numbers.CONNECT_TIMEOUT_S):
-            while len(body) < ERROR_BODY_BYTES and (piece := await response.read_some()):
-                body += piece
-    except (TimeoutError, HttpError):
-        log.debug("an error's body broke off", extra={"provider": attempt.offer.provider})
-    body = scrub(body[:ERROR_BODY_BYTES], attempt.offer.target.api_key.encode())  # an upstream may echo what we sent
-    return attempt.offer.dialect.failure(response.status, response.headers, body)

@@ -60,9 +60,14 @@ class Meter:
 
         Only a provider's own figures may make debt.
         """
+        counted = self.counted()
+        return Usage(input=counted.input, output=min(counted.output, self._reserved.held_output))
+
+    def counted(self) -> Usage:
+        """The same without a limit: what the provider may have counted too."""
         body_bytes = len(self._attempt.upstream.body)
         sent = min(self._attempt.input_bound, ceil_div(body_bytes, BYTES_PER_TOKEN))
-        return Usage(input=sent, output=min(self.counted_output, self._reserved.held_output))
+        return Usage(input=sent, output=self.counted_output)
 
     def final(self, request_id: str) -> tuple[Usage, UsageSource]:
         """What is charged for an answer that was received whole."""

@@ -13,7 +13,7 @@ import orjson
 from komilion.common.money import format_usd
 from komilion.common.numbers import numbers
 from routing.gateway.exchange import Headers
-from routing.gateway.types import Plan, Reserved, Settled
+from routing.gateway.types import Reserved, Settled
 
 NO_SAVINGS = orjson.Fragment(b"0.00")
 
@@ -37,10 +37,12 @@ def annotate(
         "cost_nano_usd": settled.charge,
         "savings_usd": NO_SAVINGS,
         "savings_nano_usd": 0,
-        "routed_from": _moved_from(reserved.plan),
+        "routed_from": _routed_from(reserved),
         "adjusted": list(reserved.adjusted),
         "settlement": "pending" if settled.is_pending else "settled",
     }
+    if reserved.joins:
+        note["joined"] = reserved.joins
     if stopped is not None:
         note["stopped"] = stopped
     if reserved.recording is not None and reserved.recording.is_dropped:
@@ -74,10 +76,14 @@ def usage_object(settled: Settled) -> dict[str, Any]:
     }
 
 
-def _moved_from(plan: Plan) -> str | None:
-    """The retired model whose successor answers."""
-    named = plan.named
-    return None if named is None or named.moved_from is None else named.moved_from.id
+def _routed_from(reserved: Reserved) -> str | None:
+    """What was asked for where another model answers: a choice by us, a retired model, or one that could not."""
+    plan, named = reserved.plan, reserved.plan.named
+    if plan.choice is not None:
+        return plan.requested_model
+    if named is not None and named.moved_from is not None:
+        return named.moved_from.id
+    return None if reserved.attempt.offer.model_id == plan.model else plan.model
 
 
 def origin_headers(reserved: Reserved, *, is_v1: bool) -> Headers:

@@ -23,13 +23,13 @@ from routing.gateway.checks import (
     boolean,
     integer,
     mapping,
-    missing,
     number,
     one_of,
     refusal,
     text,
     wrong,
 )
+from routing.gateway.fallbacks import check_fallbacks, check_model, check_models, models_of
 from routing.gateway.messages import check_messages
 from routing.gateway.structures import (
     check_function_call,
@@ -48,12 +48,12 @@ from routing.gateway.structures import (
 )
 from routing.providers.base import ChatRequest
 
-MODEL_CHARACTERS = 200
 END_USER_CHARACTERS = 512
 TAG_CHARACTERS = 128
 TAGS_MOST = 32
 CHOICES_MOST = 8
 OUTPUT_TOKENS_MOST = 2**31 - 1
+ROUTE = "fallback"
 NAMES_SHOWN_MOST = 64
 NAME_CHARACTERS = 64
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")  # each more than the one before
@@ -113,7 +113,7 @@ _KEPT_THERE = "it names an object kept at a provider"
 
 TABLE: dict[str, Parameter] = {
     # The request itself.
-    "model": _ours(text(MODEL_CHARACTERS)),
+    "model": _ours(check_model),
     "messages": _ours(array),  # checked turn by turn in `messages`
     "stream": _ours(boolean),
     "stream_options": _ours(check_stream_options),
@@ -173,8 +173,9 @@ TABLE: dict[str, Parameter] = {
     "taskHint": _ignored(text(64)),
     "task_hint": _ignored(text(64)),
     "session_id": _ignored(text(256)),
-    "models": _ignored(),
-    "route": _ignored(),
+    "models": _ours(check_models),
+    "fallbacks": _ours(check_fallbacks),
+    "route": _ours(anything),  # "fallback" is what happens with `models`
     "provider": _ignored(check_provider_preferences),  # refused where ignoring it would break a promise
     "transforms": _ignored(),
     "usage": _ours(anything),  # OpenRouter's {"include": true}: always included
@@ -182,7 +183,6 @@ TABLE: dict[str, Parameter] = {
     "litellm_session_id": _ignored(),
     "litellm_trace_id": _ignored(),
     "guardrails": _ignored(),
-    "fallbacks": _ignored(),
     "context_window_fallbacks": _ignored(),
     "num_retries": _ignored(),
     "timeout": _ignored(),
@@ -236,15 +236,16 @@ def parse_chat(body: dict[str, Any], extras: Extras = NO_EXTRAS) -> ChatRequest:
             if row.then == "extend":
                 unknown[name] = value
             dropped.append(name)
-    if "model" not in read:
-        raise missing("model")
+    model, fallbacks = models_of(read)
+    if read.get("route", ROUTE) != ROUTE:
+        dropped.append("route")
     messages = read.get("messages")
     check_messages(messages if messages is not None else body.get("messages"), needs)
     include_usage = _include_usage(read, forwarded)
     all_needs = _needs(forwarded, needs, dropped)
     tags = _tags_of(read, extras, dropped)
     return ChatRequest(
-        model=read["model"],
+        model=model,
         messages=read["messages"],
         parameters=forwarded,
         stream=read.get("stream", False),
@@ -256,6 +257,7 @@ def parse_chat(body: dict[str, Any], extras: Extras = NO_EXTRAS) -> ChatRequest:
         adjusted=named(dropped),
         end_user=_end_user_of(forwarded, extras),
         tags=tags,
+        fallbacks=fallbacks,
     )
 
 

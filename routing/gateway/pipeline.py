@@ -6,19 +6,21 @@ authenticate -> limit -> route -> reserve -> call -> answer or stream (which met
 from komilion.common.clock import monotonic_s, utc_now
 from komilion.common.errors import InsufficientBalance, KomilionError, Unauthenticated
 from routing.gateway.answer import answer
-from routing.gateway.call import Call
+from routing.gateway.calls import Calls
 from routing.gateway.exchange import Exchange
 from routing.gateway.forms import OPENAI, Form
 from routing.gateway.idempotency import AlreadyMade, refuse_or_replay, replay
 from routing.gateway.inbound import parse_inbound
 from routing.gateway.limit import Limit
+from routing.gateway.order import order_by_health
+from routing.gateway.progress import Progress
 from routing.gateway.reserve import CallerChanged, reserve
 from routing.gateway.route import route
 from routing.gateway.services import Services
 from routing.gateway.settle import Settlement
 from routing.gateway.stream import Stream
-from routing.gateway.types import Admitted, Inbound, Progress, Reserved, Session
-from routing.gateway.watch import watch_over
+from routing.gateway.types import Admitted, Inbound, Reserved, Session
+from routing.gateway.watch import Watch
 
 TIMESTAMP_LENGTH = len("2026-01-31 12:00:00.000000")  # without the zone, which is UTC
 
@@ -41,15 +43,12 @@ async def serve_chat(exchange: Exchange, services: Services, form: Form = OPENAI
         settlement = Settlement(
             exchange.request_id, admitted, reserved, progress, services.committer, services.process_id
         )
-        async with (
-            settlement,
-            watch_over(exchange, reserved) as watch,
-            Call(reserved, services.client, progress, exchange.path) as upstream,
-        ):
+        async with settlement, Watch(exchange) as watch:
+            calls = Calls(exchange, reserved, progress, watch, services)
             if admitted.inbound.chat.stream:
-                await Stream(exchange, upstream, settlement, watch, services.committer).relay()
+                await Stream(exchange, calls, settlement, watch, services.committer).relay()
             else:
-                await answer(exchange, upstream, settlement)
+                await answer(exchange, calls, settlement)
 
 
 async def _plan_and_reserve(exchange: Exchange, admitted: Admitted, services: Services) -> Reserved:
@@ -62,6 +61,8 @@ async def _plan_and_reserve(exchange: Exchange, admitted: Admitted, services: Se
     for _ in range(2):
         try:
             plan = route(admitted.inbound, session.caller, catalog)
+            if services.breakers.any_open:
+                plan = await order_by_health(plan, services.breakers)
         except KomilionError as error:
             await refuse_or_replay(claim, error)
             raise

@@ -45,38 +45,30 @@ class CallerChanged(Exception):
 async def reserve(
     plan: Plan, caller: Caller, request_id: str, committer: Committer, process_id: str, claim: Claim | None = None
 ) -> Reserved:
-    """Hold what the dearest attempt may cost, and `claim` with it.
+    """Hold what the dearest attempt may cost, and `claim` with it; what the hold does not pay for is not tried.
 
     Raises 402, 503, `CallerChanged`, or `AlreadyMade` where another call has the claim.
     """
-    attempt = plan.attempts[0]
-    outcome = await committer.submit(_order(attempt, caller, request_id, process_id, claim))
+    attempts = plan.attempts[: numbers.ATTEMPTS_MOST]
+    order = _order(attempts, caller, request_id, process_id, claim)
+    outcome = await committer.submit(order)
     if isinstance(outcome, NeedsCount):
-        counted = await asyncio.to_thread(bound_tokens, attempt.chat.messages, attempt.chat.parameters)
-        attempt = replace(attempt, input_bound=min(attempt.input_bound, counted))
-        exact = _order(attempt, caller, request_id, process_id, claim, is_byte_bound=False)
-        outcome = await committer.submit(exact)
+        chat = attempts[0].chat
+        counted = await asyncio.to_thread(bound_tokens, chat.messages, chat.parameters)
+        for attempt in attempts:
+            attempt.input_bound = min(attempt.input_bound, counted)
+        order = _order(attempts, caller, request_id, process_id, claim, is_byte_bound=False)
+        outcome = await committer.submit(order)
     if isinstance(outcome, AuthorizationChanged):
         raise CallerChanged
     if isinstance(outcome, Claimed):
         assert claim is not None
         raise AlreadyMade(claim, outcome)
     if isinstance(outcome, Refused):
-        if outcome.cap is not None:
-            raise KeyCapReached(
-                _cap_message(outcome, outcome.cap, caller),
-                needed_nano=outcome.needed,
-                cap=(outcome.cap.key_id, outcome.cap.period),
-            )
-        debt = f" and ${format_usd(outcome.debt)} of debt to pay first" if outcome.debt else ""
-        raise InsufficientBalance(
-            f"This request needs at least ${format_usd(outcome.needed)} and the wallet has"
-            f" ${format_usd(outcome.available)} available{debt}. Top it up and try again.",
-            needed_nano=outcome.needed,
-        )
+        raise _refusal(outcome, caller)
     if not isinstance(outcome, Granted):
         raise InternalError
-    reserved = _lower_to_grant(plan, attempt, caller, outcome)
+    reserved = _granted(plan, attempts, caller, outcome)
     if claim is not None:
         reserved.recording = Recording(claim)
     return reserved
@@ -94,8 +86,14 @@ def is_metered(attempt: Attempt) -> bool:
     return attempt.chat.stream and not attempt.offer.is_reasoning
 
 
+def _least(attempt: Attempt) -> int:
+    """Nano-USD without which the attempt does not start."""
+    least_output = min(attempt.output_ceiling, numbers.START_OUTPUT_TOKENS * attempt.chat.choices)
+    return attempt.offer.price.ceiling(attempt.input_bound, least_output)
+
+
 def _order(
-    attempt: Attempt,
+    attempts: tuple[Attempt, ...],
     caller: Caller,
     request_id: str,
     process_id: str,
@@ -103,22 +101,37 @@ def _order(
     *,
     is_byte_bound: bool = True,
 ) -> Place:
-    price = attempt.offer.price
-    least_output = min(attempt.output_ceiling, numbers.START_OUTPUT_TOKENS * attempt.chat.choices)
+    """The whole of the dearest attempt, or what at least lets the cheapest one start."""
     return Place(
         request_id=request_id,
         wallet_id=caller.organization_id,
         key_id=caller.key_id,
         key_epoch=caller.key_epoch,
         organization_epoch=caller.organization_epoch,
-        ceiling=price.ceiling(attempt.input_bound, held_output(attempt)),
-        minimum=price.ceiling(attempt.input_bound, least_output),
+        ceiling=max(each.offer.price.ceiling(each.input_bound, held_output(each)) for each in attempts),
+        minimum=min(map(_least, attempts)),
         is_byte_bound=is_byte_bound,
-        price_ids=[price.id],
+        price_ids=[each.offer.price.id for each in attempts],
         process_id=process_id,
         lifetime_s=numbers.HOLD_LIFETIME_S,
         capped_keys=caller.capped_keys,
         claim=claim,
+    )
+
+
+def _refusal(refused: Refused, caller: Caller) -> InsufficientBalance:
+    """What the caller is told; the figures are those of the attempt that needs least."""
+    if refused.cap is not None:
+        return KeyCapReached(
+            _cap_message(refused, refused.cap, caller),
+            needed_nano=refused.needed,
+            cap=(refused.cap.key_id, refused.cap.period),
+        )
+    debt = f" and ${format_usd(refused.debt)} of debt to pay first" if refused.debt else ""
+    return InsufficientBalance(
+        f"This request needs at least ${format_usd(refused.needed)} and the wallet has"
+        f" ${format_usd(refused.available)} available{debt}. Top it up and try again.",
+        needed_nano=refused.needed,
     )
 
 
@@ -134,45 +147,53 @@ def _cap_message(refused: Refused, cap: CapReached, caller: Caller) -> str:
     )
 
 
-def _lower_to_grant(plan: Plan, attempt: Attempt, caller: Caller, granted: Granted) -> Reserved:
-    """Bound the upstream's output by what is paid for; a metered call may still draw on what is available."""
-    price = attempt.offer.price
-    if granted.amount >= price.ceiling(attempt.input_bound, attempt.output_ceiling):
-        return Reserved(
-            plan=plan,
-            attempt=attempt,
-            caller=caller,
-            held=granted.amount,
-            held_output=attempt.output_ceiling,
-            adjusted=attempt.chat.adjusted,
-            caps=granted.caps,
-        )
-    held_tokens = min(held_output(attempt), price.output_tokens_for(granted.amount, attempt.input_bound))
-    spendable = granted.amount + (granted.available if is_metered(attempt) else 0)
-    affordable = price.output_tokens_for(spendable, attempt.input_bound)
-    adjusted = attempt.chat.adjusted
-    if affordable < attempt.output_ceiling:
-        lowered = max(1, affordable // attempt.chat.choices)
-        upstream = attempt.offer.dialect.chat_request(attempt.chat, attempt.offer.target, lowered)
-        attempt = replace(attempt, upstream=upstream, output_ceiling=lowered * attempt.chat.choices)
-        adjusted += (
-            {
-                "param": "max_tokens",
-                "action": "lowered",
-                "from": attempt.chat.max_output_tokens,
-                "to": lowered,
-                "reason": "key_cap_reached" if granted.is_capped else "insufficient_balance",
-            },
-        )
-    return Reserved(
+def _granted(plan: Plan, attempts: tuple[Attempt, ...], caller: Caller, granted: Granted) -> Reserved:
+    """Leave out what cannot start with so much, and take up the first of the rest."""
+    fitting, adjusted = attempts, plan.adjusted
+    if len(attempts) > 1:
+        fitting = tuple(each for each in attempts if _least(each) <= granted.amount)
+        reason = _reason(is_capped=granted.is_capped)
+        models = dict.fromkeys(each.offer.model_id for each in attempts)
+        for model in models.keys() - {each.offer.model_id for each in fitting}:
+            adjusted += ({"param": "models", "action": "skipped", "model": model, "reason": reason},)
+    if adjusted is not plan.adjusted:
+        plan = replace(plan, adjusted=adjusted)
+    reserved = Reserved(
         plan=plan,
-        attempt=attempt,
+        attempt=fitting[0],
+        attempts=fitting,
         caller=caller,
         held=granted.amount,
-        held_output=held_tokens,
-        adjusted=adjusted,
+        spare=granted.available,
+        is_capped=granted.is_capped,
         caps=granted.caps,
     )
+    take_up(reserved, fitting[0])
+    return reserved
+
+
+def take_up(reserved: Reserved, attempt: Attempt) -> None:
+    """Make it the attempt that runs: bound its output by what is paid for, and say so.
+
+    A metered call may still draw on what is available.
+    """
+    price = attempt.offer.price
+    reserved.attempt = attempt
+    if reserved.held >= price.ceiling(attempt.input_bound, attempt.output_ceiling):
+        reserved.held_output = attempt.output_ceiling
+    else:
+        limit = attempt.output_ceiling if reserved.extensions else held_output(attempt)
+        reserved.held_output = min(limit, price.output_tokens_for(reserved.held, attempt.input_bound))
+        spendable = reserved.held + (reserved.spare if is_metered(attempt) else 0)
+        affordable = price.output_tokens_for(spendable, attempt.input_bound)
+        if affordable < attempt.output_ceiling:
+            lowered = max(1, affordable // attempt.chat.choices)
+            attempt.lower(lowered, _reason(is_capped=reserved.is_capped))
+    reserved.adjusted = (*reserved.plan.adjusted, *attempt.chat.adjusted, *attempt.lowered)
+
+
+def _reason(*, is_capped: bool) -> str:
+    return "key_cap_reached" if is_capped else "insufficient_balance"
 
 
 async def extend(reserved: Reserved, used: int, request_id: str, committer: Committer) -> Extension:

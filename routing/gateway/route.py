@@ -1,4 +1,11 @@
-"""route: request -> Plan. Pure and in memory: which offers can serve this, in order, each with its frozen price."""
+"""route: request -> Plan. Pure and in memory: which offers can serve this, in order, each with its frozen price.
+
+The offers of the model come first, then those of the models that the request names as fallbacks. A fallback that
+cannot serve is left out and named in `adjusted`.
+"""
+
+from collections.abc import Iterable
+from typing import Any
 
 from accounts.access import Caller
 from komilion.common.errors import (
@@ -15,6 +22,7 @@ from routing.gateway.types import Attempt, Inbound, Plan
 from routing.providers.base import ChatRequest
 
 BYTES_PER_TOKEN_AT_MOST = 12  # no tokenizer packs more of ordinary text; beyond it the prompt cannot fit
+BODY_SLACK_BYTES = 256  # by which the body for one offer may be longer than that for another: names, limits
 CAPABILITY_WORDS = {
     "tools": "tools",
     "vision": "images",
@@ -25,24 +33,25 @@ CAPABILITY_WORDS = {
 }
 
 
-def route(inbound: Inbound, caller: Caller, catalog: Catalog) -> Plan:
-    """The plan for this request.
+def route(inbound: Inbound, caller: Caller, catalog: Catalog, *, may_cost_more: bool = False) -> Plan:
+    """The plan for a request that names its model; `may_cost_more`: the successor of a retired one may.
 
     Raises 400 for an unknown model or one that cannot do it, 403 for one not allowed, 404 for a retired one.
     """
     chat = inbound.chat
-    found = find_model(chat.model, caller, catalog)
-    refusals: list[KomilionError] = []
-    attempts = []
-    for offer in found.model.offers:
-        refusal = _why_not(offer, chat)
-        if refusal is None:
-            attempts.append(_attempt(offer, chat))
-        else:
-            refusals.append(refusal)
+    found = find_model(chat.model, caller, catalog, may_cost_more=may_cost_more)
+    attempts: list[Attempt] = []
+    refusal = _add_offers(attempts, found.model.offers, inbound)
+    if not chat.fallbacks:
+        if refusal is not None:
+            raise refusal
+        return Plan(chat.model, tuple(attempts), model=found.model.id, named=found)
+    adjusted = [] if refusal is None else [_skipped(chat.model, refusal)]
+    adjusted += _add_fallbacks(attempts, inbound, caller, catalog)
     if not attempts:
-        raise refusals[0]
-    return Plan(chat.model, tuple(attempts[:1]), named=found)
+        assert refusal is not None, "no attempt without a reason"
+        raise refusal
+    return Plan(chat.model, tuple(attempts), model=found.model.id, adjusted=tuple(adjusted), named=found)
 
 
 def find_model(name: str, caller: Caller, catalog: Catalog, *, may_cost_more: bool = False) -> Resolved:
@@ -56,30 +65,78 @@ def find_model(name: str, caller: Caller, catalog: Catalog, *, may_cost_more: bo
     return found
 
 
-def _why_not(offer: OfferEntry, chat: ChatRequest) -> KomilionError | None:
-    """The first hard filter that this offer fails."""
-    missing = chat.needs - offer.target.capabilities
-    if missing:
-        words = ", ".join(CAPABILITY_WORDS.get(name, name) for name in sorted(missing))
-        return BadRequest(f"{offer.model_id} does not support {words}.", param=_param_of(missing))
-    return None
+def _add_fallbacks(attempts: list[Attempt], inbound: Inbound, caller: Caller, catalog: Catalog) -> list[dict[str, Any]]:
+    """Add the offers of the models that the request names beside its own; those that cannot serve, for `adjusted`."""
+    skipped = []
+    for name in inbound.chat.fallbacks:
+        try:
+            offers = find_model(name, caller, catalog).model.offers
+            error = _add_offers(attempts, offers, inbound, is_named=True)
+        except KomilionError as unfit:
+            error = unfit
+        if error is not None:
+            skipped.append(_skipped(name, error))
+    return skipped
+
+
+def _add_offers(
+    attempts: list[Attempt], offers: Iterable[OfferEntry], inbound: Inbound, *, is_named: bool = False
+) -> KomilionError | None:
+    """Add the offers that can serve the request; why none can, where that is so."""
+    refusal: KomilionError | None = None
+    is_served = False
+    for offer in offers:
+        try:
+            attempts.append(_attempt(offer, inbound, attempts[0] if attempts else None, is_named=is_named))
+            is_served = True
+        except BadRequest as error:
+            refusal = refusal or error
+    return None if is_served else refusal
+
+
+def _skipped(model: str, error: KomilionError) -> dict[str, Any]:
+    return {"param": "models", "action": "skipped", "model": model, "reason": error.reason}
 
 
 def _param_of(missing: frozenset[str]) -> str:
     return "tools" if "tools" in missing else "response_format" if "json_schema" in missing else "messages"
 
 
-def _attempt(offer: OfferEntry, chat: ChatRequest) -> Attempt:
-    chat = adapt(chat, offer.target)
+def _attempt(offer: OfferEntry, inbound: Inbound, first: Attempt | None, *, is_named: bool) -> Attempt:
+    """Raises `BadRequest` with the first hard filter that the offer fails."""
+    asked = inbound.chat
+    missing = asked.needs - offer.target.capabilities
+    if missing:
+        words = ", ".join(CAPABILITY_WORDS.get(name, name) for name in sorted(missing))
+        raise BadRequest(f"{offer.model_id} does not support {words}.", param=_param_of(missing))
+    chat = adapt(asked, offer.target)
     wanted = min(chat.max_output_tokens or offer.max_output, offer.max_output)
-    upstream = offer.dialect.chat_request(chat, offer.target, None if chat.max_output_tokens is None else wanted)
-    input_bound = len(upstream.body)
+    attempt = Attempt(
+        offer=offer,
+        chat=chat,
+        max_output=None if chat.max_output_tokens is None else wanted,
+        input_bound=0,
+        output_ceiling=wanted * chat.choices,
+        is_named=is_named,
+    )
+    if first is None:
+        size = len(attempt.upstream.body)
+    else:  # unwritten yet; the caller's own bytes are what a provider that passes unknown parameters may get
+        size = max(first.input_bound, inbound.body_bytes) + BODY_SLACK_BYTES
+        if size > offer.context_length * BYTES_PER_TOKEN_AT_MOST:
+            size = len(attempt.upstream.body)
+    attempt.input_bound = _bound(size, offer, chat)
+    return attempt
+
+
+def _bound(size: int, offer: OfferEntry, chat: ChatRequest) -> int:
+    """Input tokens at most, by the bytes of the body."""
     if chat.needs & MEDIA_NEEDS:  # a link is short, what it links to is not
-        input_bound = min(input_bound + count_media(chat.messages) * TOKENS_PER_MEDIUM, offer.context_length)
-    if input_bound > offer.context_length * BYTES_PER_TOKEN_AT_MOST:
+        size = min(size + count_media(chat.messages) * TOKENS_PER_MEDIUM, offer.context_length)
+    if size > offer.context_length * BYTES_PER_TOKEN_AT_MOST:
         raise ContextLengthExceeded(
-            f"The request has at least {input_bound // BYTES_PER_TOKEN_AT_MOST} tokens;"
+            f"The request has at least {size // BYTES_PER_TOKEN_AT_MOST} tokens;"
             f" {offer.model_id} takes {offer.context_length}.",
             param="messages",
         )
-    return Attempt(offer, chat, upstream, input_bound, wanted * chat.choices)
+    return size

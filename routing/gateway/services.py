@@ -27,6 +27,7 @@ from routing.gateway.body import BodyReader
 from routing.gateway.call import new_client
 from routing.gateway.refusals import Refusals
 from routing.limits.limiter import Limiter
+from routing.selection.health import Breakers, FirstContentP99, unmeasured
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +49,8 @@ class Services:
     authenticator: Authenticator
     client: HttpClient
     refusals: Refusals
+    breakers: Breakers
+    first_content_p99_s: FirstContentP99 = unmeasured
     bodies: BodyReader = field(default_factory=BodyReader)
     catalog: Catalog = EMPTY
     active: int = 0
@@ -65,6 +68,7 @@ class Services:
         await asyncio.to_thread(_register, self.heartbeat)
         self.committer.start()
         await self.limiter.start()
+        self.breakers.start()
         self.catalog = await asyncio.to_thread(_load)
         self._listener = news.Listener(self._hear, self._reconnected)
         self._listener.start()
@@ -82,6 +86,7 @@ class Services:
         await self._listener.close()
         await self.client.close()
         await all_done(timeout_s=1.0)
+        await self.breakers.close()
         await self.limiter.close()
         await self.committer.stop()
         self.authenticator.close()
@@ -159,6 +164,7 @@ def build_services() -> Services:
         authenticator=Authenticator(),
         client=new_client(),
         refusals=Refusals(numbers.REDIS_URL),
+        breakers=Breakers(numbers.REDIS_URL, heartbeat.process_id),
     )
 
 

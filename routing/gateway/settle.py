@@ -13,9 +13,10 @@ from komilion.common.clock import monotonic_s
 from komilion.common.numbers import numbers
 from komilion.common.usage import Usage, UsageSource
 from routing.gateway.call import NotSent
+from routing.gateway.progress import Progress
 from routing.gateway.recording import Composed
 from routing.gateway.tally import tally
-from routing.gateway.types import Admitted, Outcome, Progress, Reserved, Settled
+from routing.gateway.types import Admitted, Outcome, Reserved, Settled
 from routing.gateway.watch import Interrupted
 
 log = logging.getLogger(__name__)
@@ -130,6 +131,7 @@ class Settlement:
                 caps=self.reserved.caps,
                 claim=None if recording is None else recording.claim,
                 answer=answer,
+                attempt_loss=self.progress.loss_nano(is_charged=source != "absent"),
             )
         )
 
@@ -166,5 +168,5 @@ class Settlement:
             "savings_nano": 0,
             "first_content_ms": None if first is None else round((first - progress.started_s) * 1000),
             "duration_ms": round((now_s - progress.started_s) * 1000),
-            "detail": {"attempts": progress.attempts, "adjusted": self.reserved.adjusted},
+            "detail": {"attempts": [tried.note for tried in progress.tries], "adjusted": self.reserved.adjusted},
         }

@@ -2,274 +2,216 @@
 
 The frame that ends a choice is held back: if nothing follows but the provider's usage, it is the one that carries
 `usage` and `x_komilion` (or the extra usage frame does, where the client asked for one), and it leaves only after the
-charge is durable. Errors after the first byte are an event, never a truncated answer dressed as success.
+charge is durable. An answer that breaks off goes on with the next attempt: before any content with its frames, after
+content where they repeat what was delivered (`joining`). Else the error is an event, never a truncated answer dressed
+as success.
 """
 
 import asyncio
 from typing import Any
 
-import orjson
-
 from billing.ledger.committer import Committer
 from komilion.common.clock import monotonic_s, unix_s
-from komilion.common.errors import KomilionError, LedgerUnavailable, ProviderError, Unavailable, error_body
+from komilion.common.errors import KomilionError, ProviderError, Unavailable, error_body
 from komilion.common.failpoints import failpoint
 from komilion.common.http_client import HttpError
-from komilion.common.tasks import spawn
+from komilion.common.numbers import numbers
 from komilion.common.usage import Usage, UsageSource
-from routing.gateway.call import UpstreamResponse, time_is_up
-from routing.gateway.exchange import Exchange, Headers
-from routing.gateway.meter import Meter
-from routing.gateway.notes import annotate, origin_headers
+from routing.gateway.call import AttemptFailed, NotSent, UpstreamResponse, time_is_up
+from routing.gateway.calls import Calls
+from routing.gateway.exchange import Exchange
+from routing.gateway.funds import Funds, Stopped
+from routing.gateway.joining import Delivered, Diverged, Joiner
+from routing.gateway.notes import annotate
+from routing.gateway.outlet import Outlet
+from routing.gateway.progress import Try
+from routing.gateway.reading import Reading, frame_of
 from routing.gateway.recording import Composed
-from routing.gateway.reserve import Extension, extend, is_metered
+from routing.gateway.reserve import take_up
 from routing.gateway.settle import Settlement
 from routing.gateway.types import Outcome, Settled
-from routing.gateway.watch import Reason, Watch
-from routing.providers.base import Closing, Ended, Failed, Frames, Identity, StreamEvent
-from routing.providers.scrub import scrub
+from routing.gateway.verdicts import DIVERGED
+from routing.gateway.watch import Interrupted, Reason, Watch
 
-SSE_HEADERS = [
-    (b"content-type", b"text/event-stream; charset=utf-8"),
-    (b"cache-control", b"no-cache"),
-    (b"x-accel-buffering", b"no"),
-]
 DONE = b"data: [DONE]\n\n"
 
 
-MOST_OVER_CEILING = 4  # our count of a token is four bytes; no model writes four times as much in one
-FEW_TOKENS = 256
-
-
-class Stopped(Exception):
-    """The answer ends here, by us; what was delivered is charged. `args`: the outcome, and why for the client."""
-
-
 class Stream:
-    """Relays one streamed answer."""
+    """Relays one streamed answer, by as many attempts as it takes."""
 
     def __init__(
-        self,
-        exchange: Exchange,
-        upstream: UpstreamResponse,
-        settlement: Settlement,
-        watch: Watch,
-        committer: Committer,
+        self, exchange: Exchange, calls: Calls, settlement: Settlement, watch: Watch, committer: Committer
     ) -> None:
         self.exchange = exchange
         self.settlement = settlement
         self.reserved = settlement.reserved
-        self.attempt = upstream.attempt
-        self.meter = Meter(upstream.attempt, settlement.reserved)
-        self._response = upstream.response
+        self._calls = calls
         self._watch = watch
-        self._committer = committer
-        self._is_v1 = exchange.path.startswith("/v1/")
-        self._secret = upstream.attempt.offer.target.api_key.encode()
-        self._decoder = upstream.attempt.offer.dialect.chat_stream(
-            Identity(exchange.request_id, upstream.attempt.offer.model_id)
-        )
-        self._closing: list[dict[str, Any]] = []  # finish frames, held back
-        self._finished = False
-        self._is_complete = False  # finished, and the usage came with the end or after it
-        self._extension: asyncio.Task[Extension] | None = None
-        self._ask_again_at = 0  # counted output tokens
-        self._may_extend = is_metered(upstream.attempt)
-        self._recording = settlement.reserved.recording
+        self._outlet = Outlet(exchange, settlement.reserved, watch)
+        self._funds = Funds(settlement.reserved, exchange.request_id, committer)
+        self._reading: Reading | None = None
+        self._owner: Try | None = None  # whose content the client has; it is charged unless another one goes on with it
+        self._delivered = Delivered() if settlement.reserved.attempt.chat.choices == 1 else None
 
     async def relay(self) -> None:
         """From the first frame to the settled end. Raises what happened before the first byte was sent."""
-        self._watch.send_comments(self._send_comment)
+        self._watch.send_comments(self._outlet.send_comment)
+        self._calls.is_resumable = self._is_resumable
         try:
-            await self._pump()
-        except asyncio.CancelledError:
-            await self._interrupted(self._watch.absorb())
-            return
+            reading = await self._calls.run(self._read)
         except Stopped as stop:
-            self._response.close()
-            await self._end(stop.args[0], self.meter.estimated(), "estimated", stopped=stop.args[1])
-            return
-        except (HttpError, TimeoutError) as error:
-            await self.fail(ProviderError(f"{self.attempt.offer.provider} broke off its answer."), error)
-            return
+            tried = self._charge_owner() or self.settlement.progress.tries[-1]
+            await self._end(stop.outcome, tried.meter.estimated(), "estimated", stopped=stop.reason)
+        except (Interrupted, asyncio.CancelledError) as error:
+            await self._interrupted(error.reason if isinstance(error, Interrupted) else self._watch.absorb())
+        except NotSent as error:
+            if not self.exchange.started:
+                raise
+            await self._fail(error.error, error)
         except KomilionError as error:
-            await self.fail(error, error)
-            return
-        if self._finished:
-            await self._end("completed", *self.meter.final(self.exchange.request_id))
+            await self._fail(error, error)
         else:
-            await self.fail(ProviderError("The provider's answer ended before it was finished."), None)
+            await self._end("completed", *reading.meter.final(self.exchange.request_id))
 
-    async def _pump(self) -> None:
-        """Read until the provider says it is done."""
-        while True:
-            data = await self._response.read_some()
-            if not data:
-                for event in self._decoder.close():
-                    await self._take(event)
-                return
-            for event in self._decoder.feed(data):
-                if isinstance(event, Ended):
-                    return
-                await self._take(event)
-            if self._is_complete:
-                return  # everything is known; nobody has to wait for `[DONE]`
+    def _is_resumable(self) -> bool:
+        """Whether another attempt could go on with what was delivered."""
+        return self._owner is None or (self._delivered is not None and self._delivered.text is not None)
 
-    async def _take(self, event: StreamEvent) -> None:
-        if isinstance(event, Frames):
-            if event.count:
-                self._content(event.count, event.output_bytes)
-            elif self._finished and self.attempt.chat.choices == 1:
-                return  # nothing but, say, `"usage": null`: the finish frame is still the last
-            await self._flush_closing()
-            await self._send(event.data)
-            await self._extend_in_time()
-        elif isinstance(event, Closing):
-            await self._take_closing(event)
-        elif isinstance(event, Failed):
-            raise event.error
+    async def _read(self, upstream: UpstreamResponse) -> Reading:
+        """One answer, to the end that the provider says it has. Raises what its failing means."""
+        self._outlet.forget()
+        joiner = None if self._owner is None else Joiner(self._text())
+        reading = self._reading = Reading(upstream, self.exchange.request_id, self, joiner)
+        try:
+            await self._read_to_the_end(reading)
+        except Diverged as error:
+            told = ProviderError("The provider broke off its answer, and no other could be joined to it.")
+            raise AttemptFailed(DIVERGED, told, is_abandoned=True) from error
+        finally:
+            if reading.skipped:
+                reading.tried.note["skipped_events"] = reading.skipped
+        if not reading.finishes:
+            raise ProviderError("The provider's answer ended before it was finished.")
+        return reading
 
-    async def _take_closing(self, event: Closing) -> None:
-        if event.count:
-            self._content(event.count, event.output_bytes)
-        if event.report is not None:
-            self.meter.report = event.report
-        self._finished = self._finished or event.finished
-        choices = event.chunk.get("choices")
-        if event.report is not None and self._finished:
-            # Of several choices others may still run, unless usage has a frame of its own.
-            self._is_complete = not choices or self.attempt.chat.choices == 1
-        if choices:
-            await self._flush_closing()
-            self._closing.append(event.chunk)
-            if not self._finished:  # a content frame that reports usage so far
-                await self._flush_closing()
-                await self._extend_in_time()
+    async def _read_to_the_end(self, reading: Reading) -> None:
+        """What goes wrong when every choice has ended does no harm: only the usage may be missing."""
+        try:
+            while await reading.read_some():
+                if reading.is_finished:
+                    self._watch.expect_the_end(numbers.USAGE_WAIT_S)
+        except (HttpError, TimeoutError):
+            if not reading.is_finished:
+                raise
+        except asyncio.CancelledError:
+            if not (reading.is_finished and self._watch.absorb_silence()):
+                raise
 
-    def _content(self, frames: int, output_bytes: int) -> None:
+    def _text(self) -> str:
+        """What the client has, of an answer that can be gone on with."""
+        text = None if self._delivered is None else self._delivered.text
+        assert text is not None, "nothing follows what cannot be joined"
+        return text
+
+    # what `Reading` tells
+
+    async def deliver(self, reading: Reading, frames: bytes) -> None:
+        """Frames for the client."""
+        self._owner = reading.tried
+        if self._delivered is not None:
+            self._delivered.add(frames)
+        await self._outlet.send(frames)
+
+    def keep(self, frames: bytes) -> None:
+        """Frames that wait for the first content."""
+        self._outlet.keep(frames)
+
+    def content_came(self, reading: Reading) -> None:
+        """The provider is there, and the gap between frames counts from now on."""
         if self.settlement.progress.first_content_s is None:
             self.settlement.progress.first_content_s = monotonic_s()
-        self.meter.count(frames, output_bytes)
+        self._calls.answered()
         self._watch.content_came()
 
-    async def _flush_closing(self) -> None:
-        """A finish frame that something follows was not the last one: it leaves as it came."""
-        for chunk in self._closing:
-            chunk.pop("usage", None)
-            await self._send(_frame(chunk))
-        self._closing.clear()
+    def join(self, reading: Reading) -> None:
+        """From here on the client gets this answer."""
+        assert self._owner is not None, "nothing was delivered"
+        offer, length = self._owner.attempt.offer, len(self._text())
+        self.reserved.joins.append({"model": offer.model_id, "provider": offer.provider, "characters": length})
+        self._owner = reading.tried
 
-    async def _start(self) -> None:
-        """Send the head, once."""
-        if not self.exchange.started:
-            failpoint("first-byte")
-            await self.exchange.start(200, self._head())
+    def is_covered(self, reading: Reading) -> bool:
+        """Whether the hold pays for twice as much as was read."""
+        return self._funds.is_enough_for(reading.meter.counted_output)
 
-    def _head(self) -> Headers:
-        return [*SSE_HEADERS, *origin_headers(self.reserved, is_v1=self._is_v1)]
-
-    async def _send(self, data: bytes) -> None:
-        data = scrub(data, self._secret)
-        if not self.exchange.is_gone:
-            await self._start()
-        if self._recording is not None:
-            self._recording.add(data)
-        if not self.exchange.is_gone:
-            await self._watch.write(data)
-
-    async def _send_comment(self, comment: bytes) -> None:
-        await self._start()
-        if self._recording is not None:
-            self._recording.add(comment)
-        await self.exchange.write(comment)
-
-    async def _send_last(self, data: bytes) -> None:
-        """What closes the answer; it is recorded already."""
-        if self.exchange.is_gone:
-            return
-        await self._start()
-        await self._watch.write(data)
-        await self._watch.write(b"", last=True)
-
-    # money while it runs
-
-    async def _extend_in_time(self) -> None:
-        """Ask for the next part of the hold when half of this one is used; stop when it is used up in vain.
-
-        A provider that keeps no limit at all is stopped too: what is beyond the ceiling nobody has paid for.
-        """
-        used = self.meter.counted_output
-        reserved = self.reserved
-        if used > self.attempt.output_ceiling * MOST_OVER_CEILING + FEW_TOKENS:
-            raise Stopped("completed", "max_tokens")
-        if not self._may_extend:
-            return
-        while used * 2 >= reserved.held_output and reserved.held_output < self.attempt.output_ceiling:
-            if self._extension is None:
-                if used < self._ask_again_at:
-                    return
-                asking = extend(reserved, used, self.exchange.request_id, self._committer)
-                self._extension = spawn(asking, name="extend")
-            if used < reserved.held_output and not self._extension.done():
-                return
-            extension = await self._extension
-            self._extension = None
-            if extension != "granted":
-                if used >= reserved.held_output:
-                    if extension == "unavailable":
-                        raise LedgerUnavailable
-                    raise Stopped(extension, extension)
-                self._ask_again_at = (used + reserved.held_output + 1) // 2  # not with every frame
-                return
+    async def cover(self, reading: Reading) -> None:
+        """Raises `Stopped` where nobody pays for more."""
+        await self._funds.cover(reading.meter.counted_output)
 
     # the end
 
     async def _end(self, outcome: Outcome, usage: Usage, source: UsageSource, *, stopped: str | None = None) -> None:
         """Settle, then send the last frames."""
         self._watch.wind_up()
-        frames = self._closing or [self._bare_chunk("length" if stopped else None)]
+        reading = self._reading
+        assert reading is not None, "an end without a beginning"
+        frames = ([] if stopped else reading.closing) or [self._bare_chunk("length" if stopped else None)]
         for chunk in frames:
             chunk.pop("usage", None)
-        if self.attempt.chat.include_usage:
+        if self.reserved.attempt.chat.include_usage:
             frames = [*frames, {**self._bare_chunk(None), "choices": []}]
-        if source == "provider" and self.meter.report is not None:
-            frames[-1]["usage"] = self.meter.report.raw
-        await self._send_last(await self._conclude(outcome, usage, source, frames, stopped))
+        if source == "provider" and reading.meter.report is not None:
+            frames[-1]["usage"] = reading.meter.report.raw
+        await self._outlet.send_last(await self._conclude(outcome, usage, source, frames, stopped))
         failpoint("last-byte")
 
-    async def fail(self, error: KomilionError, cause: BaseException | None, *, is_stop: bool = False) -> None:
+    async def _fail(self, error: KomilionError, cause: BaseException | None, *, is_stop: bool = False) -> None:
         """The answer broke off. Nothing sent: the error becomes a status. Else an error event, and a settled bill."""
         self._watch.wind_up()
+        self._outlet.forget()
         usage = Usage()
         source: UsageSource = "absent"
         outcome: Outcome = "provider_failed"
-        if self.meter.frames:
-            usage, source, outcome = self.meter.estimated(), "estimated", "provider_cut"
+        owner = self._charge_owner()
+        if owner is not None:
+            usage, source, outcome = owner.meter.estimated(), "estimated", "provider_cut"
         if is_stop:
             outcome = "server_stopped"
-        if not self.meter.frames:  # nothing that anybody would want again
+        if owner is None:  # nothing that anybody would want again
             await self._settle(outcome, usage, source)
             if not self.exchange.started:
                 raise error from cause
         chunk = self._bare_chunk("error")
         chunk |= error_body(error, self.exchange.path)
-        await self._send_last(await self._conclude(outcome, usage, source, [chunk]))
+        await self._outlet.send_last(await self._conclude(outcome, usage, source, [chunk]))
+
+    def _charge_owner(self) -> Try | None:
+        """What was delivered is what is charged, whichever attempt ran last."""
+        owner = self._owner
+        if owner is not None and self.reserved.attempt is not owner.attempt:
+            take_up(self.reserved, owner.attempt)
+        self.settlement.progress.charged = owner
+        return owner
 
     async def _interrupted(self, reason: Reason | None) -> None:
         """A time limit, a caller who left a provider that can be cancelled, or this server stopping (no reason)."""
-        self._response.close()
         if reason == "client_left":
-            await self._settle("client_left", self.meter.estimated(), "estimated")
+            tried = self._charge_owner()
+            if tried is None:
+                reading = self._reading
+                if reading is None or reading.tried is not self.settlement.progress.tries[-1]:
+                    raise Interrupted(reason)  # before the provider began to answer
+                tried = reading.tried
+            await self._settle("client_left", tried.meter.estimated(), "estimated")
         elif reason is None:
-            await self.fail(Unavailable("This server is stopping; send the request again."), None, is_stop=True)
+            await self._fail(Unavailable("This server is stopping; send the request again."), None, is_stop=True)
             raise asyncio.CancelledError
         else:
-            await self.fail(time_is_up(self.exchange.path), None)
+            await self._fail(time_is_up(self.exchange.path), None)
 
     async def _settle(self, outcome: Outcome, usage: Usage, source: UsageSource) -> Settled:
         """An extension still on its way comes first, so that the settlement releases all of the hold."""
-        if self._extension is not None:
-            await asyncio.wait({self._extension})
+        await self._funds.rest()
         return await self.settlement.settle(outcome, usage, source)
 
     async def _conclude(
@@ -281,13 +223,14 @@ class Stream:
         stopped: str | None = None,
     ) -> bytes:
         """Settle; returns the closing frames, the last of which has the bill."""
-        if self._extension is not None:
-            await asyncio.wait({self._extension})
+        await self._funds.rest()
+        recording = self.reserved.recording
+        is_v1 = self.exchange.path.startswith("/v1/")
 
         def compose(settled: Settled) -> Composed:
-            annotate(frames[-1], self.reserved, settled, is_v1=self._is_v1, stopped=stopped)
-            headers = [] if self._recording is None else self._head()
-            return headers, scrub(b"".join(map(_frame, frames)) + DONE, self._secret)
+            annotate(frames[-1], self.reserved, settled, is_v1=is_v1, stopped=stopped)
+            headers = [] if recording is None else self._outlet.head()
+            return headers, self._outlet.scrub(b"".join(map(frame_of, frames)) + DONE)
 
         return (await self.settlement.conclude(outcome, usage, source, compose))[1]
 
@@ -296,10 +239,6 @@ class Stream:
             "id": self.exchange.request_id,
             "object": "chat.completion.chunk",
             "created": unix_s(),
-            "model": self.attempt.offer.model_id,
+            "model": self.reserved.attempt.offer.model_id,
             "choices": [{"index": 0, "delta": {}, "finish_reason": finish_reason}],
         }
-
-
-def _frame(chunk: dict[str, Any]) -> bytes:
-    return b"data: " + orjson.dumps(chunk) + b"\n\n"

@@ -17,6 +17,7 @@ from routing.gateway.forms import Form
 from routing.gateway.recording import Recording
 from routing.limits.admission import Admission, Scope
 from routing.providers.base import ChatRequest, UpstreamRequest
+from routing.selection.health import Key
 
 type Outcome = Literal[
     "completed",  # the provider finished
@@ -63,45 +64,67 @@ class Admitted(msgspec.Struct):
     used_tokens: int = 0
 
 
-class Attempt(msgspec.Struct, frozen=True):
-    """One try at one offer, ready to be sent; bounds in tokens, over all choices."""
+class Attempt(msgspec.Struct):
+    """One offer that may be tried; bounds in tokens, over all choices. Its body is written when it is needed."""
 
     offer: OfferEntry
-    chat: ChatRequest
-    upstream: UpstreamRequest
+    chat: ChatRequest  # as this offer takes it
+    max_output: int | None  # tokens of one choice to ask for; None leaves it to the provider
     input_bound: int
     output_ceiling: int
+    is_named: bool = False  # by the request, beside the model it asks for
+    lowered: tuple[dict[str, Any], ...] = ()  # for `adjusted`, where less is asked for than the request does
+    _upstream: UpstreamRequest | None = None
+
+    @property
+    def upstream(self) -> UpstreamRequest:
+        """The request to the provider."""
+        if self._upstream is None:
+            self._upstream = self.offer.dialect.chat_request(self.chat, self.offer.target, self.max_output)
+        return self._upstream
+
+    def lower(self, max_output: int, reason: str) -> None:
+        """Ask for so many tokens of each choice, and no more."""
+        asked = self.chat.max_output_tokens
+        note = {"param": "max_tokens", "action": "lowered", "from": asked, "to": max_output, "reason": reason}
+        self.lowered = (note,)
+        self.max_output = max_output
+        self.output_ceiling = max_output * self.chat.choices
+        self._upstream = None
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """The attempts in the order in which they are made; `named` is what the requested name meant."""
+    """The attempts in the order in which they are made. `model` is who should answer; why, `choice` says."""
 
     requested_model: str
     attempts: tuple[Attempt, ...]
-    named: Resolved | None = None
+    choice: Any = None
+    model: str = ""
+    adjusted: tuple[dict[str, Any], ...] = ()  # fallbacks of the request that cannot serve it
+    named: Resolved | None = None  # what the requested name meant
+    probe: Key | None = None  # the breaker whose offer the first attempt has on loan
 
 
 class Reserved(msgspec.Struct):
-    """A plan with a hold; `held` nano-USD pay for `held_output` output tokens on top of the input."""
+    """A plan with a hold; `held` nano-USD pay for `held_output` output tokens of `attempt` on top of the input.
+
+    `attempt` is the one that runs, in the end the one that is charged; `attempts` are those that the hold pays for.
+    `spare` is what the wallet, or a cap of the key (`is_capped`), had beside the hold.
+    """
 
     plan: Plan
     attempt: Attempt
+    attempts: tuple[Attempt, ...]
     caller: Caller
     held: int
-    held_output: int
+    held_output: int = 0
+    spare: int = 0
+    is_capped: bool = False
     adjusted: tuple[dict[str, Any], ...] = ()
+    joins: list[dict[str, Any]] = msgspec.field(default_factory=list)  # of one attempt's answer to another's
     extensions: int = 0
     caps: list[CapEntry] = []  # what was reserved with the key's caps
     recording: Recording | None = None  # of a call with an Idempotency-Key
-
-
-class Progress(msgspec.Struct):
-    """What is noted while a call runs, for its usage row."""
-
-    started_s: float
-    started_at: str  # the same moment as "YYYY-MM-DD HH:MM:SS.ffffff" UTC
-    first_content_s: float | None = None
-    attempts: list[dict[str, Any]] = msgspec.field(default_factory=list)
 
 
 class Settled(msgspec.Struct, frozen=True):

@@ -1,16 +1,17 @@
 """Guards one running call: time limits, a caller that leaves or stops reading, and sign of life while nothing comes.
 
-One timer a call, armed for the nearest deadline and moved lazily: noting progress is a plain assignment.
+One timer a call, armed for the nearest deadline and moved lazily: noting progress is a plain assignment. A call may
+have several attempts; their limits begin anew with each, that of the whole call does not.
 """
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from typing import Literal
 
 from komilion.common.numbers import numbers
 from komilion.common.tasks import spawn
 from routing.gateway.exchange import Exchange
-from routing.gateway.types import Reserved
 
 type Reason = Literal["silence", "total", "write_stall", "client_left"]
 
@@ -29,15 +30,16 @@ class Interrupted(Exception):
 
 
 class Watch:
-    """`async with watch:` around the call; an expired limit cancels the block and comes out as `Interrupted`."""
+    """`async with Watch(exchange) as watch:` around the call; `begin` for each of its attempts.
 
-    def __init__(self, exchange: Exchange, *, first_content_s: float, gap_s: float, is_armed: bool = True) -> None:
+    An expired limit cancels the block and comes out as `Interrupted`, unless it is absorbed inside.
+    """
+
+    def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
-        self._is_armed = is_armed
         self._loop = asyncio.get_running_loop()
         self._task = asyncio.current_task()
-        self._gap_s = gap_s
-        self._patience_s = first_content_s
+        self._gap_s = self._patience_s = math.inf
         self._timer: asyncio.TimerHandle | None = None
         self._departure: asyncio.Task[None] | None = None
         self._ends_with_client = False
@@ -49,8 +51,6 @@ class Watch:
         self._is_ending = False  # only the bill and the last frames are left, within the limit of a write
 
     async def __aenter__(self) -> "Watch":
-        if self._is_armed:
-            self._look()
         return self
 
     async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
@@ -60,12 +60,48 @@ class Watch:
             if reason is not None:
                 raise Interrupted(reason) from None
 
+    def begin_stream(self, *, first_content_s: float, gap_s: float, ends_with_client: bool) -> None:
+        """An attempt begins whose content comes as it is made."""
+        self._begin(ends_with_client=ends_with_client)
+        self._patience_s, self._gap_s = first_content_s, gap_s
+        self.watch_client()
+        self._arm()
+
+    def begin_whole(self, *, ends_with_client: bool) -> None:
+        """An attempt begins that answers at once, within a limit of its own.
+
+        One that is read to its end, come what may, is not watched at all.
+        """
+        self._begin(ends_with_client=ends_with_client)
+        if ends_with_client:
+            self.watch_client()
+            self._arm()
+
+    def _begin(self, *, ends_with_client: bool) -> None:
+        self._ends_with_client = ends_with_client
+        self._quiet_since = self._loop.time()
+        self._is_ending = self._is_suspect = False
+
+    def rest(self) -> None:
+        """Between two attempts nobody can be silent."""
+        self._patience_s = self._gap_s = math.inf
+        self._is_ending = self._is_suspect = False
+
+    def _arm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._look()
+
     def absorb(self) -> Reason | None:
         """After a `CancelledError`: why this watch cancelled the call, or None if somebody else did."""
         reason, self._reason = self._reason, None
         if reason is not None and self._task is not None:
             self._task.uncancel()
         return reason
+
+    def absorb_silence(self) -> bool:
+        """The same where only silence is to be forgiven; whether it was that."""
+        return self._reason == "silence" and self.absorb() is not None
 
     def close(self) -> None:
         """Stop watching."""
@@ -80,6 +116,12 @@ class Watch:
         """The provider sent content: from now on the gap between frames counts."""
         self._quiet_since = self._loop.time()
         self._patience_s = self._gap_s
+
+    def expect_the_end(self, within_s: float) -> None:
+        """The provider has finished; what it may still add must come soon."""
+        self._quiet_since = self._loop.time()
+        self._patience_s = self._gap_s = within_s
+        self._arm()
 
     def wind_up(self) -> None:
         """The answer is over, well or not: nothing may interrupt its settlement and its last frames any more."""
@@ -102,10 +144,10 @@ class Watch:
         self._writing_since = None
         self._quiet_since += self._loop.time() - since  # nobody read meanwhile, so it was not the provider's silence
 
-    def watch_client(self, *, ends_call: bool) -> None:
-        """Notice when the caller leaves; `ends_call` interrupts the call then, else it goes on unseen."""
-        self._ends_with_client = ends_call
-        self._departure = spawn(self._await_departure(), name="departure")
+    def watch_client(self) -> None:
+        """Notice when the caller leaves; it interrupts the call where the attempt ends with its caller."""
+        if self._departure is None:
+            self._departure = spawn(self._await_departure(), name="departure")
 
     async def _await_departure(self) -> None:
         while (await self._exchange.receive())["type"] != "http.disconnect":
@@ -159,27 +201,3 @@ class Watch:
     async def _comment(self, send: Callable[[bytes], Awaitable[None]]) -> None:
         if self._timer is not None and not self._is_ending:  # else the answer's end came before this task's turn
             await send(COMMENT_FRAME)
-
-
-def watch_over(exchange: Exchange, reserved: Reserved) -> Watch:
-    """The watch that this call needs: a whole answer has its own time limit, and one that is drained needs none."""
-    attempt = reserved.attempt
-    ends_with_client = attempt.offer.cancel_stops_billing and reserved.recording is None  # a repeat wants all of it
-    if not attempt.chat.stream:
-        watch = Watch(
-            exchange,
-            first_content_s=numbers.TOTAL_TIMEOUT_S,
-            gap_s=numbers.TOTAL_TIMEOUT_S,
-            is_armed=ends_with_client,
-        )
-        if ends_with_client:
-            watch.watch_client(ends_call=True)
-        return watch
-    floor = numbers.REASONING_TIMEOUT_S if attempt.offer.is_reasoning else 0
-    watch = Watch(
-        exchange,
-        first_content_s=max(numbers.FIRST_CONTENT_TIMEOUT_S, floor),
-        gap_s=max(numbers.FRAME_GAP_TIMEOUT_S, floor),
-    )
-    watch.watch_client(ends_call=ends_with_client)
-    return watch

@@ -32,6 +32,7 @@ class ChatRequest(msgspec.Struct, frozen=True):
     adjusted: tuple[dict[str, Any], ...] = ()  # what was changed or dropped, for `x_komilion.adjusted`
     end_user: str = ""
     tags: tuple[str, ...] = ()
+    fallbacks: tuple[str, ...] = ()  # models to try after `model`, in order
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +128,8 @@ type StreamEvent = Frames | Closing | Failed | Ended
 
 class StreamDecoder(Protocol):
     """Bytes in, events out, for one streamed answer; frames may be cut anywhere between two calls."""
+
+    skipped: int  # events so far that were malformed and left out
 
     def feed(self, data: bytes) -> list[StreamEvent]:
         """Events completed by these bytes. Raises `ProviderError` when a line or event is over the size limit."""

@@ -2,10 +2,10 @@
 
     context too long, in any vendor's words     ContextLengthExceeded  400
     refused by content rules                    ContentFiltered        400
-    our money or quota there is gone, 402, 412  ProviderUnavailable    503 (402 is for the caller's own wallet)
+    our money or quota there is gone, 402, 412  ProviderClosedToUs     503 (402 is for the caller's own wallet)
     our credential is refused, 401, 403         ProviderRefusedUs      502
     404, 410 that names the model               ModelNotFound          404
-    404, 410 otherwise (a wrong address)        ProviderUnavailable    503
+    404, 410 otherwise (a wrong address)        ProviderClosedToUs     503
     400, 422                                    BadRequest             400, with the provider's words
     413                                         PayloadTooLarge        413
     408, 409, 425, 429, 498                     RateLimited            429, always with Retry-After
@@ -34,6 +34,7 @@ from komilion.common.errors import (
     KomilionError,
     ModelNotFound,
     PayloadTooLarge,
+    ProviderClosedToUs,
     ProviderError,
     ProviderRefusedUs,
     ProviderTimeout,
@@ -220,7 +221,7 @@ def _by_words(status: int, said: Complaint) -> KomilionError | None:
     if status not in (401, 402, 403, 404, 429) and TOO_LONG.search(words):
         return ContextLengthExceeded(presentable(said.message))
     if status < 500 and OUR_MONEY.search(words):
-        return ProviderUnavailable()
+        return ProviderClosedToUs()
     if status in (400, 401, 403) and (status != 400 or OUR_CREDENTIAL.search(words)):
         return ProviderRefusedUs()
     return None
@@ -235,7 +236,8 @@ def _by_status(status: int, said: Complaint, waiting: dict[str, str]) -> Komilio
         case 404 | 410 if "model" in said.words:
             return ModelNotFound("The provider does not serve this model any more.")
         case 402 | 404 | 410 | 412 | 503 | 529:
-            return ProviderUnavailable(headers=waiting)
+            kind = ProviderUnavailable if status >= 500 else ProviderClosedToUs
+            return kind(headers=waiting)
         case 413 if not TOKENS_A_MINUTE.search(said.words):
             return PayloadTooLarge("The request is too large for the provider.")
         case 408 | 409 | 413 | 425 | 429 | 498:

@@ -159,6 +159,7 @@ class ChatStream:
         "_new_head",
         "_new_id",
         "_new_model",
+        "skipped",
     )
 
     def __init__(self, identity: Identity, event_limit_bytes: int = EVENT_LIMIT_BYTES) -> None:
@@ -170,6 +171,7 @@ class ChatStream:
         self._id = self._model = self._head = UNSPELLED
         self._lessons = self._head_lessons = 0
         self._ended = False
+        self.skipped = 0
 
     def feed(self, data: bytes) -> list[StreamEvent]:
         """Events completed by these bytes. Raises `ProviderError` when an event is over the size limit."""
@@ -246,6 +248,8 @@ class ChatStream:
             elif data.startswith(b"{") and data.endswith(b"}") and not (cut and parse(data) is None):
                 # A line break left inside is white space of JSON written over several data lines.
                 plain.append(b"data: " + data.replace(b"\n", b" "))
+            else:
+                self.skipped += 1
         out += self._flush(plain)
         if self._ended:
             out.append(Ended())
@@ -268,6 +272,7 @@ class ChatStream:
             if renamed is None or MARKER.search(frame) is not None:
                 event = self._read(frame)
                 if event is None:
+                    self.skipped += 1
                     continue
                 if not isinstance(event, bytes):
                     _join(run, out)
