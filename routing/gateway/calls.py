@@ -27,6 +27,7 @@ from routing.gateway.watch import Interrupted, Watch
 from routing.selection.health import key_of
 
 P99_MULTIPLE = 3
+LEAST_S = 0.05  # in less nobody answers
 
 
 class Calls:
@@ -116,15 +117,9 @@ class Calls:
         self._watch.rest()
         self._note(failure)
         following = self._following(failure)
-        if following is None or not await self._is_wanted():
+        if following is None or not await self._pause(following[1]):
             raise self._final(failure) from failure
-        place, pause_s = following
-        if pause_s:
-            if pause_s > numbers.TOTAL_TIMEOUT_S - (monotonic_s() - self.progress.started_s):
-                raise self._final(failure) from failure
-            await asyncio.sleep(pause_s)
-            if not await self._is_wanted():
-                raise self._final(failure) from failure
+        place = following[0]
         if place != self._place:
             self._place, self._tries_here = place, 0
             take_up(self.reserved, self.reserved.attempts[place])
@@ -174,6 +169,16 @@ class Calls:
             is_other = attempt.is_named and attempt.offer.model_id != running.model_id
             if then == "any" or (then == "larger context" and is_larger) or (then == "named model" and is_other):
                 yield place
+
+    async def _pause(self, seconds: float) -> bool:
+        """Whether there is still somebody to answer, and time to do it, after so many seconds."""
+        left_s = numbers.TOTAL_TIMEOUT_S - (monotonic_s() - self.progress.started_s)
+        if left_s < seconds + LEAST_S or not await self._is_wanted():
+            return False
+        if not seconds:
+            return True
+        await asyncio.sleep(seconds)
+        return await self._is_wanted()
 
     async def _is_wanted(self) -> bool:
         """Whether the caller is still there, or will come back for the answer."""

@@ -133,8 +133,8 @@ class Joiner:
             self._end = self._end_of_seam()
         if self._end is None:
             return None
-        if self._wanted.has_space_behind and self._end == len(self._found.text):
-            return None  # how much space follows here is not known yet
+        if self._end == len(self._found.text):
+            return None  # nothing new yet, and how much white space follows is not known
         return self._found.behind(self._end, self._wanted.space_behind)
 
     def finish(self) -> None:
@@ -196,11 +196,6 @@ class _Plain:
             in_space = is_space
         self.raw += more
         self.text += "".join(parts)
-
-    @property
-    def has_space_behind(self) -> bool:
-        """Whether it ends with white space."""
-        return self.text.endswith(" ")
 
     @property
     def space_behind(self) -> str:

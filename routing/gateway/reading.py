@@ -73,6 +73,11 @@ class Reading:
         return self.finishes >= self.tried.attempt.chat.choices
 
     @property
+    def is_aligning(self) -> bool:
+        """Whether it is still read unseen."""
+        return self._joiner is not None
+
+    @property
     def skipped(self) -> int:
         """Malformed events that were left out."""
         return self._decoder.skipped

@@ -145,8 +145,13 @@ class Stream:
         return self._funds.is_enough_for(reading.meter.counted_output)
 
     async def cover(self, reading: Reading) -> None:
-        """Raises `Stopped` where nobody pays for more."""
-        await self._funds.cover(reading.meter.counted_output)
+        """Raises `Stopped` where nobody pays for more; what nobody has seen yet cannot be ended well, though."""
+        try:
+            await self._funds.cover(reading.meter.counted_output)
+        except Stopped as stop:
+            if reading.is_aligning:
+                raise Diverged from stop
+            raise
 
     # the end
 

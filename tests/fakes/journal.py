@@ -73,6 +73,7 @@ class Journal:
     def __init__(self, path: Path | None = None) -> None:
         self.calls: list[Call] = []
         self._attempts: Counter[str] = Counter()
+        self._calls_of: Counter[str] = Counter()
         self._lock = threading.Lock()
         self._file = path.open("a", encoding="utf-8") if path else None
 
@@ -85,6 +86,7 @@ class Journal:
             attempt = self._attempts[call_id] if call_id else 1
             call = Call(len(self.calls), time.time(), path, model, call_id, attempt, headers, body)
             self.calls.append(call)
+            self._calls_of[model] += 1
             self._write(call)
         return call
 
@@ -100,6 +102,10 @@ class Journal:
     def attempts(self, call_id: str) -> int:
         """How often the provider was asked for this call."""
         return self._attempts[call_id]
+
+    def earlier(self, call: Call) -> int:
+        """How often its model was called before this last call of it."""
+        return self._calls_of[call.model] - 1
 
     def close(self) -> None:
         """Close the file; entries stay readable."""

@@ -16,6 +16,7 @@ Tests in the same process may also name a `Reply` of their own (`Upstream.script
     status=N       an error in OpenAI's words                retry=S        its Retry-After
     error=N        an error frame after N content frames     nostop         goes on billing when left
     role           the role in a frame of its own            words=N        N times the text in each frame
+    down=N         503 for the first N calls of this model
 """
 
 from collections.abc import Awaitable, Callable
@@ -102,7 +103,13 @@ class Reply:
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes | None = None  # sent as it is, with a content-length
+    turns: tuple["Reply", ...] = ()  # the calls of this model in turn, the last for all that follow
     act: Callable[["Exchange"], Awaitable[None]] | None = None  # writes whatever bytes it likes
+
+
+def in_turn(reply: Reply, earlier_calls: int) -> Reply:
+    """What the next call of a model gets that was called so often before."""
+    return reply.turns[min(earlier_calls, len(reply.turns) - 1)] if reply.turns else reply
 
 
 def tokens_for(reply: Reply, call: Call, choices: int) -> Tokens:
@@ -163,6 +170,7 @@ OPTIONS: dict[str, Option] = {
     "end": lambda reply, _: _cut(reply, how="end"),
     "error": lambda reply, value: replace(reply, error_after=int(value)),
     "status": lambda reply, value: replace(reply, status=int(value)),
+    "down": lambda reply, value: Reply(turns=(*[Reply(status=503)] * int(value), reply)),
     "retry": lambda reply, value: replace(reply, headers={**reply.headers, "Retry-After": value}),
 }
 

@@ -22,7 +22,7 @@ from tests.fakes import wire
 from tests.fakes.exchange import Exchange
 from tests.fakes.journal import Call, Journal
 from tests.fakes.presets import PRESETS
-from tests.fakes.replies import Reply, read_script
+from tests.fakes.replies import Reply, in_turn, read_script
 
 BACKLOG = 1_024
 JSON = {"Content-Type": "application/json"}
@@ -199,6 +199,7 @@ class Connection(asyncio.Protocol):
             journal.ended(call, "refused", call.billed)
             message = f"no script for model {call.model!r}" if isinstance(body, dict) else "not a JSON object"
             return await self._respond(404, {"error": {"message": message, "code": "model_not_found"}})
+        reply = in_turn(reply, journal.earlier(call))
         trap_url = self._upstream.trap_url
         exchange = Exchange(call, reply, self._transport, self._writable.wait, journal, trap_url)
         try:

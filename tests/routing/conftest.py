@@ -8,6 +8,12 @@ from tests.fakes.replies import Reply
 from tests.stand import Gateway, Tenant
 
 
+@pytest.fixture(autouse=True)
+def _no_pause(settings: object) -> None:
+    """An offer that failed is tried again at once, or nearly."""
+    settings.RETRY_PAUSE_S = 0.005
+
+
 @pytest.fixture(scope="module")
 def alice(gateway: Gateway) -> Tenant:
     """Somebody with enough money."""

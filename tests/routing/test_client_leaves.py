@@ -50,12 +50,18 @@ def test_a_whole_answer_is_drained_and_charged_exactly(gateway: Gateway):
 
 @pytest.mark.parametrize("is_reset", [False, True], ids=["closed", "reset"])
 @pytest.mark.parametrize("place", ["role", "middle"])
-def test_a_stream_is_cancelled_and_charged_as_delivered(gateway: Gateway, place: str, is_reset: bool):
+def test_a_stream_is_cancelled_and_charged_as_delivered(gateway: Gateway, settings: object, place: str, is_reset: bool):
+    settings.COMMENT_FRAME_EVERY_S = 0.05
     before = PLACES[place] or 1
     gate = Gate(before, Reply(role_alone=place == "role"))
     tenant, model = gateway.tenant(), gateway.add_model(gate.script, provider=CANCELLING)
     with RawCall(gateway.url, tenant.key, model=model, stream=True) as raw:
-        raw.send().read_frames(before)
+        raw.send()
+        if place == "role":  # it waits for the first content, so the client sees nothing of it but signs of life
+            gate.wait_for_call()
+            raw.read_until(b": keep-alive", times=3)
+        else:
+            raw.read_frames(before)
         raw.leave(reset=is_reset)
     wait_until(lambda: provider_call(gateway, model).outcome == "cancelled", what="the provider to be told")
     row = only_row(tenant)

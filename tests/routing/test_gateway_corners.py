@@ -84,6 +84,7 @@ def test_an_error_whose_body_does_not_come(gateway: Gateway, settings: object):
         await exchange.pause(30)
 
     settings.CONNECT_TIMEOUT_S = 0.2
+    settings.RETRY_AFTER_MOST_S = 0
     tenant = gateway.tenant()
     answer = gateway.chat(tenant, gateway.add_model(Reply(act=act)))
     assert (answer.status, answer.headers["retry-after"]) == (429, "9")
@@ -97,7 +98,7 @@ def test_a_reading_of_the_catalogue_that_began_before_a_change_is_followed_by_an
     monkeypatch.setattr(services, "_load", lambda: Catalog(next(versions), {}, ()))
 
     async def newest() -> Catalog:
-        return await services.Services(*[None] * 6).current_catalog(2)  # it needs none of the others
+        return await services.Services(*[None] * 7).current_catalog(2)  # it needs none of the others
 
     assert asyncio.run(newest()).version == 2
 
@@ -189,7 +190,8 @@ class TestWatch:
 
         async def play() -> None:
             loop = asyncio.get_running_loop()
-            async with Watch(self.Quiet(), first_content_s=0.01, gap_s=30) as watch:
+            async with Watch(self.Quiet()) as watch:
+                watch.begin_stream(first_content_s=0.01, gap_s=30, ends_with_client=False)
                 stalled_until = loop.time() + 0.05
                 while loop.time() < stalled_until:
                     continue
@@ -204,13 +206,12 @@ class TestWatch:
         from routing.gateway.watch import Interrupted, Watch
 
         async def play() -> None:
-            exchange = self.Quiet()
-            async with Watch(exchange, first_content_s=30, gap_s=30) as watch:
-                watch.watch_client(ends_call=True)
+            async with Watch(self.Quiet()) as watch:
+                watch.begin_whole(ends_with_client=True)
                 await asyncio.sleep(30)
 
         async def play_both() -> None:
-            async with Watch(self.Quiet(), first_content_s=30, gap_s=30) as watch:
+            async with Watch(self.Quiet()) as watch:
                 watch._interrupt("client_left")
                 watch._interrupt("total")
                 await asyncio.sleep(30)
@@ -224,7 +225,7 @@ class TestWatch:
         from routing.gateway.watch import Watch
 
         async def play() -> None:
-            watch = Watch(self.Quiet(), first_content_s=30, gap_s=30)
+            watch = Watch(self.Quiet())
             await watch._comment(asyncio.Event().wait)  # would never return
 
         asyncio.run(play())
@@ -240,9 +241,10 @@ class TestWatch:
             sent.append(frame)
 
         async def play() -> None:
-            watch = Watch(self.Quiet(), first_content_s=30, gap_s=30)
-            watch.send_comments(send)
-            async with watch:  # whose first look finds that a comment is due, and leaves it to a task
+            async with Watch(self.Quiet()) as watch:
+                watch.send_comments(send)
+                watch.begin_stream(first_content_s=30, gap_s=30, ends_with_client=False)
+                # Its first look has found that a comment is due, and leaves it to a task.
                 if ends:
                     watch.wind_up()
                 await asyncio.sleep(0)

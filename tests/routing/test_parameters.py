@@ -159,6 +159,23 @@ REFUSED_VALUES: dict[str, list[tuple[Any, str]]] = {
     "min_p": [(2, "min_p")],
     "repetition_penalty": [("1", "repetition_penalty")],
     "policy": [(1, "policy")],
+    "models": [
+        ("a/b", "models"),
+        (["a/b", 5], "models[1]"),
+        (["a/b", ""], "models[1]"),
+        (["a" * 201], "models[0]"),
+        (["a/b"] * 9, "models"),
+    ],
+    "fallbacks": [
+        ("a/b", "fallbacks"),
+        ([5], "fallbacks[0]"),
+        (["a/b"] * 9, "fallbacks"),
+        ([{}], "fallbacks[0]"),
+        ([{"model": "a/b", "temperature": 1}], "fallbacks[0]"),
+        ([{"model": 5}], "fallbacks[0].model"),
+        ([{"a/b": "c/d"}], "fallbacks[0].a/b"),
+        ([{"a/b": [5]}], "fallbacks[0].a/b[0]"),
+    ],
     "x_komilion": [("x", "x_komilion")],
 }
 
@@ -182,7 +199,12 @@ def test_wrong_values_are_refused_by_the_name_of_the_field(name: str, value: Any
 
 def test_every_parameter_has_a_test() -> None:
     ignored = {name for name, row in TABLE.items() if row.then == "drop"}
-    tested = FORWARDED.keys() | REFUSED_VALUES.keys() | ignored | {"top_a", "reasoning", "include_reasoning", "usage"}
+    tested = (
+        FORWARDED.keys()
+        | REFUSED_VALUES.keys()
+        | ignored
+        | {"top_a", "reasoning", "include_reasoning", "usage", "route"}
+    )
 
     assert tested == TABLE.keys()
 
@@ -229,7 +251,7 @@ def test_other_stream_options_travel_on() -> None:
 
 def test_what_this_gateway_does_not_do_is_dropped_and_named() -> None:
     given = {
-        "models": ["a/b"],
+        "route": "sort",
         "provider": {"order": ["x"], "sort": "price", "allow_fallbacks": True, "only": [], "zdr": False},
         "x_komilion": {},
         "policy": "frugal",
@@ -245,6 +267,42 @@ def test_what_this_gateway_does_not_do_is_dropped_and_named() -> None:
     assert sorted(dropped(request)) == sorted(given)
     assert (request.parameters, request.unknown) == ({}, {})
     assert "sk-secret" not in repr(request)
+
+
+@pytest.mark.parametrize(
+    ("given", "model", "fallbacks"),
+    [
+        ({"model": "a/b", "models": ["c/d", "e/f"], "route": "fallback"}, "a/b", ("c/d", "e/f")),
+        ({"models": ["a/b", "c/d"]}, "a/b", ("c/d",)),
+        ({"model": "a/b", "models": ["a/b", "c/d", "c/d"]}, "a/b", ("c/d",)),
+        ({"models": ["a/b"]}, "a/b", ()),
+        ({"model": "a/b", "models": []}, "a/b", ()),
+        ({"model": "a/b", "fallbacks": ["c/d", {"model": "e/f"}]}, "a/b", ("c/d", "e/f")),
+        ({"model": "a/b", "fallbacks": [{"a/b": ["c/d"]}, {"x/y": ["e/f"]}, {"*": ["g/h"]}]}, "a/b", ("c/d", "g/h")),
+        ({"model": "a/b", "fallbacks": [{"*": list("cdefgh")}, {"a/b": list("ijklmn")}]}, "a/b", tuple("cdefghij")),
+    ],
+    ids=str,
+)
+def test_fallbacks_in_every_form(given: dict[str, Any], model: str, fallbacks: tuple[str, ...]) -> None:
+    request = parse_chat({"messages": HELLO, **given})
+
+    assert (request.model, request.fallbacks) == (model, fallbacks)
+    assert request.adjusted == ()
+    assert request.parameters == {}
+
+
+@pytest.mark.parametrize(
+    ("given", "param"),
+    [
+        ({"model": "a/b", "models": ["c/d"], "fallbacks": ["e/f"]}, "fallbacks"),
+        ({"fallbacks": ["e/f"]}, "model"),
+        ({"models": []}, "model"),
+    ],
+)
+def test_fallbacks_that_contradict_or_belong_to_nothing(given: dict[str, Any], param: str) -> None:
+    with pytest.raises(BadRequest) as caught:
+        parse_chat({"messages": HELLO, **given})
+    assert caught.value.param == param
 
 
 def test_unknown_parameters_and_extensions_are_kept_apart_and_named() -> None:

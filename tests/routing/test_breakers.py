@@ -1,0 +1,389 @@
+"""Breakers: what opens and closes them, who may probe, and that every process knows."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+import redis
+
+from komilion.common.redis import shared_client
+from komilion.env import free_port
+from routing.selection import health
+from routing.selection.health import LOAN_KEY, OPEN_KEY, Breakers, credential_name
+from tests.async_waiting import eventually
+from tests.fakes.journal import Tokens
+from tests.fakes.replies import Reply
+from tests.routing.books import assert_in_order, charge_of
+from tests.routing.failing import BAD, Places, add_fallback, add_places
+from tests.routing.servers import second_server
+from tests.stand import Gateway
+from tests.waiting import wait_until
+
+KEY = ("up", "acme/one", "0" * 16)
+OTHER = ("up", "acme/two", "0" * 16)
+OK = Reply(usage=Tokens(25, 12))
+PRESETS_401 = Reply(status=401, body=b'{"error": {"message": "Incorrect API key provided"}}')
+
+
+class Clock:
+    """Seconds that a test moves."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def nowhere() -> str:
+    """The address of a Redis that is not there."""
+    return f"redis://127.0.0.1:{free_port()}/0"
+
+
+def alone(clock: Callable[[], float] | None = None) -> Breakers:
+    """Of a process without Redis."""
+    return Breakers(nowhere(), "p-alone", clock=clock or Clock())
+
+
+def fail(breakers: Breakers, times: int = 5, key: health.Key = KEY) -> None:
+    """So many failures in a row."""
+    for _ in range(times):
+        breakers.failed(*key)
+
+
+class TestOpening:
+    def test_failures_in_a_row(self):
+        breakers = alone()
+        fail(breakers, 4)
+        assert not breakers.is_open(*KEY)
+        assert not breakers.is_quiet
+        fail(breakers, 1)
+        assert breakers.is_open(*KEY)
+        assert not breakers.is_open(*OTHER)
+        assert breakers.any_open
+
+    def test_a_success_between_them_counts(self):
+        breakers = alone()
+        for _ in range(2):
+            fail(breakers, 4)
+            breakers.succeeded(*KEY)
+        assert not breakers.is_open(*KEY)
+
+    def test_half_of_the_last_tries(self):
+        breakers = alone()
+        for _ in range(5):
+            breakers.failed(*KEY)
+            assert not breakers.is_open(*KEY)
+            breakers.succeeded(*KEY)
+        breakers.failed(*KEY)
+        assert breakers.is_open(*KEY)
+
+    def test_a_few_failures_among_many_tries_are_forgotten(self):
+        breakers = alone()
+        breakers.failed(*KEY)
+        for _ in range(20):
+            breakers.succeeded(*KEY)
+        assert breakers.is_quiet
+        breakers.succeeded(*OTHER)
+        breakers.failed(*KEY)
+        breakers.succeeded(*OTHER)
+        assert not breakers.is_quiet
+
+    def test_what_only_the_operator_can_mend(self):
+        breakers = alone()
+        breakers.failed(*KEY, for_good=True)
+        assert breakers.is_open(*KEY)
+
+    def test_records_are_bounded(self, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setattr(health, "MOST_RECORDS", 2)
+        breakers = alone()
+        fail(breakers, 4)
+        for number in range(2):
+            breakers.failed("up", f"acme/{number}", "")
+        fail(breakers, 1)
+        assert not breakers.is_open(*KEY)
+
+    def test_another_credential_has_a_breaker_of_its_own(self):
+        names = {credential_name(key) for key in ("", "sk-one", "sk-two")}
+        assert len(names) == 3
+        assert not any("sk" in name for name in names)
+
+
+class TestProbes:
+    """Without Redis, one process lends to itself."""
+
+    def borrow(self, breakers: Breakers, *keys: health.Key) -> health.Key | None:
+        return asyncio.run(breakers.borrow(keys or (KEY,)))
+
+    def test_one_at_a_time_and_not_too_often(self):
+        clock = Clock()
+        breakers = alone(clock)
+        assert self.borrow(breakers) is None
+        fail(breakers)
+        assert self.borrow(breakers) is None
+        clock.now += 5
+        assert self.borrow(breakers, OTHER, KEY) == KEY
+        breakers.begin(KEY)
+        clock.now += 60
+        assert self.borrow(breakers) is None
+        breakers.failed(*KEY)
+        breakers.end(KEY)
+        assert self.borrow(breakers) is None
+        clock.now += 5
+        assert self.borrow(breakers) == KEY
+
+    def test_a_success_closes(self):
+        clock = Clock()
+        breakers = alone(clock)
+        fail(breakers)
+        clock.now += 5
+        breakers.begin(self.borrow(breakers) or OTHER)
+        breakers.succeeded(*KEY)
+        breakers.end(KEY)
+        assert not breakers.any_open
+        fail(breakers, 4)
+        assert not breakers.any_open
+
+    def test_one_that_shows_nothing_makes_room(self):
+        clock = Clock()
+        breakers = alone(clock)
+        fail(breakers)
+        clock.now += 5
+        breakers.begin(self.borrow(breakers) or OTHER)
+        breakers.end(KEY)
+        assert self.borrow(breakers) == KEY
+
+    def test_the_end_of_what_was_closed_by_others(self):
+        breakers = alone()
+        breakers.begin(KEY)
+        breakers.end(KEY)
+        assert not breakers.any_open
+
+
+@asynccontextmanager
+async def running(*breakers: Breakers) -> AsyncIterator[None]:
+    """Started and connected, and closed in the end."""
+    for each in breakers:
+        each.start()
+    try:
+        await eventually(lambda: all(each._redis is not None for each in breakers))
+        yield
+    finally:
+        for each in breakers:
+            await each.close()
+
+
+class TestShared:
+    """Several processes and one Redis."""
+
+    @pytest.fixture(autouse=True)
+    def _quick(self, monkeypatch: pytest.MonkeyPatch, settings: object, valkey_url: str) -> None:
+        monkeypatch.setattr(health, "POLL_S", 0.02)
+        settings.BREAKER_PROBE_EVERY_S = 0.1
+        self.url = valkey_url
+        shared_client(valkey_url).delete(OPEN_KEY)
+
+    def some(self, count: int) -> list[Breakers]:
+        return [Breakers(self.url, f"p-{number}") for number in range(count)]
+
+    def test_all_learn_what_one_found_out(self):
+        one, two = self.some(2)
+
+        async def play() -> None:
+            async with running(one, two):
+                two.failed(*KEY)
+                fail(one)
+                await eventually(lambda: two.is_open(*KEY))
+                three = self.some(1)[0]
+                async with running(three):  # a process that starts later
+                    await eventually(lambda: three.is_open(*KEY))
+                two.succeeded(*KEY)
+                await eventually(lambda: not one.any_open)
+
+        asyncio.run(play())
+
+    def test_one_probe_across_all(self):
+        processes = self.some(4)
+
+        async def play() -> None:
+            async with running(*processes):
+                fail(processes[0])
+                await eventually(lambda: all(each.is_open(*KEY) for each in processes))
+                lent: list[Breakers] = []
+
+                async def try_to_borrow() -> None:
+                    found = await asyncio.gather(*(each.borrow([KEY]) for each in processes))
+                    lent.extend(each for each, key in zip(processes, found, strict=True) if key)
+
+                for _ in range(40):
+                    await try_to_borrow()
+                    if lent:
+                        break
+                    await asyncio.sleep(0.05)
+                assert len(lent) == 1
+                lent[0].begin(KEY)
+                for each in processes:
+                    each._open[KEY] = 0.0
+                await try_to_borrow()
+                assert len(lent) == 1
+                ttl = shared_client(self.url).pttl(LOAN_KEY.encode() + health._field(KEY))
+                assert 5_000 < ttl <= 10_000  # for as long as its process lives
+                lent[0].end(KEY)
+                await asyncio.sleep(0.1)
+                for each in processes:
+                    each._open[KEY] = 0.0
+                await try_to_borrow()
+                assert len(lent) == 2
+
+        asyncio.run(play())
+
+    def test_what_was_opened_while_redis_was_away(self, monkeypatch: pytest.MonkeyPatch):
+        one, two = self.some(2)
+
+        async def play() -> None:
+            one._url = nowhere()
+            one.start()
+            fail(one)
+            await asyncio.sleep(0.05)
+            async with running(two):
+                assert not two.any_open
+                one._url = self.url
+                await eventually(lambda: two.is_open(*KEY))
+            await one.close()
+
+        asyncio.run(play())
+
+    def test_a_redis_that_does_not_answer_a_borrower(self):
+        one = self.some(1)[0]
+
+        class Gone:
+            async def set(self, *_: object, **__: object) -> None:
+                raise redis.ConnectionError("gone")
+
+        async def play() -> health.Key | None:
+            fail(one)
+            one._open[KEY] = 0.0
+            one._redis = Gone()
+            return await one.borrow([KEY])
+
+        assert asyncio.run(play()) == KEY
+
+    def test_what_nobody_confirms_is_forgotten(self, monkeypatch: pytest.MonkeyPatch):
+        one = self.some(1)[0]
+
+        async def play() -> None:
+            async with running(one):
+                fail(one)
+                await eventually(lambda: shared_client(self.url).hlen(OPEN_KEY) == 1)
+                monkeypatch.setattr(health, "FORGOTTEN_AFTER_S", -1)
+                await eventually(lambda: not one.any_open and shared_client(self.url).hlen(OPEN_KEY) == 0)
+
+        asyncio.run(play())
+
+    def test_strange_things_in_redis_do_no_harm(self, caplog: pytest.LogCaptureFixture):
+        one = self.some(1)[0]
+
+        async def play() -> None:
+            async with running(one):
+                shared_client(self.url).hset(OPEN_KEY, "nonsense", "x")
+                await eventually(lambda: "breakers are this process' own" in caplog.text)
+                shared_client(self.url).delete(OPEN_KEY)
+                fail(one)
+                await eventually(lambda: shared_client(self.url).hlen(OPEN_KEY) == 1)
+
+        asyncio.run(play())
+
+    def test_closing_what_was_not_started(self):
+        asyncio.run(self.some(1)[0].close())
+
+
+class TestCalls:
+    """What callers notice."""
+
+    @pytest.fixture(autouse=True)
+    def _quick(self, settings: object) -> None:
+        settings.BREAKER_PROBE_EVERY_S = 60
+
+    def is_open(self, places: Places, place: int = 0) -> bool:
+        from komilion.asgi import application
+
+        return application._gateway.services.breakers.is_open(*places.key(place))
+
+    @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+    def test_an_offer_out_of_order_is_passed_over(self, gateway: Gateway, stream: bool):
+        places = add_places(gateway, BAD, OK)
+        for _ in range(3):
+            assert places.ask(stream=stream).status == 200
+        asked = places.counts[0]
+        assert asked == 5 + 1  # the sixth was the second try of the third call
+        for _ in range(3):
+            assert places.ask(stream=stream).status == 200
+        assert places.counts == [asked, 6]
+
+    def test_what_only_the_operator_can_mend_is_asked_once(self, gateway: Gateway):
+        places = add_places(gateway, PRESETS_401, OK)
+        for _ in range(3):
+            assert places.ask().status == 200
+        assert places.counts == [1, 3]
+
+    def test_callers_mistakes_open_nothing(self, gateway: Gateway):
+        places = add_places(gateway, Reply(status=400), OK)
+        for _ in range(8):
+            assert places.ask().status == 400
+        assert places.counts == [8, 0]
+
+    def test_the_only_offer_is_a_last_resort(self, gateway: Gateway):
+        places = add_places(gateway, Reply(turns=(*[BAD] * 6, OK)))
+        for _ in range(3):
+            assert places.ask().status == 502
+        assert places.ask().status == 200
+        assert places.counts == [7]
+
+    def test_it_is_the_last_of_all_attempts(self, gateway: Gateway):
+        places, fallback = add_places(gateway, PRESETS_401, Reply(turns=(OK, Reply(status=503)))), None
+        fallback = add_fallback(gateway, Reply(turns=(OK, Reply(status=503))))
+        assert places.ask(models=[fallback]).status == 200
+        answer = places.ask(models=[fallback])
+        assert answer.json["model"] == fallback
+        assert places.ask(models=[fallback]).status == 502  # 503, 503, then the one out of order
+        assert places.counts == [2, 3]
+
+    def test_back_on_the_first_offer_soon_after_it_recovers(self, gateway: Gateway, settings: object):
+        settings.BREAKER_PROBE_EVERY_S = 0.2
+        places = add_places(gateway, Reply(status=503), OK)
+        for _ in range(6):
+            assert places.ask().json["x_komilion"]["provider"] == places.providers[1]
+        down = places.counts[0]
+        places.script(0, OK)
+
+        def first_answers() -> bool:
+            return places.ask().json["x_komilion"]["provider"] == places.providers[0]
+
+        wait_until(first_answers, what="a probe")
+        assert places.counts[0] == down + 1
+        assert first_answers()
+
+    def test_a_probe_that_fails_costs_its_caller_nothing_but_time(self, gateway: Gateway, settings: object):
+        settings.BREAKER_PROBE_EVERY_S = 0.2
+        places = add_places(gateway, PRESETS_401, OK)
+        assert places.ask().status == 200
+
+        def is_probed() -> bool:
+            answer = places.ask()
+            assert answer.json["x_komilion"]["provider"] == places.providers[1]
+            return places.counts[0] == 3
+
+        wait_until(is_probed, what="two probes")
+        assert_in_order(gateway, places.tenant, places.counts[1] * charge_of(Tokens(25, 12)))
+
+    def test_every_server_knows(self, gateway: Gateway):
+        places = add_places(gateway, PRESETS_401, OK)
+        with second_server() as server:
+            assert places.ask().status == 200
+            breakers = server.gateway.services.breakers
+            wait_until(lambda: breakers.is_open(*places.key(0)), what="the news")
+            from tests.fakes.client import chat
+
+            assert chat(server.url, places.tenant.key, model=places.model).status == 200
+        assert places.counts == [1, 2]

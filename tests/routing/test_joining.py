@@ -1,0 +1,436 @@
+"""Streams that break off after content: joined where another answer repeats what was delivered, else ended honestly."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from routing.gateway.joining import SEAM_CHARACTERS, Delivered, Diverged, Joiner
+from tests.billing.committing import Database
+from tests.fakes import frames, wire
+from tests.fakes.client import CHAT, PROMPT, Answer, RawCall, call
+from tests.fakes.exchange import Exchange
+from tests.fakes.journal import Tokens
+from tests.fakes.replies import Cut, Reply, ToolCall
+from tests.routing.books import assert_in_order, charge_of, counted, only_row
+from tests.routing.failing import Places, add_places, again
+from tests.routing.gates import STREAM, Gate, words
+from tests.routing.servers import second_server
+from tests.stand import CANCELLING, Gateway
+from tests.waiting import wait_until
+
+TEXT = (
+    "The quick brown fox jumps over the lazy dog near the river bank, and nobody who saw it that morning could say"
+    " whether it had been the same fox as on the day before, or another one."
+)
+CUT = Reply(frames=24, content=TEXT, usage=Tokens(25, 40), cut=Cut(frames=12))
+WHOLE = Reply(frames=10, content=TEXT, usage=Tokens(25, 40))
+
+
+def read(joiner: Joiner, *pieces: str) -> str | None:
+    """What the joiner lets through of an answer that comes in these pieces."""
+    for place, piece in enumerate(pieces, start=1):
+        rest = joiner.feed(piece)
+        if rest is not None:
+            return rest + "".join(pieces[place:])
+    joiner.finish()
+    return ""
+
+
+class TestPlace:
+    """Where a new answer goes on with what was delivered."""
+
+    @pytest.mark.parametrize(
+        ("delivered", "answer", "rest"),
+        [
+            ("One two", "One two three", " three"),
+            ("One two ", "One two three", "three"),
+            ("One tw", "One two three", "o three"),
+            ("One two\n\n", "One two\n\nthree", "three"),
+            ("One two ", "One two\n\nthree", "\nthree"),
+            ("One two\n", "One two\n\nthree", "\nthree"),
+            ("\n\nOne  two", "One two three", " three"),
+            ("One two", "  One\ntwo three", " three"),
+            ("One two", "One two", ""),
+            ("One two ", "One two", ""),
+            (" \n", "One two", "One two"),
+        ],
+    )
+    @pytest.mark.parametrize("size", [1, 2, 100])
+    def test_the_same_beginning(self, delivered: str, answer: str, rest: str, size: int):
+        pieces = [answer[start : start + size] for start in range(0, len(answer), size)]
+        assert read(Joiner(delivered), *pieces) == rest
+
+    @pytest.mark.parametrize(
+        ("delivered", "answer"),
+        [
+            ("One two", "One three"),
+            ("One two three", "One two"),
+            ("One two three", ""),
+            (TEXT, TEXT.replace("fox", "cat")),
+            (TEXT, TEXT[:60]),
+            (TEXT, "x" * 10_000),
+        ],
+        ids=["another", "shorter", "empty", "similar", "the beginning", "long"],
+    )
+    def test_another_answer(self, delivered: str, answer: str):
+        with pytest.raises(Diverged):
+            read(Joiner(delivered), answer)
+
+    @pytest.mark.parametrize("size", [1, 7, 1_000])
+    def test_another_way_to_the_same_words(self, size: int):
+        answer = "A slow red cat sleeps; " + TEXT[20:] + " Or a third."
+        pieces = [answer[start : start + size] for start in range(0, len(answer), size)]
+        assert read(Joiner(TEXT), *pieces) == " Or a third."
+
+    def test_words_that_occur_more_than_once_count(self):
+        line = "def test_the_same_line_that_is_written_again_and_again_in_a_file(): pass\n"
+        delivered = "one\n" + line + "two\n" + line
+        assert read(Joiner(delivered), "uno\n" + line, "due\n" + line, "three\n") == "three\n"
+
+    def test_a_space_at_the_end_of_the_same_words(self):
+        assert read(Joiner(TEXT + " "), "But then: " + TEXT[20:], " ", "Fin.") == "Fin."
+        assert read(Joiner(TEXT + " "), "But then: " + TEXT[20:] + " ") == ""
+
+    @given(st.text(), st.text(), st.integers(1, 20))
+    def test_nothing_is_lost_or_said_twice(self, delivered: str, rest: str, size: int):
+        """White space aside, what was delivered and what is let through are the new answer."""
+        answer = delivered + rest
+        pieces = [answer[start : start + size] for start in range(0, len(answer), size)]
+        joined = delivered + (read(Joiner(delivered), *pieces) or "")
+        assert "".join(joined.split()) == "".join(answer.split())
+
+
+class TestDelivered:
+    """The text that is kept of a stream."""
+
+    @staticmethod
+    def frame(**delta: object) -> bytes:
+        return b"data: " + json.dumps({"choices": [{"index": 0, "delta": delta}]}).encode() + b"\n\n"
+
+    def test_of_many_frames(self):
+        delivered = Delivered()
+        for _ in range(2_000):
+            delivered.add(self.frame(role="assistant", content="word ") + self.frame(content=None))
+        delivered.add(b'data: {"choices": []}\n\n')
+        assert delivered.text == "word " * 2_000
+
+    @pytest.mark.parametrize(
+        "frame",
+        [
+            b"data: no JSON\n\n",
+            b'data: {"choices": 5}\n\n',
+            b'data: {"choices": [5]}\n\n',
+            b"data: {}\n\n",
+            b'data: {"choices": [{"delta": {"content": [{"type": "text", "text": "x"}]}}]}\n\n',
+            b'data: {"choices": [{"delta": {"content": "x"}, "logprobs": {"content": []}}]}\n\n',
+            b'data: {"choices": [{"delta": {}}, {"delta": {}}]}\n\n',
+            b'data: {"choices": [{"delta": {"reasoning_content": "x"}}]}\n\n',
+            b'data: {"choices": [{"delta": {"refusal": "x"}}]}\n\n',
+            b'data: {"choices": [{"delta": {"tool_calls": [{}]}}]}\n\n',
+        ],
+        ids=str,
+    )
+    def test_what_is_more_than_text_is_not_kept(self, frame: bytes):
+        delivered = Delivered()
+        delivered.add(self.frame(content="x"))
+        delivered.add(frame)
+        assert delivered.text is None
+        delivered.add(self.frame(content="x"))
+        assert delivered.text is None
+
+    def test_too_much_is_not_kept(self, settings: object):
+        settings.JOIN_LIMIT_BYTES = 5_000
+        delivered = Delivered()
+        for _ in range(1_000):
+            delivered.add(self.frame(content="words "))
+        assert delivered.text is None
+
+
+def ask(places: Places, **body: object) -> Answer:
+    """A streamed call."""
+    return places.ask(stream=True, **body)
+
+
+def finish(answer: Answer) -> str:
+    """How it ended."""
+    (reason,) = {c["finish_reason"] for f in answer.frames for c in f["choices"] if c["finish_reason"]}
+    return reason
+
+
+def assert_joined(places: Places, answer: Answer, text: str, characters: int) -> None:
+    """The client has the whole text once, pays the second answer and nothing else, and is told of it."""
+    assert answer.text == text
+    assert finish(answer) == "stop"
+    note = answer.frames[-1]["x_komilion"]
+    assert note["joined"] == [{"model": places.model, "provider": places.providers[0], "characters": characters}]
+    assert note["provider"] == places.providers[1]
+    row = places.row()
+    assert (row.outcome, row.usage_source, row.provider) == ("completed", "provider", places.providers[1])
+    assert row.charge_nano == note["cost_nano_usd"] == charge_of(places.calls(1)[-1].billed)
+    assert_in_order(places.gateway, places.tenant, row.charge_nano)
+
+
+def assert_ended(places: Places, answer: Answer, text: str, kind: str = "provider_error") -> None:
+    """The client has what the first offer wrote, an error, and the bill for that."""
+    assert answer.text == text
+    assert finish(answer) == "error"
+    assert answer.frames[-1]["error"]["reason"] == kind
+    assert "joined" not in answer.frames[-1]["x_komilion"]
+    row = places.row()
+    assert (row.outcome, row.usage_source, row.provider) == ("provider_cut", "estimated", places.providers[0])
+    assert answer.frames[-1]["x_komilion"]["provider"] == places.providers[0]
+    assert_in_order(places.gateway, places.tenant, row.charge_nano)
+
+
+@pytest.fixture(autouse=True)
+def _one_try_an_offer(settings: object) -> None:
+    settings.TRIES_PER_OFFER = 1
+
+
+class TestJoined:
+    @pytest.mark.parametrize("how", ["close", "reset", "end"])
+    @pytest.mark.parametrize("style", [{}, {"spaced": True}, {"split_seed": 3}, {"role_alone": True}], ids=str)
+    def test_the_same_answer_from_another_offer(self, gateway: Gateway, how: str, style: dict):
+        places = add_places(gateway, again(CUT, cut=Cut(frames=12, how=how), **style), again(WHOLE, **style))
+        answer = ask(places)
+        assert places.counts == [1, 1]
+        # A reset throws away what lies unread.
+        sent = 96 if how != "reset" else answer.frames[-1]["x_komilion"]["joined"][0]["characters"]
+        assert_joined(places, answer, TEXT, sent)
+
+    def test_the_row_and_the_books_say_what_the_broken_one_cost(self, gateway: Gateway):
+        places = add_places(gateway, again(CUT, error_after=12, cut=None), WHOLE)
+        answer = ask(places)
+        assert answer.text == TEXT
+        row = places.row()
+        assert [attempt.get("error") for attempt in row.detail["attempts"]] == ["provider_error", None]
+        delivered = answer.frames[-1]["x_komilion"]["joined"][0]["characters"]
+        tokens = counted(places.calls(0)[0], 12, TEXT[:delivered])
+        assert row.attempt_loss_nano == tokens.prompt * 3_000 + tokens.completion * 15_000
+        assert_in_order(gateway, places.tenant, charge_of(Tokens(25, 40)))
+
+    def test_the_first_frames_of_another_answer(self, gateway: Gateway):
+        other = again(WHOLE, content="Well, a fox jumps. " + TEXT[20:])
+        places = add_places(gateway, again(CUT, cut=Cut(frames=20)), other)
+        answer = ask(places)
+        assert answer.text == TEXT
+        assert finish(answer) == "stop"
+        assert len(answer.frames[-1]["x_komilion"]["joined"]) == 1
+
+    def test_silence_in_the_middle(self, gateway: Gateway, settings: object):
+        settings.FRAME_GAP_TIMEOUT_S = settings.COMMENT_FRAME_EVERY_S = 0.15
+        places = add_places(gateway, Gate(12, again(CUT, cut=None)).script, WHOLE)
+        assert_joined(places, ask(places), TEXT, 96)
+        assert places.counts == [1, 1]
+
+    def test_an_answer_that_was_whole_but_for_its_end(self, gateway: Gateway):
+        places = add_places(gateway, again(CUT, cut=Cut(frames=-(-len(TEXT) // 8))), WHOLE)
+        assert_joined(places, ask(places), TEXT, len(TEXT))
+
+    def test_frames_with_usage_so_far(self, gateway: Gateway):
+        places = add_places(gateway, again(CUT, report="every"), again(WHOLE, report="every"))
+        assert_joined(places, ask(places), TEXT, 96)
+
+    def test_the_usage_has_a_frame_of_its_own_where_asked_for(self, gateway: Gateway):
+        places = add_places(gateway, CUT, WHOLE)
+        answer = ask(places, stream_options={"include_usage": True})
+        assert answer.frames[-1]["choices"] == []
+        assert answer.frames[-1]["usage"]["completion_tokens"] == 40
+        assert_joined(places, answer, TEXT, 96)
+
+    def test_a_tool_is_called_behind_the_joined_text(self, gateway: Gateway):
+        async def act(exchange: Exchange) -> None:
+            text = frames.stream(again(WHOLE, done=False), exchange.call)
+            calls = list(frames.stream(Reply(tool_calls=(ToolCall("weather", "{}"),)), exchange.call))
+            exchange.finish("completed", Tokens(25, 40))
+            data = [frame.data for frame in text if frame.content] + [frame.data for frame in calls]
+            await exchange.send(wire.head(200, STREAM) + wire.chunk(b"".join(data)) + wire.chunk(b""))
+
+        places = add_places(gateway, CUT, Reply(act=act))
+        answer = ask(places)
+        assert answer.text == TEXT
+        assert finish(answer) == "tool_calls"
+
+    def test_a_third_answer_goes_on_with_the_second(self, gateway: Gateway):
+        places = add_places(gateway, CUT, again(WHOLE, frames=24, cut=Cut(frames=18)), WHOLE)
+        answer = ask(places)
+        assert answer.text == TEXT
+        assert [join["characters"] for join in answer.frames[-1]["x_komilion"]["joined"]] == [96, 144]
+        assert_in_order(gateway, places.tenant, charge_of(Tokens(25, 40)))
+
+    def test_with_a_key_the_joined_answer_is_what_is_kept(self, gateway: Gateway):
+        places = add_places(gateway, CUT, WHOLE)
+        body = {"model": places.model, "messages": PROMPT, "stream": True}
+        answers = [call(gateway.url, CHAT, places.tenant.key, body, {"Idempotency-Key": "k"}) for _ in range(2)]
+        assert answers[0].body == answers[1].body
+        assert answers[0].text == TEXT
+        assert answers[1].headers["idempotent-replayed"] == "true"
+
+    def test_more_is_reserved_while_another_answer_is_read(self, gateway: Gateway, settings: object):
+        settings.STREAM_HOLD_OUTPUT_TOKENS = settings.START_OUTPUT_TOKENS = 10
+        places = add_places(gateway, CUT, WHOLE)
+        assert_joined(places, ask(places), TEXT, 96)
+
+
+class TestEnded:
+    @pytest.mark.parametrize(
+        "other",
+        [
+            Reply(content="Something else entirely, that goes on for a while and never comes back.", frames=5),
+            Reply(content=TEXT[:40], frames=4),
+            Reply(tool_calls=(ToolCall("weather", "{}"),)),
+            Reply(tool_calls=(ToolCall("weather", ""),), finish="tool_calls"),
+            Reply(reasoning="Let me think.", content=TEXT),
+            Reply(frames=0),
+            Reply(status=400, body=b'{"error": {"message": "no"}}'),
+        ],
+        ids=["another", "shorter", "tools", "tools without arguments", "reasoning", "nothing", "refused"],
+    )
+    def test_no_other_answer_can_be_joined(self, gateway: Gateway, other: Reply):
+        places = add_places(gateway, CUT, other)
+        answer = ask(places)
+        kind = "invalid_request" if other.status == 400 else "provider_error"
+        assert_ended(places, answer, TEXT[:96], kind)
+        tokens = counted(places.calls(0)[0], 12, TEXT[:96])
+        assert places.row().charge_nano == charge_of(tokens)
+
+    def test_what_the_other_one_wrote_is_ours_to_pay(self, gateway: Gateway):
+        other = Reply(content="Something else entirely.", frames=5)
+        places = add_places(gateway, CUT, other)
+        assert_ended(places, ask(places), TEXT[:96])
+        assert places.row().attempt_loss_nano > 0
+        assert "diverged" in [attempt.get("error") for attempt in places.row().detail["attempts"]]
+
+    @pytest.mark.parametrize(
+        ("reply", "body"),
+        [
+            (again(CUT, content=None, frames=24), {"n": 2}),
+            (Reply(reasoning="First think.", content=TEXT, frames=24, cut=Cut(frames=6)), {}),
+            (Reply(tool_calls=(ToolCall("weather", '{"location": "Lund"}'),), cut=Cut(frames=2)), {}),
+            (Reply(refusal="I cannot help with that.", cut=Cut(frames=2)), {}),
+        ],
+        ids=["choices", "reasoning", "tools", "refusal"],
+    )
+    def test_what_cannot_be_joined_is_not_tried(self, gateway: Gateway, reply: Reply, body: dict):
+        places = add_places(gateway, reply, WHOLE)
+        answer = ask(places, **body)
+        assert places.counts == [1, 0]
+        assert answer.frames[-1]["error"]["reason"] == "provider_error"
+        assert_in_order(gateway, places.tenant, places.row().charge_nano)
+
+    def test_a_single_offer_writes_the_same_again(self, gateway: Gateway, settings: object):
+        settings.TRIES_PER_OFFER = 2
+        places = add_places(gateway, again(CUT, turns=(CUT, WHOLE)))
+        answer = ask(places)
+        assert answer.text == TEXT
+        assert places.counts == [2]
+
+    def test_a_caller_who_left_gets_no_second_answer(self, gateway: Gateway):
+        gate = Gate(12, CUT)
+
+        async def act(exchange: Exchange) -> None:
+            await exchange.send(wire.head(200, STREAM))
+            for frame in list(frames.stream(again(CUT, cut=None), exchange.call))[:12]:
+                await exchange.send(wire.chunk(frame.data))
+            await gate._wait(exchange)
+            exchange.finish("cut", Tokens(25, 12))
+            exchange.break_off(reset=True)
+
+        places = add_places(gateway, again(CUT, act=act), WHOLE)
+        with RawCall(gateway.url, places.tenant.key, model=places.model, stream=True) as raw:
+            raw.send().read_frames(12)
+        with second_server():
+            gate.open()  # the departure is noticed long before
+        assert places.row().outcome == "provider_cut"
+        assert places.counts == [1, 0]
+
+    def test_a_caller_who_leaves_while_another_answer_is_read_pays_what_was_delivered(self, gateway: Gateway):
+        gate = Gate(3, again(WHOLE, frames=24))
+        places = add_places(gateway, CUT)
+        gateway.upstream.script("aligning", gate.script)
+        gateway.add_model("aligning", places.model, provider=CANCELLING)
+        with RawCall(gateway.url, places.tenant.key, model=places.model, stream=True) as raw:
+            raw.send().read_frames(12)
+            gate.wait_for_call()
+        row = only_row(places.tenant)
+        assert (row.outcome, row.provider) == ("client_left", places.providers[0])
+        assert row.charge_nano == charge_of(counted(places.calls(0)[0], 12, TEXT[:96]))
+        wait_until(lambda: gateway.upstream.calls_of("aligning")[0].outcome == "cancelled", what="the cancelling")
+        assert_in_order(gateway, places.tenant, row.charge_nano)
+
+    def test_another_answer_without_an_end_is_given_up(self, gateway: Gateway):
+        places = add_places(gateway, CUT, Reply(content="something else " * 100, frames=100))
+        assert_ended(places, ask(places, max_tokens=13), TEXT[:96])
+
+    def test_the_ledger_goes_away_while_another_answer_is_read(
+        self, gateway: Gateway, settings: object, database: Database
+    ):
+        settings.STREAM_HOLD_OUTPUT_TOKENS = settings.START_OUTPUT_TOKENS = 30
+        gate = Gate(2, again(WHOLE, content=TEXT * 3, frames=60))
+        places = add_places(gateway, CUT, gate.script)
+        with second_server() as server, RawCall(server.url, places.tenant.key, model=places.model, stream=True) as raw:
+            raw.send().read_frames(12)
+            gate.wait_for_call()
+            database.is_away = True
+            gate.open()
+            received = raw.read_until(b"[DONE]")
+            database.is_away = False
+            assert b'"reason":"ledger_unavailable"' in received
+            row = places.row()
+        assert row.outcome == "provider_cut"
+        assert_in_order(gateway, places.tenant, row.charge_nano)
+
+
+class TestTheEnd:
+    """A stream whose choices have all ended is whole, whatever becomes of its connection."""
+
+    @pytest.mark.parametrize("cut", ["close", "reset"])
+    def test_a_connection_that_breaks_after_the_finish(self, gateway: Gateway, cut: str):
+        async def act(exchange: Exchange) -> None:
+            *content, finish_frame, _usage, _done = frames.stream(exchange.reply, exchange.call)
+            exchange.finish("completed")
+            await exchange.send(wire.head(200, STREAM))
+            await exchange.send(wire.chunk(b"".join(frame.data for frame in (*content, finish_frame))))
+            await exchange.pause(0.05)
+            exchange.break_off(reset=cut == "reset")
+
+        places = add_places(gateway, Reply(act=act), WHOLE)
+        answer = ask(places)
+        assert (answer.text, finish(answer)) == (words(12), "stop")
+        assert places.counts == [1, 0]
+        assert places.row().usage_source == "estimated"
+
+    def test_a_connection_that_stays_open_after_the_finish(self, gateway: Gateway, settings: object):
+        settings.USAGE_WAIT_S = 0.1
+        gate = Gate(13)
+        places = add_places(gateway, gate.script, WHOLE)
+        answer = ask(places)
+        gate.open()
+        assert (answer.text, finish(answer)) == (words(12), "stop")
+        assert places.counts == [1, 0]
+        assert places.row().usage_source == "estimated"
+
+    def test_malformed_events_are_left_out_and_counted(self, gateway: Gateway):
+        async def act(exchange: Exchange) -> None:
+            content = list(frames.stream(exchange.reply, exchange.call))
+            bad = [
+                b"data: no JSON at all\n\n",
+                b'data: {"choices": [{"delta": \n\n',
+                b"data: [1, 2]\n\n",
+                b"data: {}\n\n",
+            ]
+            exchange.finish("completed")
+            data = [content[0].data, *bad, *(frame.data for frame in content[1:])]
+            await exchange.send(wire.head(200, STREAM))
+            await exchange.send(wire.chunk(b"".join(data)) + wire.chunk(b""))
+
+        places = add_places(gateway, Reply(act=act))
+        answer = ask(places)
+        assert answer.text == words(12)
+        assert places.row().detail["attempts"][0]["skipped_events"] == 4
+
+
+def test_the_seam_is_long_enough_to_be_no_accident():
+    assert SEAM_CHARACTERS >= 40
