@@ -169,6 +169,13 @@ class Asker:
             raise Forbidden("Your role may not change keys; ask an owner of the organization.")
         self.must_see_keys()
 
+    def must_route(self) -> None:
+        """Raise `Forbidden` for a role that may not change how requests are routed, `Suspended` where nobody may."""
+        if self.is_suspended:
+            raise Suspended
+        if self.key is None and not self.may_manage:
+            raise Forbidden("Your role may not change routing; ask an owner of the organization.")
+
     def must_see_keys(self) -> None:
         """Raise `Forbidden` for a key that has nothing to do with other keys; every member may look at them."""
         if self.key is not None and not self.may_manage:

@@ -19,5 +19,6 @@ urlpatterns = [
     path("", include("komilion.web.paying.urls")),
     path("", include("komilion.web.rest.urls")),
     path("", include("billing.api.urls")),
+    path("", include("routing.api.urls")),
     path("operator/", admin.site.urls),
 ]

@@ -4,6 +4,7 @@ from django.contrib import admin
 
 from komilion.common.admin import ReadOnlyAdmin
 from routing.catalog.models import CatalogVersion, Model, Offer, OfferPrice, Provider
+from routing.selection.models import Feedback, Market, Pin, RoutingPreferences
 
 
 class OfferInline(admin.TabularInline):  # type: ignore[type-arg]  # generic only in its stubs
@@ -53,3 +54,35 @@ class OfferPriceAdmin(ReadOnlyAdmin):
     list_display = ("offer", "price", "effective_from")
     list_select_related = ("offer", "price")
     date_hierarchy = "effective_from"
+
+
+@admin.register(Pin)
+class PinAdmin(ReadOnlyAdmin):
+    """Which model answers which task type, by organization."""
+
+    list_display = ("organization_id", "task", "model", "source", "set_by", "created_at")
+    list_filter = ("task", "source")
+    search_fields = ("model",)
+
+
+@admin.register(RoutingPreferences)
+class RoutingPreferencesAdmin(ReadOnlyAdmin):
+    """Switches of organizations."""
+
+    list_display = ("organization_id", "follows_successors")
+
+
+@admin.register(Feedback)
+class FeedbackAdmin(ReadOnlyAdmin):
+    """What was thought of answers."""
+
+    list_display = ("request_id", "organization_id", "score", "task", "policy", "model", "created_at")
+    list_filter = ("task", "policy")
+    search_fields = ("request_id", "model")
+
+
+@admin.register(Market)
+class MarketAdmin(ReadOnlyAdmin):
+    """What there was to choose from."""
+
+    list_display = ("fingerprint", "created_at")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-ANSWERS_REQUESTS = ("komilion/web", "accounts/api", "billing/api")
+ANSWERS_REQUESTS = ("komilion/web", "accounts/api", "billing/api", "routing/api")
 VIEW_NAMES = ("views", "views.py", "api")  # of files and folders elsewhere
 NOT_FOR_REQUESTS = {
     "komilion/web/management": "commands act for the operator, who may see everything",

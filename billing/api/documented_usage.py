@@ -136,7 +136,6 @@ TAG_SPEND: JsonSchema = thing({"individual_request_tag": TEXT, "log_count": COUN
 
 COMPONENTS = {
     "UsageRow": ROW,
-    "Generation": GENERATION,
     "Credits": CREDITS,
     "CurrentKey": CURRENT_KEY,
     "KeyInfo": KEY_INFO,
@@ -243,17 +242,6 @@ LIST_USAGE = operation(
         **errors(*READ_ONE),
     },
 )
-READ_GENERATION = operation(
-    "read_generation",
-    "usage",
-    "Read one request",
-    "Everything that is known of a settled request, in OpenRouter's shape. Prompt and answer are not kept.",
-    {
-        200: answer(thing({"data": ref("Generation")}), "The request.", {"data": GENERATION_EXAMPLE}),
-        **errors(*READ_ONE),
-    },
-)
-READ_GENERATION_V1 = {**READ_GENERATION, "operation_id": "read_generation_v1"}
 READ_CREDITS = operation(
     "read_credits",
     "wallet",

@@ -7,7 +7,7 @@ from billing.api.credits import CreditsView, CurrentKeyView
 from billing.api.keys import KeysView, KeyView, RotateView
 from billing.api.spend import KeyInfoView, SpendByKeyView, SpendByTagView
 from billing.api.stripe_webhook import stripe_webhook
-from billing.api.usage import GenerationV1View, GenerationView, UsageView
+from billing.api.usage import UsageView
 
 urlpatterns = [
     path("webhooks/stripe", stripe_webhook),
@@ -15,8 +15,6 @@ urlpatterns = [
     path("api/auth/<id:key_id>", KeyView.as_view()),
     path("api/auth/<id:key_id>/rotate", RotateView.as_view()),
     path("api/usage", UsageView.as_view()),
-    path("api/generation", GenerationView.as_view()),
-    path("api/v1/generation", GenerationV1View.as_view()),
     path("api/v1/credits", CreditsView.as_view()),
     path("api/v1/key", CurrentKeyView.as_view()),
     path("key/info", KeyInfoView.as_view()),

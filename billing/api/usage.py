@@ -1,10 +1,10 @@
-"""`/api/usage` and `/api/generation`: what was called, request by request."""
+"""`/api/usage`: what was called, request by request, and how one request is shown."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, ClassVar, override
 
-from drf_spectacular.utils import extend_schema, extend_schema_view
+from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -13,7 +13,6 @@ from accounts.access import Asker
 from accounts.api.base import Api
 from accounts.api.json import amount, usd
 from accounts.key_queries import key_names
-from billing.access import access_usage_row
 from billing.api import documented_usage as documented
 from billing.api.fields import PageQuery, RowIdField
 from billing.api.keys import moment
@@ -57,12 +56,6 @@ class UsageQuery(PageQuery):
         return {**super().get_fields(), "from": since}
 
 
-class GenerationQuery(serializers.Serializer[Any]):
-    """Which request."""
-
-    id = serializers.CharField(max_length=64, help_text="the request id: `id` of the answer, or its X-Request-Id")
-
-
 class UsageView(Api):
     """Requests, the newest first."""
 
@@ -82,23 +75,6 @@ class UsageView(Api):
         )
         page = usage_page(self.asker.organization_id, filters, asked.get("cursor"), asked["limit"])
         return Response({"data": [row_json(row) for row in page.rows], "next_cursor": page.next_cursor})
-
-
-class GenerationView(Api):
-    """One request whole."""
-
-    query: ClassVar[Mapping[str, type[serializers.Serializer[Any]]]] = {"GET": GenerationQuery}
-
-    @extend_schema(**documented.READ_GENERATION, parameters=[GenerationQuery])
-    def get(self, request: Request) -> Response:
-        """Once it is settled."""
-        row = access_usage_row(self.asker.organization_id, self.parameters["id"], self.asker.only_key_id)
-        return Response({"data": generation_json(row)})
-
-
-@extend_schema_view(get=extend_schema(**documented.READ_GENERATION_V1, parameters=[GenerationQuery]))
-class GenerationV1View(GenerationView):
-    """The same where OpenRouter has it."""
 
 
 def readable_key(asker: Asker, key_id: int | None) -> int | None:

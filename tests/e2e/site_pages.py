@@ -123,5 +123,8 @@ NOT_WALKED = MappingProxyType(
 )
 """Addresses that answer GET and are no page of ours, or none that can be walked to: with the reason."""
 
-NOT_PAGES = ("operator/", "api/auth", "api/usage", "api/generation", "api/v1/", "key/", "spend/", "webhooks/")
+NOT_PAGES = (
+    *("operator/", "api/auth", "api/usage", "api/generation", "api/pins", "api/advisor/", "api/feedback", "api/v1/"),
+    *("key/", "spend/", "webhooks/"),
+)
 """How addresses begin that are no pages of ours at all: Django's admin, and what answers in JSON."""

@@ -126,6 +126,7 @@ def _rename(alice: Person) -> None:
 def _objects(alice: Person, key_id: int, membership_id: int) -> dict[str, str]:
     from accounts.actions.invitations import do_invite
     from billing.models import Payment, TopUpOrder
+    from routing.actions.pins import do_set_pin
 
     invited = do_invite(alice.organization_id, f"{CANARY}-dora@example.com", "viewer", actor=alice.email)
     order = TopUpOrder.objects.create(
@@ -150,6 +151,7 @@ def _objects(alice: Person, key_id: int, membership_id: int) -> dict[str, str]:
         created_at=utc_now(),
     )
     _add_model("acme/one")
+    do_set_pin(alice.organization_id, "coding", "acme/one", actor=alice.email)
     return {
         "key_id": str(key_id),
         "membership_id": str(membership_id),
@@ -158,7 +160,7 @@ def _objects(alice: Person, key_id: int, membership_id: int) -> dict[str, str]:
         "organization_id": str(alice.organization_id),
         "order_id": order.pk,
         "payment_id": f"pi_{CANARY}",
-        "request_id": _usage_row(alice, key_id),
+        "request_id": new_usage_row(alice, key_id),
         "model_id": "acme/one",
         "slug": "limits",
     }
@@ -173,7 +175,8 @@ def _add_model(name: str) -> None:
     call_command("model", "add", name, "--provider", "acme", "--upstream-id", "one", *prices, **options)
 
 
-def _usage_row(alice: Person, key_id: int) -> str:
+def new_usage_row(alice: Person, key_id: int) -> str:
+    """A settled call by that key; returns its request id."""
     from billing.models import UsageRow
 
     row = UsageRow.objects.create(

@@ -10,7 +10,7 @@ from tests.people import Api, Person, new_owner
 
 pytestmark = pytest.mark.django_db
 
-READ_BY_ANY_KEY = ["/api/usage", "/api/v1/credits", "/api/v1/key", "/key/info", "/spend/keys"]
+READ_BY_ANY_KEY = ["/api/usage", "/api/v1/credits", "/api/v1/key", "/key/info", "/spend/keys", "/api/pins"]
 READ_BY_MANAGERS = ["/api/auth", "/spend/tags"]
 PATHS = [*READ_BY_ANY_KEY, *READ_BY_MANAGERS, "/api/auth/1", "/api/generation?id=x", "/api/v1/generation?id=x"]
 

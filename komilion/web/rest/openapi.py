@@ -8,9 +8,11 @@ from drf_spectacular.generators import SchemaGenerator
 
 from accounts.api.documented import TEXT, JsonSchema, nullable, thing
 from billing.api import documented, documented_usage
-from billing.api.urls import urlpatterns
+from billing.api.urls import urlpatterns as billing_urls
 from komilion.common.errors import OPENAI_CODES
 from komilion.web.rest.inference import INFERENCE_PATHS, INFERENCE_SCHEMAS
+from routing.api import documented as documented_routing
+from routing.api.urls import urlpatterns as routing_urls
 
 TAGS = [
     {
@@ -18,6 +20,7 @@ TAGS = [
         "description": "What OpenAI's clients call; also under `/api`, `/api/v1` and `/api/gateway`.",
     },
     {"name": "keys", "description": "API keys: make, list, change, rotate, revoke."},
+    {"name": "routing", "description": "Which model answers which task type, and what was thought of answers."},
     {"name": "usage", "description": "What was called and what it cost, request by request and in sums."},
     {"name": "wallet", "description": "Credit: what there is, what was bought and used."},
 ]
@@ -84,7 +87,7 @@ class PersonScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
 @cache
 def document() -> dict[str, Any]:
     """The OpenAPI document: the management views, and what `complete` adds. Made once, as anybody may ask for it."""
-    generator = SchemaGenerator(patterns=urlpatterns)  # type: ignore[no-untyped-call]
+    generator = SchemaGenerator(patterns=[*billing_urls, *routing_urls])  # type: ignore[no-untyped-call]
     found: dict[str, Any] = generator.get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
     return found
 
@@ -97,7 +100,8 @@ def complete(result: dict[str, Any], generator: Any, request: Any, public: bool)
     for name, schema in schemas.items():
         if name.endswith("Request") and schema.get("type") == "object":
             schema["additionalProperties"] = False  # accounts.api.base.Strict
-    for components in (ERROR_SCHEMAS, INFERENCE_SCHEMAS, documented.COMPONENTS, documented_usage.COMPONENTS):
+    by_hand = (documented.COMPONENTS, documented_usage.COMPONENTS, documented_routing.COMPONENTS)
+    for components in (ERROR_SCHEMAS, INFERENCE_SCHEMAS, *by_hand):
         schemas.update(components)
     result["paths"] = {**INFERENCE_PATHS, **result["paths"]}
     return result

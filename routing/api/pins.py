@@ -1,0 +1,83 @@
+"""`/api/pins` and `/api/advisor/accept`: which model answers which task type, whatever the policy would choose."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts.access import Asker
+from accounts.api.base import Api, Strict
+from komilion.common.errors import ModelNotAllowed
+from routing.actions.pins import check_model, check_task, do_remove_pin, do_set_pin
+from routing.api import documented
+from routing.api.base import WordField, either, pin_json
+from routing.selection.models import Pin
+from routing.selection.queries import pins_of
+
+
+class PinRequest(Strict):
+    """A task type, and the model that answers it; either spelling."""
+
+    taskType = WordField(help_text="a task type, or one of its other names (`coding` is `code-generation`)")
+    modelId = WordField(help_text="an id from `GET /v1/models`")
+    task_type = WordField(help_text="the same as `taskType`")
+    model_id = WordField(help_text="the same as `modelId`")
+
+
+class PinQuery(serializers.Serializer[Any]):
+    """Which pin."""
+
+    taskType = WordField(help_text="its task type")
+    task_type = WordField(help_text="the same as `taskType`")
+
+
+class PinsView(Api):
+    """The pins of the organization."""
+
+    query: ClassVar[Mapping[str, type[serializers.Serializer[Any]]]] = {"DELETE": PinQuery}
+
+    @extend_schema(**documented.LIST_PINS)
+    def get(self, request: Request) -> Response:
+        """All of them."""
+        return Response({"data": [pin_json(pin) for pin in pins_of(self.asker.organization_id)]})
+
+    @extend_schema(**documented.SET_PIN, request=PinRequest)
+    def post(self, request: Request) -> Response:
+        """Set one, or change it."""
+        return Response(pin_json(_set_pin(self, Pin.Source.PERSON)))
+
+    @extend_schema(**documented.REMOVE_PIN, parameters=[PinQuery])
+    def delete(self, request: Request) -> Response:
+        """Remove one."""
+        self.asker.must_route()
+        task = either(self.parameters, "taskType", "task_type")
+        return Response(pin_json(do_remove_pin(self.asker.organization_id, task, actor=self.asker.name)))
+
+
+class AcceptView(Api):
+    """Recommendations that somebody agrees with."""
+
+    @extend_schema(**documented.ACCEPT, request=PinRequest)
+    def post(self, request: Request) -> Response:
+        """Pin what was recommended."""
+        return Response(pin_json(_set_pin(self, Pin.Source.ADVISOR)))
+
+
+def _set_pin(view: Api, source: Pin.Source) -> Pin:
+    asker = view.asker
+    asker.must_route()
+    body = view.body(PinRequest)
+    task = check_task(either(body, "taskType", "task_type"))
+    model_id = check_model(either(body, "modelId", "model_id"))
+    _must_call(asker, model_id)
+    return do_set_pin(asker.organization_id, task, model_id, actor=asker.name, source=source)
+
+
+def _must_call(asker: Asker, model_id: str) -> None:
+    """A key sends nobody's requests to a model that it may not call itself."""
+    allowed = None if asker.key is None else asker.key.models_allowed
+    if allowed is not None and model_id not in allowed:
+        raise ModelNotAllowed(f"This key may not call {model_id}.", param="modelId")
