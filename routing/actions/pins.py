@@ -13,8 +13,7 @@ from komilion.common.clock import utc_now
 from komilion.common.errors import BadRequest, NotFound
 from routing.queries import catalog_rows
 from routing.selection.models import Pin, RoutingPreferences
-from routing.selection.task_names import task_named
-from routing.selection.words import TASKS
+from routing.selection.words import TASKS, task_named
 
 NEAREST_SHOWN = 3
 WORD_CHARACTERS = 100  # of a wrong word, in the message

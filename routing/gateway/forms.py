@@ -13,7 +13,10 @@ from komilion.common.errors import BadRequest
 from routing.gateway.parameters import Extras, parse_chat
 from routing.providers.base import ChatRequest
 
-FLAT_FIELDS = ("model", "temperature", "max_tokens")  # that mean what they mean to OpenAI
+FLAT_FIELDS = (  # that mean what they mean in the first form
+    *("model", "temperature", "max_tokens"),
+    *("policy", "taskHint", "task_hint", "session_id", "x_komilion"),
+)
 FLAT_READ = frozenset({*FLAT_FIELDS, "message", "messages", "system", "stream"})
 
 

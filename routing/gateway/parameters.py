@@ -46,11 +46,14 @@ from routing.gateway.structures import (
     check_tool_choice,
     check_tools,
 )
+from routing.gateway.wishes import check_task_hint, check_x_komilion, read_wishes
 from routing.providers.base import ChatRequest
+from routing.selection.words import POLICIES
 
 END_USER_CHARACTERS = 512
 TAG_CHARACTERS = 128
 TAGS_MOST = 32
+SESSION_ID_CHARACTERS = 256
 CHOICES_MOST = 8
 OUTPUT_TOKENS_MOST = 2**31 - 1
 ROUTE = "fallback"
@@ -167,12 +170,13 @@ TABLE: dict[str, Parameter] = {
     "store": _refused("answers are not stored at a provider", unless=False),
     "previous_response_id": _refused(_KEPT_THERE),
     "conversation": _refused(_KEPT_THERE),
+    # The choice of a model.
+    "policy": _ours(one_of(*POLICIES)),
+    "taskHint": _ours(check_task_hint),
+    "task_hint": _ours(check_task_hint),
+    "session_id": _ours(text(SESSION_ID_CHARACTERS)),
+    "x_komilion": _ours(check_x_komilion),
     # For a gateway; what this one does not do yet is dropped and named.
-    "x_komilion": _ignored(mapping),
-    "policy": _ignored(text(64)),
-    "taskHint": _ignored(text(64)),
-    "task_hint": _ignored(text(64)),
-    "session_id": _ignored(text(256)),
     "models": _ours(check_models),
     "fallbacks": _ours(check_fallbacks),
     "route": _ours(anything),  # "fallback" is what happens with `models`
@@ -244,6 +248,7 @@ def parse_chat(body: dict[str, Any], extras: Extras = NO_EXTRAS) -> ChatRequest:
     include_usage = _include_usage(read, forwarded)
     all_needs = _needs(forwarded, needs, dropped)
     tags = _tags_of(read, extras, dropped)
+    wishes = read_wishes(model, read, dropped)
     return ChatRequest(
         model=model,
         messages=read["messages"],
@@ -257,6 +262,7 @@ def parse_chat(body: dict[str, Any], extras: Extras = NO_EXTRAS) -> ChatRequest:
         adjusted=named(dropped),
         end_user=_end_user_of(forwarded, extras),
         tags=tags,
+        wishes=wishes,
         fallbacks=fallbacks,
     )
 

@@ -25,6 +25,7 @@ from routing.catalog.snapshot import EMPTY, Catalog
 from routing.gateway.authenticate import Authenticator
 from routing.gateway.body import BodyReader
 from routing.gateway.call import new_client
+from routing.gateway.preferences import PreferenceBook
 from routing.gateway.refusals import Refusals
 from routing.limits.limiter import Limiter
 from routing.selection.health import Breakers, FirstContentP99, unmeasured
@@ -52,6 +53,7 @@ class Services:
     breakers: Breakers
     first_content_p99_s: FirstContentP99 = unmeasured
     bodies: BodyReader = field(default_factory=BodyReader)
+    preferences: PreferenceBook = field(default_factory=PreferenceBook)
     catalog: Catalog = EMPTY
     active: int = 0
     _reload: "asyncio.Task[None] | None" = None
@@ -144,11 +146,13 @@ class Services:
             self.authenticator.forget(bytes.fromhex(str(message["hash"])))
         elif kind == "organization_changed":
             self.authenticator.forget_organization(int(str(message["id"])))
+            self.preferences.forget_organization(int(str(message["id"])))
         elif kind == "catalog_changed":
             _ = spawn(self.reload_catalog(), name="catalog-news")
 
     def _reconnected(self) -> None:
         self.authenticator.forget_all()
+        self.preferences.forget_all()
         _ = spawn(self.reload_catalog(), name="catalog-news")
 
 

@@ -15,6 +15,18 @@ from komilion.common.errors import KomilionError
 from komilion.common.usage import Usage
 
 
+class Wishes(msgspec.Struct, frozen=True):
+    """What the caller wants of the choice of a model; for the gateway alone."""
+
+    policy: str | None = None
+    task_hint: str | None = None  # a task type
+    session_id: str | None = None
+    explain: bool = False  # the answer is to carry its receipt
+
+
+NO_WISHES = Wishes()
+
+
 class ChatRequest(msgspec.Struct, frozen=True):
     """A validated chat request. `parameters` go upstream as they are; what is ours was taken out of them before."""
 
@@ -32,6 +44,7 @@ class ChatRequest(msgspec.Struct, frozen=True):
     adjusted: tuple[dict[str, Any], ...] = ()  # what was changed or dropped, for `x_komilion.adjusted`
     end_user: str = ""
     tags: tuple[str, ...] = ()
+    wishes: Wishes = NO_WISHES
     fallbacks: tuple[str, ...] = ()  # models to try after `model`, in order
 
 

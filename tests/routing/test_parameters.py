@@ -158,7 +158,6 @@ REFUSED_VALUES: dict[str, list[tuple[Any, str]]] = {
     "top_k": [(-1, "top_k")],
     "min_p": [(2, "min_p")],
     "repetition_penalty": [("1", "repetition_penalty")],
-    "policy": [(1, "policy")],
     "models": [
         ("a/b", "models"),
         (["a/b", 5], "models[1]"),
@@ -176,7 +175,11 @@ REFUSED_VALUES: dict[str, list[tuple[Any, str]]] = {
         ([{"a/b": "c/d"}], "fallbacks[0].a/b"),
         ([{"a/b": [5]}], "fallbacks[0].a/b[0]"),
     ],
-    "x_komilion": [("x", "x_komilion")],
+    "policy": [(1, "policy"), ("cheap", "policy"), ("neo-mode/frugal", "policy")],
+    "taskHint": [(1, "taskHint"), ("juggling", "taskHint"), ("", "taskHint"), ("x" * 65, "taskHint")],
+    "task_hint": [("juggling", "task_hint")],
+    "session_id": [(7, "session_id"), ("x" * 257, "session_id"), ("a\x00", "session_id")],
+    "x_komilion": [("x", "x_komilion"), ({"explain": 1}, "x_komilion.explain")],
 }
 
 
@@ -253,7 +256,6 @@ def test_what_this_gateway_does_not_do_is_dropped_and_named() -> None:
     given = {
         "route": "sort",
         "provider": {"order": ["x"], "sort": "price", "allow_fallbacks": True, "only": [], "zdr": False},
-        "x_komilion": {},
         "policy": "frugal",
         "api_key": "sk-secret",
         "metadata": {"trace": "x"},

@@ -7,6 +7,7 @@ those of OpenAI's API reference, or dropped and named in `x_komilion.adjusted`.
 from typing import Any
 
 from accounts.api.documented import COUNT, DOLLARS, ERRORS, FLAG, NANO, TEXT, USD, JsonSchema, nullable, ref, thing
+from routing.selection.words import POLICIES
 
 KEY_ONLY: list[dict[str, list[str]]] = [{"apiKey": []}]
 KEY_OR_NOBODY: list[dict[str, list[str]]] = [{"apiKey": []}, {}]
@@ -47,6 +48,15 @@ def _model_parameter() -> dict[str, Any]:
     }
 
 
+ROUTING: dict[str, JsonSchema] = {
+    "policy": {"type": "string", "enum": list(POLICIES), "description": "for `neo-mode` and `auto`"},
+    "taskHint": {
+        "type": "string",
+        "description": "a task type: a strong prior for the choice of a model, not an order",
+    },
+    "session_id": {"type": "string", "maxLength": 256, "description": "requests that should stay with one model"},
+    "x_komilion": {"type": "object", "properties": {"explain": FLAG}, "description": "`explain`: add the receipt"},
+}
 MESSAGE: JsonSchema = {
     "type": "object",
     "required": ["role"],
@@ -60,7 +70,7 @@ CHAT_REQUEST: JsonSchema = {
     "type": "object",
     "required": ["model", "messages"],
     "properties": {
-        "model": {"type": "string", "description": "an id from `GET /v1/models`"},
+        "model": {"type": "string", "description": "an id from `GET /v1/models`; `neo-mode` and `auto` choose one"},
         "messages": {"type": "array", "minItems": 1, "items": MESSAGE},
         "stream": FLAG,
         "stream_options": {"type": "object", "properties": {"include_usage": FLAG}},
@@ -74,6 +84,7 @@ CHAT_REQUEST: JsonSchema = {
         "response_format": {"type": "object"},
         "user": {"type": "string", "description": "your end user, for usage by user"},
         "metadata": {"type": "object", "description": "`tags`: a list of texts, for usage by tag"},
+        **ROUTING,
     },
 }
 TOKENS: JsonSchema = {
@@ -101,12 +112,13 @@ FLAT_REQUEST: JsonSchema = {
     "type": "object",
     "required": ["model"],
     "properties": {
-        "model": {"type": "string", "description": "an id from `GET /v1/models`"},
+        "model": {"type": "string", "description": "an id from `GET /v1/models`; `neo-mode` and `auto` choose one"},
         "message": {"type": "string", "description": "the question; or send `messages`"},
         "messages": {"type": "array", "minItems": 1, "items": MESSAGE},
         "system": {"type": "string", "description": "how it should answer"},
         "temperature": {"type": "number", "minimum": 0, "maximum": 2},
         "max_tokens": {"type": "integer", "minimum": 1},
+        **ROUTING,
     },
 }
 FLAT_ANSWER: JsonSchema = {
