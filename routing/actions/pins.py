@@ -4,7 +4,6 @@ A change raises the organization's epoch: a call that was planned by the old sta
 """
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 from django.db import transaction
 
@@ -15,7 +14,6 @@ from routing.queries import catalog_rows
 from routing.selection.models import Pin, RoutingPreferences
 from routing.selection.words import TASKS, task_named
 
-NEAREST_SHOWN = 3
 WORD_CHARACTERS = 100  # of a wrong word, in the message
 
 
@@ -73,16 +71,16 @@ def check_task(word: str) -> str:
     return task
 
 
-def check_model(model_id: str) -> str:
-    """The catalogue's model of this id. Raises `BadRequest` with the list."""
-    models = catalog_rows().models
-    if model_id not in models:
-        nearest = get_close_matches(model_id[:WORD_CHARACTERS], models, n=NEAREST_SHOWN, cutoff=0.5)
-        hint = f"did you mean {' or '.join(nearest)}?" if nearest else "`models` beside this error lists all."
-        raise BadRequest(
-            f"There is no model {model_id[:WORD_CHARACTERS]!r}; {hint}", param="modelId", extra=_lists(models)
-        )
-    return model_id
+def check_model(name: str) -> str:
+    """The id of the model that this name means and that can be called. Raises `BadRequest` with the list."""
+    catalog = catalog_rows().catalog
+    model_id = catalog.canonical(name)
+    if model_id is not None and model_id in catalog.models:
+        return model_id
+    nearest = catalog.nearest(name[:WORD_CHARACTERS])
+    hint = f"did you mean {' or '.join(nearest)}?" if nearest else "`models` beside this error lists all."
+    what = f"There is no model {name[:WORD_CHARACTERS]!r}" if model_id is None else f"{model_id} cannot be called here"
+    raise BadRequest(f"{what}; {hint}", param="modelId", extra=_lists(catalog.models))
 
 
 def _lists(models: Iterable[str]) -> dict[str, list[str]]:

@@ -48,7 +48,8 @@ _INNER: JsonSchema = GENERATION["properties"]["x_komilion"]
 ROUTED: JsonSchema = thing(
     {
         **_INNER["properties"],
-        "task_type": nullable(TEXT),
+        "task_type": {**nullable(TEXT), "description": "null where the request was not classified"},
+        "receipt": {**nullable({"type": "object"}), "description": "why this model; null where the caller named it"},
         "feedback": nullable(SCORE),
     }
 )
@@ -73,7 +74,7 @@ FEEDBACK_EXAMPLE: dict[str, Any] = {
 }
 ROUTED_EXAMPLE: dict[str, Any] = {
     **GENERATION_EXAMPLE,
-    "x_komilion": {**GENERATION_EXAMPLE["x_komilion"], "task_type": "writing", "feedback": None},
+    "x_komilion": {**GENERATION_EXAMPLE["x_komilion"], "task_type": "writing", "receipt": None, "feedback": None},
 }
 _PIN_BODY = {"taskType": "coding", "modelId": "openai/gpt-4.1-mini"}
 _PIN_REQUEST = [OpenApiExample("request", value=_PIN_BODY, request_only=True)]

@@ -13,6 +13,7 @@ from billing.access import access_usage_row
 from billing.api.usage import generation_json
 from routing.api import documented
 from routing.selection.queries import feedback_on
+from routing.selection.receipts import stored_explanation
 
 
 class GenerationQuery(serializers.Serializer[Any]):
@@ -32,8 +33,10 @@ class GenerationView(Api):
         row = access_usage_row(self.asker.organization_id, self.parameters["id"], self.asker.only_key_id)
         data = generation_json(row)
         feedback = feedback_on(row.organization_id, row.request_id)
+        data["finish_reason"] = row.detail.get("finish_reason")
         data["x_komilion"] |= {
             "task_type": row.detail.get("task_type"),
+            "receipt": stored_explanation(row.detail),
             "feedback": None if feedback is None else feedback.score,
         }
         return Response({"data": data})

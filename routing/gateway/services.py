@@ -25,6 +25,7 @@ from routing.catalog.snapshot import EMPTY, Catalog
 from routing.gateway.authenticate import Authenticator
 from routing.gateway.body import BodyReader
 from routing.gateway.call import new_client
+from routing.gateway.learning import Learning
 from routing.gateway.preferences import PreferenceBook
 from routing.gateway.refusals import Refusals
 from routing.limits.limiter import Limiter
@@ -50,6 +51,7 @@ class Services:
     authenticator: Authenticator
     client: HttpClient
     refusals: Refusals
+    learning: Learning
     breakers: Breakers
     first_content_p99_s: FirstContentP99 = unmeasured
     bodies: BodyReader = field(default_factory=BodyReader)
@@ -71,7 +73,8 @@ class Services:
         self.committer.start()
         await self.limiter.start()
         self.breakers.start()
-        self.catalog = await asyncio.to_thread(_load)
+        await self._load_catalog()
+        self.learning.start()
         self._listener = news.Listener(self._hear, self._reconnected)
         self._listener.start()
         self._poller = spawn(self._poll_catalog(), name="catalog-poll")
@@ -86,6 +89,7 @@ class Services:
         assert self._listener is not None
         self._poller.cancel()
         await self._listener.close()
+        await self.learning.close()
         await self.client.close()
         await all_done(timeout_s=1.0)
         await self.breakers.close()
@@ -128,7 +132,10 @@ class Services:
         await asyncio.shield(self._reload)
 
     async def _load_catalog(self) -> None:
-        self.catalog = await asyncio.to_thread(_load)
+        """The brain knows a catalogue before anybody gets it."""
+        catalog = await asyncio.to_thread(_load)
+        ready = await asyncio.to_thread(self.learning.prepare, catalog)
+        self.learning.brain.ready, self.catalog = ready, catalog
 
     async def _poll_catalog(self) -> None:
         """For changes whose news were lost; often while Redis, which carries them, is away."""
@@ -149,10 +156,13 @@ class Services:
             self.preferences.forget_organization(int(str(message["id"])))
         elif kind == "catalog_changed":
             _ = spawn(self.reload_catalog(), name="catalog-news")
+        elif kind == "feedback_given":
+            self.learning.votes.hear(replaced=bool(message.get("replaced")))
 
     def _reconnected(self) -> None:
         self.authenticator.forget_all()
         self.preferences.forget_all()
+        self.learning.votes.begin_again()
         _ = spawn(self.reload_catalog(), name="catalog-news")
 
 
@@ -168,6 +178,7 @@ def build_services() -> Services:
         authenticator=Authenticator(),
         client=new_client(),
         refusals=Refusals(numbers.REDIS_URL),
+        learning=Learning(numbers.REDIS_URL, heartbeat.process_id),
         breakers=Breakers(numbers.REDIS_URL, heartbeat.process_id),
     )
 

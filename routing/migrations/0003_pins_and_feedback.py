@@ -8,7 +8,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('accounts', '0003_trial_grant_user'),
-        ('routing', '0001_initial'),
+        ('routing', '0002_shipped_catalogue'),
     ]
 
     operations = [
@@ -38,6 +38,7 @@ class Migration(migrations.Migration):
                 ('policy', models.CharField(blank=True, max_length=64)),
                 ('model', models.CharField(max_length=200)),
                 ('revision', models.CharField(blank=True, max_length=200)),
+                ('expected', models.FloatField(blank=True, null=True)),
                 ('features', models.JSONField(default=dict)),
                 ('propensity', models.FloatField(blank=True, null=True)),
                 ('created_at', models.DateTimeField()),

@@ -55,6 +55,7 @@ class Feedback(models.Model):
     policy = models.CharField(max_length=64, blank=True)  # empty where the caller named the model
     model = models.CharField(max_length=200)
     revision = models.CharField(max_length=200, blank=True)  # of the model at its provider
+    expected = models.FloatField(null=True, blank=True)  # probability of a good answer, without what votes say
     features = models.JSONField(default=dict)  # what the choice was made by, compact
     propensity = models.FloatField(null=True, blank=True)  # probability with which this model was chosen
     created_at = models.DateTimeField()

@@ -1,8 +1,11 @@
 """Reads of what an organization decided about the choice of its models; each takes the organization of who asks."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
 
-from routing.selection.models import Feedback, Market, Pin, RoutingPreferences
+from routing.selection.models import Feedback, Pin, RoutingPreferences
+from routing.selection.offsets import Feedback as OffsetVote
 
 
 def pins_of(organization_id: int) -> list[Pin]:
@@ -26,6 +29,26 @@ def feedback_on(organization_id: int, request_id: str) -> Feedback | None:
     return Feedback.objects.filter(organization_id=organization_id, request_id=request_id).first()
 
 
-def market_content(fingerprint: str) -> object | None:
-    """The candidates behind a receipt, no tenant's in particular; None for an unknown fingerprint."""
-    return Market.objects.filter(pk=fingerprint).values_list("content", flat=True).first()
+@dataclass(frozen=True, slots=True)
+class Vote:
+    """One vote as the offsets count it, at a Unix time; the organization's name is its id."""
+
+    id: int
+    feedback: OffsetVote
+    at_s: float
+
+
+def votes_after(vote_id: int, since: datetime, most: int) -> list[Vote]:
+    """Every organization's votes on chosen models that came after that one, the newest `most`, the oldest first.
+
+    No tenant's in particular: they add up to what is known of models.
+    """
+    rows = Feedback.objects.filter(pk__gt=vote_id, created_at__gte=since, expected__isnull=False)
+    return [_vote(row) for row in reversed(rows.order_by("-pk")[:most])]
+
+
+def _vote(row: Feedback) -> Vote:
+    assert row.difficulty is not None
+    assert row.expected is not None
+    feedback = OffsetVote(row.revision, row.task, row.difficulty, row.expected, row.score, str(row.organization_id))
+    return Vote(row.pk, feedback, row.created_at.timestamp())

@@ -93,12 +93,15 @@ def test_an_error_whose_body_does_not_come(gateway: Gateway, settings: object):
 
 def test_a_reading_of_the_catalogue_that_began_before_a_change_is_followed_by_another(monkeypatch: pytest.MonkeyPatch):
     from routing.gateway import services
+    from routing.gateway.learning import Learning
 
     versions = iter([1, 2])
+    monkeypatch.setattr(Learning, "prepare", lambda *_: None)
     monkeypatch.setattr(services, "_load", lambda: Catalog(next(versions), {}, ()))
 
     async def newest() -> Catalog:
-        return await services.Services(*[None] * 7).current_catalog(2)  # it needs none of the others
+        learning = Learning("redis://nowhere", "test")
+        return await services.Services(*[None] * 6, learning).current_catalog(2)  # it needs none of the others
 
     assert asyncio.run(newest()).version == 2
 

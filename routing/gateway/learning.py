@@ -1,0 +1,101 @@
+"""What the brain of one process learns from: the catalogue, traffic, votes, and what is looked at afterwards."""
+
+import logging
+from collections.abc import Mapping
+
+import msgspec
+from django.db import DatabaseError, connection
+
+from komilion.common.clock import unix_s
+from routing.catalog.snapshot import Catalog, OfferEntry
+from routing.gateway.afterwards import Afterwards
+from routing.gateway.brain import Brain, Ready
+from routing.gateway.live_share import LiveShare
+from routing.gateway.selected import Selected
+from routing.gateway.votes import Votes
+from routing.providers.base import ChatRequest
+from routing.selection.guesses import median_tokens
+from routing.selection.markets import keep_market
+
+log = logging.getLogger(__name__)
+
+LEAST_MEASURED_S = 0.001
+CUT = "length"
+
+
+class Finished(msgspec.Struct, frozen=True):
+    """A call that brought its caller an answer, as far as others can be told by it."""
+
+    request_id: str
+    started_at: str
+    chat: ChatRequest
+    offer: OfferEntry  # that answered
+    selected: Selected | None
+    is_whole: bool  # the model came to its own end
+    usage: Mapping[str, int]
+    first_content_s: float | None  # since this offer was asked; None where the answer came whole
+    took_s: float  # since then, too
+
+    @property
+    def output_tokens(self) -> int:
+        """Over all choices."""
+        return self.usage.get("output", 0) + self.usage.get("output_audio", 0)
+
+    @property
+    def tokens(self) -> int:
+        """All that the conversation has now."""
+        return sum(units for name, units in self.usage.items() if name not in {"reasoning", "web_searches"})
+
+    @property
+    def tokens_per_s(self) -> float | None:
+        """After the first content; None where nothing can be said."""
+        writing_s = self.took_s - (self.first_content_s or 0.0)
+        return self.output_tokens / writing_s if self.output_tokens and writing_s >= LEAST_MEASURED_S else None
+
+
+class Learning:
+    """One per process."""
+
+    def __init__(self, url: str, process_id: str) -> None:
+        self.brain = Brain()
+        self.live = LiveShare(url, process_id, self.brain.take_live)
+        self.votes = Votes(self.brain.take_offsets)
+        self.afterwards = Afterwards(self.brain.classify)
+        self._kept_market = ""
+
+    def start(self) -> None:
+        """Begin to share and to count."""
+        self.live.start()
+        self.votes.begin_again()
+
+    async def close(self) -> None:
+        """Stop sharing."""
+        await self.live.close()
+
+    def prepare(self, catalog: Catalog) -> Ready | None:
+        """As `Brain.prepare`; the market is kept for receipts. Blocking, in a thread."""
+        ready = self.brain.prepare(catalog)
+        if ready is not None and ready.market.fingerprint != self._kept_market:
+            try:
+                keep_market(ready.market.facts)
+                self._kept_market = ready.market.fingerprint
+            except DatabaseError as error:
+                log.warning("market not kept", extra={"error": str(error)})
+            finally:
+                connection.close()
+        return ready
+
+    def finished(self, call: Finished) -> None:
+        """Take notice of a call whose answer was sent."""
+        now_s = unix_s()
+        offer, selected = call.offer, call.selected
+        self.live.own.answered((offer.provider, offer.model_id), call.first_content_s, call.tokens_per_s, now_s)
+        if selected is None:
+            self.afterwards.note(call.request_id, call.started_at, call.chat)
+            return
+        self.brain.remember(selected.session, offer.model_id, offer.provider, call.tokens)
+        task = selected.task
+        if call.is_whole and task is not None and call.output_tokens:
+            effort = call.chat.parameters.get("reasoning_effort")
+            guessed = median_tokens(task, effort, thinks=offer.is_reasoning)
+            self.live.own.wrote(offer.model_id, task, call.output_tokens // call.chat.choices, guessed, now_s)

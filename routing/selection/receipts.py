@@ -1,0 +1,34 @@
+"""Receipts as usage rows keep them, read with the market that they name."""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from routing.selection.explain import explain
+from routing.selection.markets import market_facts
+from routing.selection.receipt import Unpacked, WrongMarket, unpack
+
+log = logging.getLogger(__name__)
+
+CHOICE = "choice"  # where the detail of a usage row has it
+
+
+def stored_receipt(detail: Mapping[str, Any]) -> Unpacked | None:
+    """The receipt in the detail of a usage row; None for a call that named its model, or one that cannot be read."""
+    packed = detail.get(CHOICE)
+    facts = market_facts(packed["market"]) if isinstance(packed, dict) and "market" in packed else None
+    if facts is None:
+        return None
+    try:
+        return unpack(packed, facts)
+    except (msgspec.ValidationError, WrongMarket):
+        log.warning("a receipt cannot be read", exc_info=True)
+        return None
+
+
+def stored_explanation(detail: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The same for people; None likewise."""
+    receipt = stored_receipt(detail)
+    return None if receipt is None else explain(detail[CHOICE], receipt.facts)
