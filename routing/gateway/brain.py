@@ -96,7 +96,8 @@ class Brain:
             return None
         try:
             self._weights = self._weights or Weights.load()
-            ready.quality = Quality.build(self._weights, list(map(_facts, ready.market.models)))
+            models = [quality_facts(entry.id, entry) for entry in ready.market.models]
+            ready.quality = Quality.build(self._weights, models)
         except Exception:
             log.exception("models cannot be scored", extra=DEGRADED)
         self._look_at(ready)
@@ -182,7 +183,10 @@ def facts_of(reading: Reading) -> dict[str, Any]:
     return {"task_type": reading.task, "difficulty": round(float(reading.difficulty), DIFFICULTY_DECIMALS)}
 
 
-def _facts(entry: ModelEntry) -> ModelFacts:
+def quality_facts(model_id: str, entry: ModelEntry | None) -> ModelFacts:
+    """What the quality of a model goes by; without its entry nothing but its id."""
+    if entry is None:
+        return ModelFacts(model_id)
     return ModelFacts(
         id=entry.id,
         family=entry.family,

@@ -175,13 +175,13 @@ def _add_model(name: str) -> None:
     call_command("model", "add", name, "--provider", "acme", "--upstream-id", "one", *prices, **options)
 
 
-def new_usage_row(alice: Person, key_id: int) -> str:
+def new_usage_row(alice: Person, key_id: int, request_id: str = f"gen-{CANARY}") -> str:
     """A settled call by that key; returns its request id."""
     from billing.models import UsageRow
 
     row = UsageRow.objects.create(
         created_at=utc_now() - timedelta(minutes=5),
-        request_id=f"gen-{CANARY}",
+        request_id=request_id,
         client_request_id="",
         organization_id=alice.organization_id,
         key_id=key_id,

@@ -1,0 +1,60 @@
+"""`manage.py routing replay|explain REQUEST_ID`: why a model was chosen, and whether it would be chosen again."""
+
+import json
+from typing import Any, cast, override
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from billing.models import UsageRow
+from routing.gateway.brain import quality_facts
+from routing.queries import catalog_rows
+from routing.selection.explain import Scorer, explain, replay
+from routing.selection.market import Facts
+from routing.selection.quality import Quality
+from routing.selection.receipts import CHOICE, stored_receipt
+from routing.selection.weights import Weights
+
+
+class Command(BaseCommand):
+    """For operators, who may see every tenant's receipts; there is no word of a prompt in them."""
+
+    help = "Explains the choice of a model, or makes it again from what was stored."
+
+    @override
+    def add_arguments(self, parser: CommandParser) -> None:
+        """A verb and a request."""
+        parser.add_argument("verb", choices=["replay", "explain"])
+        parser.add_argument("request_id")
+
+    @override
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Raises `CommandError` where there is no receipt, or a replay comes to something else."""
+        packed, facts = _receipt(options["request_id"])
+        if options["verb"] == "explain":
+            self.stdout.write(json.dumps(explain(packed, facts), indent=2))
+            return
+        scorer = _scorer(facts)
+        again = replay(packed, facts, cast(Scorer, scorer), scorer.version)
+        if not again.same:
+            raise CommandError(f"now {again.chosen}; what differs: {'; '.join(again.differences)}")
+        self.stdout.write(f"same choice: {again.chosen}")
+
+
+def _receipt(request_id: str) -> tuple[Any, Facts]:
+    detail = UsageRow.objects.filter(request_id=request_id).values_list("detail", flat=True).first()
+    if detail is None:
+        raise CommandError(f"there is no request {request_id}, or it is not settled yet")
+    if CHOICE not in detail:
+        raise CommandError(f"{request_id} named its model, so nothing was chosen")
+    receipt = stored_receipt(detail)
+    if receipt is None:
+        raise CommandError(f"the receipt of {request_id} cannot be read; its market may be gone")
+    return detail[CHOICE], receipt.facts
+
+
+def _scorer(facts: Facts) -> Quality:
+    """The shipped weights for the candidates of that market; what the catalogue no longer knows goes by its id."""
+    catalog = catalog_rows().catalog
+    return Quality.build(
+        Weights.load(), [quality_facts(model.id, catalog.models.get(model.id)) for model in facts.models]
+    )
