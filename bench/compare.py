@@ -1,4 +1,5 @@
-"""Komilion against a bare relay, in one run: what governing a request costs, by a key without caps and by one with.
+"""Komilion against a bare relay, in one run: what governing a request costs, by a key without caps and by one with,
+and what it costs to choose its model.
 
 Rounds alternate, so that a slow moment of the machine hits both. BENCH_S is the length of a round in seconds,
 BENCH_ROUNDS their number.
@@ -16,6 +17,7 @@ from tests.e2e.server import CommandFailed, Installation
 MANY = 64
 RELAY = "bare relay"
 MOST_CPU, LEAST_RATE, MOST_ADDED_MS = 2.0, 0.4, 3.0
+LEAST_CHOSEN = 0.6  # of the requests/s with the model named
 
 
 def main() -> bool:
@@ -24,7 +26,13 @@ def main() -> bool:
     with stand() as running:
         many = [_round(running, MANY, seconds) for _ in range(rounds)]
         single = [_round(running, 1, seconds) for _ in range(2)]
-        is_fast = all([_report(running.komilion, many, single), _report(running.capped, many, single)])
+        is_fast = all(
+            [
+                _report(running.komilion, many, single),
+                _report(running.capped, many, single),
+                _report_choice(running, many, single),
+            ]
+        )
         return _money_is_right(running.installation) and is_fast
 
 
@@ -32,7 +40,7 @@ type Round = dict[str, Measured]  # by the target's name
 
 
 def _round(running: Stand, connections: int, seconds: int) -> Round:
-    targets = (running.relay, running.komilion, running.capped)
+    targets = (running.relay, running.komilion, running.capped, running.chosen)
     return {target.name: _measure(target, connections, seconds, running) for target in targets}
 
 
@@ -55,6 +63,21 @@ def _report(target: Target, many: list[Round], single: list[Round]) -> bool:
     print(f"  added p50        {added_ms:5.2f} ms at one connection (mark: at most {MOST_ADDED_MS})")
     print(f"  bad answers      {bad:5}")
     return cpu <= MOST_CPU and rate >= LEAST_RATE and added_ms <= MOST_ADDED_MS and not bad
+
+
+def _report_choice(running: Stand, many: list[Round], single: list[Round]) -> bool:
+    """With the model chosen, against the same server with the model named; whether it met the mark."""
+    name, named = running.chosen.name, running.komilion.name
+    rate = median(measured[name].rate / measured[named].rate for measured in many)
+    added_us = median(measured[name].cpu_us - measured[named].cpu_us for measured in many)
+    added_ms = min(measured[name].p50_ms - measured[named].p50_ms for measured in single)
+    bad = sum(measured[name].bad for measured in (*many, *single))
+    print(f"{name}, against a named model:")
+    print(f"  requests/s       {rate:5.2f} of those (mark: at least {LEAST_CHOSEN})")
+    print(f"  CPU a request    {added_us:5.0f} us more")
+    print(f"  added p50        {added_ms:5.2f} ms at one connection")
+    print(f"  bad answers      {bad:5}")
+    return rate >= LEAST_CHOSEN and not bad
 
 
 def _money_is_right(installation: Installation) -> bool:

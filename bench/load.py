@@ -13,7 +13,8 @@ SCRIPT = """
 wrk.method = "POST"
 wrk.headers["Content-Type"] = "application/json"
 wrk.headers["Authorization"] = "Bearer " .. os.getenv("KEY")
-wrk.body = '{"model":"up/ok","messages":[{"role":"system","content":"You are a helpful assistant."},'
+wrk.body = '{"model":"' .. os.getenv("MODEL") .. '","messages":['
+  .. '{"role":"system","content":"You are a helpful assistant."},'
   .. '{"role":"user","content":"What is quantum computing? Explain it in simple terms please."}],'
   .. '"max_tokens":500,"temperature":0.7}'
 """
@@ -28,6 +29,7 @@ class Target:
     url: str
     pid: int
     key: str
+    model: str = "up/ok"
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,12 @@ def run_wrk(target: Target, connections: int, seconds: int, folder: Path) -> str
     script.write_text(SCRIPT)
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", str(script), target.url]
     done = subprocess.run(
-        command, env={**os.environ, "KEY": target.key}, capture_output=True, text=True, check=True, timeout=seconds + 60
+        command,
+        env={**os.environ, "KEY": target.key, "MODEL": target.model},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=seconds + 60,
     )
     return done.stdout
 

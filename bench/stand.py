@@ -18,6 +18,7 @@ import psycopg
 
 from bench.load import Target
 from komilion.env import free_port
+from routing.selection.quality import Strengths
 from tests.e2e.server import REAL_TIMES, Installation, Process
 from tests.services.cluster import Cluster, PostgresMissing
 from tests.services.valkey import ValkeyServer, free_url
@@ -27,6 +28,7 @@ SERVER_CORE, OTHER_CORE = 0, 1
 PROGRAMS = {"wrk": "wrk", "nginx": "nginx", "taskset": "util-linux"}  # program: Debian package
 CHAT = "/v1/chat/completions"
 INPUT_TOKENS, OUTPUT_TOKENS = 25, 150
+CANDIDATES = 60  # models that are known to the choice, "up/ok" among them
 EMAIL, CAPPED_EMAIL = "bench@example.com", "capped@example.com"
 NGINX = """
 worker_processes 1; daemon off; pid {folder}/nginx.pid; error_log {folder}/nginx.err;
@@ -70,6 +72,7 @@ class Stand:
     relay: Target
     komilion: Target
     capped: Target  # the same server, called with a key that has a cap for each period
+    chosen: Target  # the same server, which chooses the model among `CANDIDATES`
     installation: Installation
 
 
@@ -113,14 +116,16 @@ def stand() -> Iterator[Stand]:
         installation.migrate()
         installation.add_provider("up", upstream_url)
         installation.add_model("up/ok", "up", "ok", max_output=4096)
+        _add_candidates(cluster)
         keys = [installation.tenant(email, "1000000.00") for email in (EMAIL, CAPPED_EMAIL)]
         _cap_keys_of(cluster, CAPPED_EMAIL)
         installation.start()
         url, pid = installation.url + CHAT, installation.web.pid
         komilion, capped = Target("komilion", url, pid, keys[0]), Target("with caps", url, pid, keys[1])
-        for target in (relay, komilion, capped):
+        chosen = Target("neo-mode", url, pid, keys[0], "neo-mode")
+        for target in (relay, komilion, capped, chosen):
             _check(target)
-        yield Stand(folder, relay, komilion, capped, installation)
+        yield Stand(folder, relay, komilion, capped, chosen, installation)
 
 
 def _give_memory(cluster: Cluster) -> None:
@@ -130,6 +135,32 @@ def _give_memory(cluster: Cluster) -> None:
         connection.execute("ALTER SYSTEM SET max_wal_size = '4GB'")
     cluster.stop()
     cluster.start()
+
+
+def _add_candidates(cluster: Cluster) -> None:
+    """Models that real ones are named after, each with the offer and the price of "up/ok": a call costs the same."""
+    names = list(Strengths.load().models)[: CANDIDATES - 1]
+    with psycopg.connect(cluster.url(), autocommit=True) as connection:
+        for table, new in (
+            ("model", "jsonb_build_object('id', name)"),
+            (
+                "offer",
+                "jsonb_build_object('id', nextval(pg_get_serial_sequence('routing_offer', 'id')), 'model_id', name)",
+            ),
+        ):
+            column = "id" if table == "model" else "model_id"
+            connection.execute(
+                f"INSERT INTO routing_{table} SELECT (jsonb_populate_record(t, {new})).* FROM routing_{table} t,"
+                f" unnest(%s::text[]) AS name WHERE t.{column} = 'up/ok' ON CONFLICT DO NOTHING",
+                [names],
+            )
+        connection.execute(
+            "INSERT INTO routing_offerprice (offer_id, price_id, effective_from)"
+            " SELECT o.id, p.price_id, p.effective_from FROM routing_offer o, routing_offerprice p"
+            " JOIN routing_offer known ON known.id = p.offer_id AND known.model_id = 'up/ok'"
+            " WHERE o.model_id = ANY(%s) AND o.provider_id = known.provider_id",
+            [names],
+        )
 
 
 def _cap_keys_of(cluster: Cluster, email: str) -> None:
@@ -185,7 +216,7 @@ def _answers(url: str) -> bool:
 
 def _check(target: Target) -> None:
     """One real call: a wrong answer is quick too."""
-    body = {"model": "up/ok", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 150}
+    body = {"model": target.model, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 150}
     answer = httpx.post(target.url, json=body, headers={"Authorization": f"Bearer {target.key}"}, timeout=30)
     if answer.status_code != 200:
         raise CannotMeasure(f"{target.name} answered {answer.status_code}: {answer.text[:300]}")
