@@ -10,6 +10,7 @@ from routing.gateway.exchange import JSON_TYPE, Exchange
 from routing.gateway.idempotency import NOT_KEPT
 from routing.gateway.meter import Meter
 from routing.gateway.notes import annotate, cost_headers, origin_headers
+from routing.gateway.progress import finish_reason_of
 from routing.gateway.recording import Composed
 from routing.gateway.settle import Settlement
 from routing.gateway.types import Settled
@@ -31,6 +32,7 @@ async def answer(exchange: Exchange, calls: Calls, settlement: Settlement) -> No
 
     whole, meter = await calls.run(read)
     usage, source = meter.final(exchange.request_id)
+    settlement.progress.finish_reason = finish_reason_of([whole.payload])
     is_v1 = exchange.path.startswith("/v1/")
     if source == "estimated":
         whole.payload.pop("usage", None)  # what it says is not what was charged

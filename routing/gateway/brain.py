@@ -17,7 +17,7 @@ from accounts.access import Caller
 from komilion.common.clock import unix_s, utc_now
 from komilion.common.errors import KomilionError
 from komilion.common.numbers import numbers
-from routing.catalog.snapshot import Catalog, ModelEntry
+from routing.catalog.snapshot import Catalog, ModelEntry, OfferEntry
 from routing.gateway.count_tokens import count_media
 from routing.gateway.preferences import NO_PREFERENCES, Preferences
 from routing.gateway.wishes import policy_of
@@ -120,6 +120,10 @@ class Brain:
         ready.live = LiveView(ready.market, self._live, now_s)
         ready.offsets = self._offsets.view(ready.market, now_s)
 
+    def first_content_p99_s(self, provider: str, model: str) -> float | None:
+        """What the limit of a silent answer goes by; None where too little came of late."""
+        return self._live.first_content_p99_s(provider, model, unix_s())
+
     # for each request
 
     def decide(self, asked: Asked) -> Choice | None:
@@ -173,6 +177,22 @@ class Brain:
             log.exception("a question cannot be read", extra=DEGRADED)
             return None
 
+    def expect(self, asked: Asked, offer: OfferEntry) -> tuple[int, int] | None:
+        """Input and output tokens that are expected of this offer, over all choices; None where nobody can say."""
+        ready = self.ready
+        if ready is None or self._weights is None or offer.model_id not in ready.market.index:
+            return None
+        try:
+            question = read_question(asked.chat, asked.chat.wishes.task_hint)
+            needs = _needs(asked, _input_tokens(asked.chat, question))
+            view = ready.live or LiveView(ready.market)
+            lengths = view.lengths.expected(needs.effort, needs.max_output_tokens)
+            tokens = lengths[ready.market.index[offer.model_id]] @ self._weights.read(question).tasks
+            return needs.input_tokens, round(float(tokens) * needs.choices)
+        except Exception:
+            log.exception("nothing to be expected", extra=DEGRADED)
+            return None
+
     def remember(self, session: bytes, model: str, provider: str, tokens: int) -> None:
         """Who answered this conversation, which has so many tokens now."""
         self.sessions.note(session, Sticky(model, provider, tokens, unix_s()))
@@ -212,7 +232,7 @@ def _needs(asked: Asked, input_tokens: int) -> Needs:
 
 def _input_tokens(chat: ChatRequest, question: Question) -> int:
     size = InputSize(
-        characters=sum(map(_characters, chat.messages)),
+        characters=sum(map(characters_in, chat.messages)),
         messages=len(chat.messages),
         schema_bytes=question.schema_bytes,
         media=count_media(chat.messages),
@@ -220,7 +240,7 @@ def _input_tokens(chat: ChatRequest, question: Question) -> int:
     return estimate_input(question.text, size)
 
 
-def _characters(message: dict[str, Any]) -> int:
+def characters_in(message: dict[str, Any]) -> int:
     """Of everything in a message that a model reads as text."""
     content = message.get("content")
     if isinstance(content, str):

@@ -75,7 +75,7 @@ class Call:
     def __init__(self, reserved: Reserved, client: HttpClient, progress: Progress, path: str) -> None:
         attempt = reserved.attempt
         note = {"provider": attempt.offer.provider, "model": attempt.offer.model_id, "status": None, "ms": None}
-        self.tried = Try(attempt, Meter(attempt, reserved), note)
+        self.tried = Try(attempt, Meter(attempt, reserved), note, monotonic_s())
         self._client = client
         self._path = path
         self._started_s = progress.started_s

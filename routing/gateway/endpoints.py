@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 
+from routing.gateway.estimate import serve_estimate
 from routing.gateway.exchange import Exchange
 from routing.gateway.forms import FLAT
 from routing.gateway.listing import serve_model, serve_models, serve_providers, serve_wallet
@@ -30,6 +31,7 @@ class Endpoint:
 ENDPOINTS = (
     Endpoint("POST", "/chat/completions", serve_chat, is_billable=True),
     Endpoint("POST", "/chat", partial(serve_chat, form=FLAT), is_billable=True, prefixes=("/api",)),
+    Endpoint("POST", "/estimate", serve_estimate, is_billable=False, prefixes=("/api",)),
     Endpoint("GET", "/models", serve_models, is_billable=False),
     Endpoint("GET", "/providers", serve_providers, is_billable=False),
     Endpoint("GET", "/wallet", serve_wallet, is_billable=False, prefixes=("/api",)),

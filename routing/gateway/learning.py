@@ -12,6 +12,7 @@ from routing.gateway.afterwards import Afterwards
 from routing.gateway.brain import Brain, Ready
 from routing.gateway.live_share import LiveShare
 from routing.gateway.selected import Selected
+from routing.gateway.settle import Settlement
 from routing.gateway.votes import Votes
 from routing.providers.base import ChatRequest
 from routing.selection.guesses import median_tokens
@@ -85,8 +86,29 @@ class Learning:
                 connection.close()
         return ready
 
+    def take_notice(self, settlement: Settlement) -> None:
+        """Of a call whose answer was sent; one that was cut or failed says nothing but to the breakers."""
+        if settlement.outcome != "completed":
+            return
+        progress, reserved = settlement.progress, settlement.reserved
+        asked_s = (progress.charged or progress.tries[-1]).started_s
+        first_s = progress.first_content_s
+        self.finished(
+            Finished(
+                request_id=settlement.request_id,
+                started_at=progress.started_at,
+                chat=settlement.admitted.inbound.chat,
+                offer=reserved.attempt.offer,
+                selected=reserved.plan.choice,
+                is_whole=progress.finish_reason != CUT,
+                usage=settlement.usage,
+                first_content_s=None if first_s is None or first_s < asked_s else first_s - asked_s,
+                took_s=settlement.ended_s - asked_s,
+            )
+        )
+
     def finished(self, call: Finished) -> None:
-        """Take notice of a call whose answer was sent."""
+        """Take notice of what such a call shows."""
         now_s = unix_s()
         offer, selected = call.offer, call.selected
         self.live.own.answered((offer.provider, offer.model_id), call.first_content_s, call.tokens_per_s, now_s)

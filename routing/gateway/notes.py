@@ -15,8 +15,6 @@ from komilion.common.numbers import numbers
 from routing.gateway.exchange import Headers
 from routing.gateway.types import Reserved, Settled
 
-NO_SAVINGS = orjson.Fragment(b"0.00")
-
 
 def usd(nano: int) -> orjson.Fragment:
     """An amount as a JSON number that no float ever touched."""
@@ -28,19 +26,22 @@ def annotate(
 ) -> dict[str, Any]:
     """Add `x_komilion`, and the charge to `usage`, in place."""
     offer = reserved.attempt.offer
-    cost = usd(settled.charge)
+    cost, savings = usd(settled.charge), None if settled.savings is None else usd(settled.savings)
+    choice = reserved.plan.choice
     note: dict[str, Any] = {
         "provider": offer.provider,
         "model": offer.model_id,
         "requested_model": reserved.plan.requested_model,
         "cost_usd": cost,
         "cost_nano_usd": settled.charge,
-        "savings_usd": NO_SAVINGS,
-        "savings_nano_usd": 0,
+        "savings_usd": savings,
+        "savings_nano_usd": settled.savings,
         "routed_from": _routed_from(reserved),
         "adjusted": list(reserved.adjusted),
         "settlement": "pending" if settled.is_pending else "settled",
     }
+    if choice is not None:
+        note |= choice.notes()
     if reserved.joins:
         note["joined"] = reserved.joins
     if stopped is not None:
@@ -53,7 +54,7 @@ def annotate(
             "provider": offer.provider,
             "model": offer.model_id,
             "cost_usd": cost,
-            "savings_usd": NO_SAVINGS,
+            "savings_usd": savings,
         }
     usage = payload.get("usage")
     if not isinstance(usage, dict):
@@ -114,7 +115,9 @@ def _end_headers(deprecated_on: date | None, sunset_on: date) -> Headers:
 def cost_headers(settled: Settled, *, is_v1: bool) -> Headers:
     """What it cost; only where the head of the response waits for the bill."""
     cost = format_usd(settled.charge).encode()
-    headers = [(b"x-komilion-cost", cost), (b"x-komilion-savings", b"0.00")]
+    headers = [(b"x-komilion-cost", cost)]
+    saved = [] if settled.savings is None else [format_usd(settled.savings).encode()]
+    headers += [(b"x-komilion-savings", amount) for amount in saved]
     if is_v1 and numbers.COMPAT_NAMES:
-        headers += [(b"x-kairosroute-cost", cost), (b"x-kairosroute-savings", b"0.00")]
+        headers += [(b"x-kairosroute-cost", cost), *((b"x-kairosroute-savings", amount) for amount in saved)]
     return headers

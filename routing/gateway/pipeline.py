@@ -1,6 +1,6 @@
 """The life of a chat request, in the order data flows. Read this first; each step is one module of its own name.
 
-authenticate -> limit -> route -> reserve -> call -> answer or stream (which meter and settle)
+authenticate -> limit -> route (planning) -> reserve -> call -> answer or stream (which meter and settle)
 """
 
 from komilion.common.clock import monotonic_s, utc_now
@@ -12,10 +12,9 @@ from routing.gateway.forms import OPENAI, Form
 from routing.gateway.idempotency import AlreadyMade, refuse_or_replay, replay
 from routing.gateway.inbound import parse_inbound
 from routing.gateway.limit import Limit
-from routing.gateway.order import order_by_health
+from routing.gateway.planning import catalog_for, plan_call
 from routing.gateway.progress import Progress
 from routing.gateway.reserve import CallerChanged, reserve
-from routing.gateway.route import route
 from routing.gateway.services import Services
 from routing.gateway.settle import Settlement
 from routing.gateway.stream import Stream
@@ -49,20 +48,17 @@ async def serve_chat(exchange: Exchange, services: Services, form: Form = OPENAI
                 await Stream(exchange, calls, settlement, watch, services.committer).relay()
             else:
                 await answer(exchange, calls, settlement)
+        services.learning.take_notice(settlement)
 
 
 async def _plan_and_reserve(exchange: Exchange, admitted: Admitted, services: Services) -> Reserved:
     """Once more with a fresh look at the caller where its rights changed since they were cached."""
     session: Session = admitted.session
     claim = admitted.inbound.claim
-    catalog = await services.current_catalog(admitted.admission.catalog_version)
-    if catalog.canonical(admitted.inbound.chat.model) is None:
-        catalog = await services.fresh_catalog()  # news of a new model may be on their way, or Redis be gone
+    catalog = await catalog_for(admitted.inbound, services, admitted.admission.catalog_version)
     for _ in range(2):
         try:
-            plan = route(admitted.inbound, session.caller, catalog)
-            if services.breakers.any_open:
-                plan = await order_by_health(plan, services.breakers)
+            plan = await plan_call(admitted.inbound, session.caller, catalog, services)
         except KomilionError as error:
             await refuse_or_replay(claim, error)
             raise

@@ -1,5 +1,6 @@
 """What is noted while a call runs, for its usage row: its tries, and when the first content came."""
 
+from collections.abc import Iterable
 from typing import Any, Literal
 
 import msgspec
@@ -8,6 +9,7 @@ from komilion.common.usage import Usage
 from routing.gateway.meter import Meter
 from routing.gateway.types import Attempt
 
+FINISH_REASON_CHARACTERS = 40
 ABANDONED_OUTPUT_TOKENS = 256  # what a provider may write on, and bill, after we have hung up
 
 
@@ -17,6 +19,7 @@ class Try(msgspec.Struct):
     attempt: Attempt
     meter: Meter
     note: dict[str, Any]
+    started_s: float
     end: Literal["", "not_sent", "failed", "abandoned"] = ""  # failed: by the provider; abandoned: by us
 
     @property
@@ -45,6 +48,7 @@ class Progress(msgspec.Struct):
     first_content_s: float | None = None
     tries: list[Try] = msgspec.field(default_factory=list)
     charged: Try | None = None  # None: the last one
+    finish_reason: str | None = None  # of the first choice, as the caller was told it
 
     def loss_nano(self, *, is_charged: bool) -> int:
         """What the tries that the caller does not pay for may cost the house."""
@@ -52,3 +56,13 @@ class Progress(msgspec.Struct):
             return 0
         charged = (self.charged or self.tries[-1]) if is_charged else None
         return sum(tried.loss_nano for tried in self.tries if tried is not charged)
+
+
+def finish_reason_of(payloads: Iterable[dict[str, Any]]) -> str | None:
+    """Why the first choice ended, as an answer or the closing frames of a stream say it."""
+    for payload in payloads:
+        for choice in payload.get("choices") or ():
+            reason = choice.get("finish_reason") if isinstance(choice, dict) else None
+            if isinstance(reason, str) and choice.get("index", 0) == 0:
+                return reason[:FINISH_REASON_CHARACTERS]
+    return None

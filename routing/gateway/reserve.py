@@ -50,14 +50,14 @@ async def reserve(
     Raises 402, 503, `CallerChanged`, or `AlreadyMade` where another call has the claim.
     """
     attempts = plan.attempts[: numbers.ATTEMPTS_MOST]
-    order = _order(attempts, caller, request_id, process_id, claim)
+    order = order_of(attempts, caller, request_id, process_id, claim)
     outcome = await committer.submit(order)
     if isinstance(outcome, NeedsCount):
         chat = attempts[0].chat
         counted = await asyncio.to_thread(bound_tokens, chat.messages, chat.parameters)
         for attempt in attempts:
             attempt.input_bound = min(attempt.input_bound, counted)
-        order = _order(attempts, caller, request_id, process_id, claim, is_byte_bound=False)
+        order = order_of(attempts, caller, request_id, process_id, claim, is_byte_bound=False)
         outcome = await committer.submit(order)
     if isinstance(outcome, AuthorizationChanged):
         raise CallerChanged
@@ -65,7 +65,7 @@ async def reserve(
         assert claim is not None
         raise AlreadyMade(claim, outcome)
     if isinstance(outcome, Refused):
-        raise _refusal(outcome, caller)
+        raise refusal_of(outcome, caller)
     if not isinstance(outcome, Granted):
         raise InternalError
     reserved = _granted(plan, attempts, caller, outcome)
@@ -92,7 +92,7 @@ def _least(attempt: Attempt) -> int:
     return attempt.offer.price.ceiling(attempt.input_bound, least_output)
 
 
-def _order(
+def order_of(
     attempts: tuple[Attempt, ...],
     caller: Caller,
     request_id: str,
@@ -119,7 +119,7 @@ def _order(
     )
 
 
-def _refusal(refused: Refused, caller: Caller) -> InsufficientBalance:
+def refusal_of(refused: Refused, caller: Caller) -> InsufficientBalance:
     """What the caller is told; the figures are those of the attempt that needs least."""
     if refused.cap is not None:
         return KeyCapReached(

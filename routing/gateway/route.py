@@ -4,7 +4,8 @@ The offers of the model come first, then those of the models that the request na
 cannot serve is left out and named in `adjusted`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import takewhile
 from typing import Any
 
 from accounts.access import Caller
@@ -52,6 +53,23 @@ def route(inbound: Inbound, caller: Caller, catalog: Catalog, *, may_cost_more: 
         assert refusal is not None, "no attempt without a reason"
         raise refusal
     return Plan(chat.model, tuple(attempts), model=found.model.id, adjusted=tuple(adjusted), named=found)
+
+
+def plan_of(inbound: Inbound, offers: Sequence[OfferEntry], caller: Caller, catalog: Catalog) -> Plan:
+    """The plan for a choice of ours: the offers of the first model, the request's own fallbacks, then the others.
+
+    Raises what the first of them cannot do where none can serve the request.
+    """
+    attempts: list[Attempt] = []
+    model = offers[0].model_id
+    chosen = list(takewhile(lambda offer: offer.model_id == model, offers))
+    refusal = _add_offers(attempts, chosen, inbound, is_named=True)
+    skipped = _add_fallbacks(attempts, inbound, caller, catalog)
+    refusal = _add_offers(attempts, offers[len(chosen) :], inbound, is_named=True) or refusal
+    if not attempts:
+        assert refusal is not None, "no attempt without a reason"
+        raise refusal
+    return Plan(inbound.chat.model, tuple(attempts), model=model, adjusted=tuple(skipped))
 
 
 def find_model(name: str, caller: Caller, catalog: Catalog, *, may_cost_more: bool = False) -> Resolved:

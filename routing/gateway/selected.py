@@ -1,5 +1,9 @@
-"""A choice on its way through a call: what its plan keeps of it, and what answer, usage row and bill say of it."""
+"""A choice on its way through a call: what its plan keeps of it, and what answer, usage row and bill say of it.
 
+A receipt that cannot be written costs nobody an answer or its settlement: it is left out, and the log says so.
+"""
+
+import logging
 from typing import Any
 
 from komilion.common.usage import Usage
@@ -10,6 +14,8 @@ from routing.selection.receipt import pack
 from routing.selection.receipts import CHOICE
 from routing.selection.savings import savings
 from routing.selection.workflow import WORKED
+
+log = logging.getLogger(__name__)
 
 
 class Selected:
@@ -42,23 +48,42 @@ class Selected:
 
     def detail(self) -> dict[str, Any]:
         """For the usage row."""
-        if self.choice is None:
+        packed = self._pack()
+        if self.choice is None or packed is None:
             return {}
         reading = self.choice.inputs.reading
-        return {CHOICE: self._pack(self.choice), **({} if reading is None else facts_of(reading))}
+        return {CHOICE: packed, **({} if reading is None else facts_of(reading))}
 
     def notes(self) -> dict[str, Any]:
         """For `x_komilion`."""
-        notes = {"policy": self.policy, "task_type": self.task, "rule": self.rule, "workflow": WORKED}
-        choice = self.choice
-        if choice is None:
-            return notes
-        wanted = choice.inputs.workflow
+        notes: dict[str, Any] = {
+            "policy": self.policy,
+            "task_type": self.task,
+            "rule": self.rule,
+            "workflow": WORKED,
+        }
+        wanted = None if self.choice is None else self.choice.inputs.workflow
         if wanted is not None and wanted.workflow != WORKED:
             notes["workflow_wanted"] = wanted.workflow
-        return notes | ({"receipt": explain(self._pack(choice), choice.market.facts)} if self.wants_receipt else {})
+        if self.wants_receipt:
+            notes["receipt"] = self.receipt()
+        return notes
 
-    def _pack(self, choice: Choice) -> dict[str, Any]:
-        if self._packed is None:
-            self._packed = pack(choice)
+    def receipt(self) -> dict[str, Any] | None:
+        """The choice for people; None where there is nothing to tell."""
+        packed = self._pack()
+        if self.choice is None or packed is None:
+            return None
+        try:
+            return explain(packed, self.choice.market.facts)
+        except Exception:
+            log.exception("no receipt")
+            return None
+
+    def _pack(self) -> dict[str, Any] | None:
+        if self._packed is None and self.choice is not None:
+            try:
+                self._packed = pack(self.choice)
+            except Exception:
+                log.exception("no receipt")
         return self._packed

@@ -170,6 +170,7 @@ def build_services() -> Services:
     """For one process; call it inside its event loop."""
     heartbeat = Heartbeat()
     journal = Journal(journal_folder(), heartbeat.process_id)
+    learning = Learning(numbers.REDIS_URL, heartbeat.process_id)
     pause_s = SQLITE_PAUSE_S if connection.vendor == "sqlite" else 0.0
     return Services(
         heartbeat=heartbeat,
@@ -178,8 +179,9 @@ def build_services() -> Services:
         authenticator=Authenticator(),
         client=new_client(),
         refusals=Refusals(numbers.REDIS_URL),
-        learning=Learning(numbers.REDIS_URL, heartbeat.process_id),
+        learning=learning,
         breakers=Breakers(numbers.REDIS_URL, heartbeat.process_id),
+        first_content_p99_s=learning.brain.first_content_p99_s,
     )
 
 

@@ -2,8 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
+
+from msgspec.structs import replace
 
 from billing.ledger.committer import Committer
 from billing.ledger.items import Done, Settle, Void
@@ -47,6 +49,8 @@ class Settlement:
         self._future: asyncio.Future[LedgerOutcome] | None = None
         self._last: Composed | None = None
         self._settled = Settled(0, is_pending=False, usage={})
+        self.outcome: Outcome | None = None  # once it is decided
+        self.ended_s = 0.0
 
     async def __aenter__(self) -> "Settlement":
         return self
@@ -79,7 +83,7 @@ class Settlement:
             self._begin(outcome, usage, source)
         assert self._future is not None
         is_durable = isinstance(await self._future, Done)
-        return Settled(self._settled.charge, not is_durable, self._settled.usage)
+        return replace(self._settled, is_pending=not is_durable)
 
     async def conclude(self, outcome: Outcome, usage: Usage, source: UsageSource, compose: Compose) -> Composed:
         """Settle an answer; returns what `compose` makes of the bill: its last part, to be sent now.
@@ -111,10 +115,13 @@ class Settlement:
             usage, source = Usage(input=usage.total_input, output=usage.total_output), "estimated"
             charge = price.charge(usage)
         buckets = usage.buckets()
-        self._settled = Settled(charge.charge, is_pending=True, usage=buckets)
+        choice = self.reserved.plan.choice
+        saved = 0 if choice is None else choice.savings(usage, charge.charge)
+        self._settled = Settled(charge.charge, is_pending=True, usage=buckets, savings=saved)
+        self.outcome, self.ended_s = outcome, monotonic_s()
         recording, answer = self.reserved.recording, None
         if close is not None:
-            self._last, answer = close(Settled(charge.charge, is_pending=False, usage=buckets))
+            self._last, answer = close(replace(self._settled, is_pending=False))
         self.admitted.used_tokens = usage.total_input + usage.total_output
         usage_row = self._usage_row(outcome, buckets, source, charge)
         tally(usage_row)
@@ -139,7 +146,6 @@ class Settlement:
         self, outcome: Outcome, usage: dict[str, int], source: UsageSource, charge: Charge
     ) -> dict[str, Any]:
         inbound, caller, offer = self.admitted.inbound, self.reserved.caller, self.reserved.attempt.offer
-        now_s = monotonic_s()
         progress = self.progress
         first = progress.first_content_s
         return {
@@ -165,8 +171,22 @@ class Settlement:
             "cost_nano": charge.cost,
             "fee_nano": charge.fee,
             "charge_nano": charge.charge,
-            "savings_nano": 0,
+            "savings_nano": self._settled.savings or 0,
             "first_content_ms": None if first is None else round((first - progress.started_s) * 1000),
-            "duration_ms": round((now_s - progress.started_s) * 1000),
-            "detail": {"attempts": [tried.note for tried in progress.tries], "adjusted": self.reserved.adjusted},
+            "duration_ms": round((self.ended_s - progress.started_s) * 1000),
+            "detail": self._detail(),
         }
+
+    def _detail(self) -> dict[str, Any]:
+        progress, choice = self.progress, self.reserved.plan.choice
+        return {
+            "attempts": [tried.note for tried in progress.tries],
+            "adjusted": self.reserved.adjusted,
+            "finish_reason": progress.finish_reason,
+            **({} if choice is None else choice.detail()),
+        }
+
+    @property
+    def usage(self) -> Mapping[str, int]:
+        """What was charged for, by bucket."""
+        return self._settled.usage

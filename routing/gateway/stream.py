@@ -24,7 +24,7 @@ from routing.gateway.funds import Funds, Stopped
 from routing.gateway.joining import Delivered, Diverged, Joiner
 from routing.gateway.notes import annotate
 from routing.gateway.outlet import Outlet
-from routing.gateway.progress import Try
+from routing.gateway.progress import Try, finish_reason_of
 from routing.gateway.reading import Reading, frame_of
 from routing.gateway.recording import Composed
 from routing.gateway.reserve import take_up
@@ -163,6 +163,7 @@ class Stream:
         frames = ([] if stopped else reading.closing) or [self._bare_chunk("length" if stopped else None)]
         for chunk in frames:
             chunk.pop("usage", None)
+        self.settlement.progress.finish_reason = finish_reason_of(frames)
         if self.reserved.attempt.chat.include_usage:
             frames = [*frames, {**self._bare_chunk(None), "choices": []}]
         if source == "provider" and reading.meter.report is not None:

@@ -15,6 +15,7 @@ from routing.catalog.resolve import Resolved
 from routing.catalog.snapshot import OfferEntry
 from routing.gateway.forms import Form
 from routing.gateway.recording import Recording
+from routing.gateway.selected import Selected
 from routing.limits.admission import Admission, Scope
 from routing.providers.base import ChatRequest, UpstreamRequest
 from routing.selection.health import Key
@@ -98,7 +99,7 @@ class Plan(msgspec.Struct, frozen=True):
 
     requested_model: str
     attempts: tuple[Attempt, ...]
-    choice: Any = None
+    choice: Selected | None = None  # None where the request names its model
     model: str = ""
     adjusted: tuple[dict[str, Any], ...] = ()  # fallbacks of the request that cannot serve it
     named: Resolved | None = None  # what the requested name meant
@@ -128,8 +129,13 @@ class Reserved(msgspec.Struct):
 
 
 class Settled(msgspec.Struct, frozen=True):
-    """A finished call: the charge in nano-USD, and whether it is durable already."""
+    """A finished call: the charge in nano-USD, and whether it is durable already.
+
+    `savings` are against the best model of the task, in nano-USD: negative where the call was dearer, 0 where the
+    caller named the model, None where they are not known.
+    """
 
     charge: int
     is_pending: bool
     usage: Mapping[str, int]
+    savings: int | None = 0

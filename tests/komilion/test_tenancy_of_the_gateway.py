@@ -19,6 +19,7 @@ PEOPLE = ("nobody", "a session", "alice", "charlie", "a revoked key")
 TABLE = """
 POST  /v1/chat/completions               401 401 200 200 401
 POST  /api/chat                          401 401 200 200 401
+POST  /api/estimate                      401 401 200 200 401
 GET   /v1/models                         200 200 200 200 401
 GET   /v1/models/{model}                 200 200 404 200 401
 GET   /v1/providers                      200 200 200 200 401

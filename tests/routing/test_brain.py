@@ -230,8 +230,16 @@ class TestSelected:
             "task_type": None,
             "rule": "selection_degraded",
             "workflow": "direct",
+            "receipt": None,
         }
         assert selected.savings(Usage(input=1), 1) is None
+
+    @pytest.mark.parametrize("broken", ["pack", "explain"])
+    def test_a_receipt_that_cannot_be_written_costs_no_answer(self, monkeypatch: pytest.MonkeyPatch, broken: str):
+        monkeypatch.setattr(f"routing.gateway.selected.{broken}", lambda *_: 1 / 0)
+        selected = Selected("balanced", brain().decide(asked()), b"", wants_receipt=True)
+        assert selected.notes()["receipt"] is None
+        assert (selected.detail() == {}) is (broken == "pack")
 
     def test_of_a_choice_without_a_reading(self, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setattr(module, "pin_for", lambda *_: 1 / 0)

@@ -101,7 +101,7 @@ def test_a_reading_of_the_catalogue_that_began_before_a_change_is_followed_by_an
 
     async def newest() -> Catalog:
         learning = Learning("redis://nowhere", "test")
-        return await services.Services(*[None] * 6, learning).current_catalog(2)  # it needs none of the others
+        return await services.Services(*[None] * 6, learning, None).current_catalog(2)  # it needs none of the others
 
     assert asyncio.run(newest()).version == 2
 

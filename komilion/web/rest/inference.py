@@ -6,7 +6,20 @@ those of OpenAI's API reference, or dropped and named in `x_komilion.adjusted`.
 
 from typing import Any
 
-from accounts.api.documented import COUNT, DOLLARS, ERRORS, FLAG, NANO, TEXT, USD, JsonSchema, nullable, ref, thing
+from accounts.api.documented import (
+    COUNT,
+    DOLLARS,
+    ERRORS,
+    FLAG,
+    NANO,
+    TEXT,
+    USD,
+    JsonSchema,
+    money,
+    nullable,
+    ref,
+    thing,
+)
 from routing.selection.words import POLICIES
 
 KEY_ONLY: list[dict[str, list[str]]] = [{"apiKey": []}]
@@ -158,6 +171,30 @@ MODEL: JsonSchema = {
         "provider_pricing": {"type": "object", "additionalProperties": TEXT, "description": "without our fee"},
     },
 }
+ESTIMATE: JsonSchema = thing(
+    {
+        "object": {"const": "estimate", "type": "string"},
+        "requested_model": TEXT,
+        "model": {**TEXT, "description": "that would answer"},
+        "provider": TEXT,
+        "fallbacks": {"type": "array", "items": TEXT, "description": "models that would be asked next"},
+        "policy": nullable(TEXT),
+        "task_type": nullable(TEXT),
+        "rule": {**nullable(TEXT), "description": "why this model; null where the request names it"},
+        "filters": {"type": "array", "items": TEXT, "description": "those that exclude a model"},
+        "excluded": {"type": "object", "additionalProperties": TEXT, "description": "models, each with why"},
+        "adjusted": {"type": "array", "items": {"type": "object"}},
+        "input_tokens": COUNT,
+        "output_tokens": {**COUNT, "description": "expected"},
+        "cost": thing(money("minimum", "expected", "maximum")),
+        **money("hold"),
+        "would_be_402": FLAG,
+        "refusal": {
+            **thing({"reason": TEXT, "message": TEXT, **money("needed")}),
+            "type": ["object", "null"],
+        },
+    }
+)
 WALLET: JsonSchema = thing(dict.fromkeys(("available", "held", "paid", "promo", "debt"), DOLLARS))
 
 INFERENCE_SCHEMAS: dict[str, JsonSchema] = {
@@ -165,6 +202,7 @@ INFERENCE_SCHEMAS: dict[str, JsonSchema] = {
     "ChatCompletion": COMPLETION,
     "FlatChatRequest": FLAT_REQUEST,
     "FlatChat": FLAT_ANSWER,
+    "Estimate": ESTIMATE,
     "Model": MODEL,
     "Wallet": WALLET,
 }
@@ -189,6 +227,33 @@ MODEL_EXAMPLE = {
 REQUEST_EXAMPLE = {"model": "openai/gpt-4.1-mini", "messages": [{"role": "user", "content": "Say hello."}]}
 WALLET_EXAMPLE = {"available": "9.75", "held": "0.25", "paid": "10.00", "promo": "0.00", "debt": "0.00"}
 
+ESTIMATE_EXAMPLE: dict[str, Any] = {
+    "object": "estimate",
+    "requested_model": "openai/gpt-4.1-mini",
+    "model": "openai/gpt-4.1-mini",
+    "provider": "openai",
+    "fallbacks": [],
+    "policy": None,
+    "task_type": None,
+    "rule": None,
+    "filters": [],
+    "excluded": {},
+    "adjusted": [],
+    "input_tokens": 9,
+    "output_tokens": 200,
+    "cost": {
+        "minimum_usd": 0.0000025,
+        "minimum_nano_usd": 2_500,
+        "expected_usd": 0.0004045,
+        "expected_nano_usd": 404_500,
+        "maximum_usd": 0.01645,
+        "maximum_nano_usd": 16_450_000,
+    },
+    "hold_usd": 0.01645,
+    "hold_nano_usd": 16_450_000,
+    "would_be_402": False,
+    "refusal": None,
+}
 FLAT_REQUEST_EXAMPLE = {"model": "openai/gpt-4.1-mini", "message": "Say hello."}
 FLAT_EXAMPLE = {
     "reply": "Hello!",
@@ -199,6 +264,7 @@ FLAT_EXAMPLE = {
     "usage": {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12},
     "id": "gen-019530000000aabbccddeeff001122",
 }
+ESTIMATE_ERRORS = (400, 401, 403, 404, 405, 408, 413, 415, 422, 429, 503)
 CHAT_ERRORS = (400, 401, 402, 403, 404, 405, 408, 409, 413, 415, 422, 429, 500, 502, 503)
 
 INFERENCE_PATHS: dict[str, Any] = {
@@ -238,6 +304,21 @@ INFERENCE_PATHS: dict[str, Any] = {
             "responses": {
                 "200": {"description": "The answer.", "content": _content(ref("FlatChat"), FLAT_EXAMPLE)},
                 **_errors("Error", *CHAT_ERRORS),
+            },
+        }
+    },
+    "/api/estimate": {
+        "post": {
+            "operationId": "estimate_chat",
+            "tags": ["inference"],
+            "summary": "Estimate a chat completion",
+            "description": "Which model would answer, what it would cost and hold, and whether it would be refused for "
+            "want of money. The body is that of a chat completion; nothing is sent to a provider and nothing held.",
+            "security": KEY_ONLY,
+            "requestBody": {"required": True, "content": _content(ref("ChatCompletionRequest"), REQUEST_EXAMPLE)},
+            "responses": {
+                "200": {"description": "The estimate.", "content": _content(ref("Estimate"), ESTIMATE_EXAMPLE)},
+                **_errors("Error", *ESTIMATE_ERRORS),
             },
         }
     },
