@@ -65,7 +65,9 @@ def plan_of(inbound: Inbound, offers: Sequence[OfferEntry], caller: Caller, cata
     chosen = list(takewhile(lambda offer: offer.model_id == model, offers))
     refusal = _add_offers(attempts, chosen, inbound, is_named=True)
     skipped = _add_fallbacks(attempts, inbound, caller, catalog)
-    refusal = _add_offers(attempts, offers[len(chosen) :], inbound, is_named=True) or refusal
+    asked = {attempt.offer.model_id for attempt in attempts} - {model}
+    others = [offer for offer in offers[len(chosen) :] if offer.model_id not in asked]
+    refusal = _add_offers(attempts, others, inbound, is_named=True) or refusal
     if not attempts:
         assert refusal is not None, "no attempt without a reason"
         raise refusal

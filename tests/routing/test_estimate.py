@@ -1,4 +1,4 @@
-"""Estimates: what a request would do and cost, by the plan and the ledger of a call, with nothing sent and nothing held."""
+"""Estimates: what a request would do and cost, planned and held as a call would be, with nothing sent or held."""
 
 from typing import Any
 

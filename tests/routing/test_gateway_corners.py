@@ -2,13 +2,15 @@
 
 import asyncio
 import math
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from django.db import OperationalError
 
 from komilion import settings as komilion_settings
 from komilion.common import news
-from routing.catalog.snapshot import Catalog
+from routing.catalog.snapshot import EMPTY, Catalog
 from tests.async_waiting import eventually
 from tests.fakes import frames, wire
 from tests.fakes.client import RawCall, call
@@ -91,17 +93,22 @@ def test_an_error_whose_body_does_not_come(gateway: Gateway, settings: object):
     assert_in_order(gateway, tenant, 0)
 
 
+def only_a_catalogue(of: Catalog = EMPTY) -> Any:
+    """Services that have nothing else."""
+    from routing.gateway.services import Services
+
+    learning = SimpleNamespace(prepare=lambda _: None, brain=SimpleNamespace())
+    return Services(*[None] * 6, learning=learning, breakers=None, catalog=of)
+
+
 def test_a_reading_of_the_catalogue_that_began_before_a_change_is_followed_by_another(monkeypatch: pytest.MonkeyPatch):
     from routing.gateway import services
-    from routing.gateway.learning import Learning
 
     versions = iter([1, 2])
-    monkeypatch.setattr(Learning, "prepare", lambda *_: None)
     monkeypatch.setattr(services, "_load", lambda: Catalog(next(versions), {}, ()))
 
     async def newest() -> Catalog:
-        learning = Learning("redis://nowhere", "test")
-        return await services.Services(*[None] * 6, learning, None).current_catalog(2)  # it needs none of the others
+        return await only_a_catalogue().current_catalog(2)
 
     assert asyncio.run(newest()).version == 2
 
@@ -114,8 +121,7 @@ def test_a_catalogue_that_the_clock_has_changed_is_read_again(monkeypatch: pytes
     monkeypatch.setattr(services, "_load", lambda: next(read))
 
     async def after_a_price_began() -> Catalog:
-        service = services.Services(*[None] * 6, catalog=Catalog(1, {}, (), expires_s=1.0))
-        return await service.current_catalog(1)
+        return await only_a_catalogue(Catalog(1, {}, (), expires_s=1.0)).current_catalog(1)
 
     assert asyncio.run(after_a_price_began()).expires_s == math.inf
     assert next(read, None) is None
@@ -131,7 +137,7 @@ def test_a_catalogue_that_cannot_be_read_again_stays(monkeypatch: pytest.MonkeyP
     old = Catalog(1, {}, (), expires_s=1.0)
 
     async def without_the_database() -> Catalog:
-        return await services.Services(*[None] * 6, catalog=old).current_catalog(1)
+        return await only_a_catalogue(old).current_catalog(1)
 
     assert asyncio.run(without_the_database()) is old
     assert "catalogue not read" in caplog.text
