@@ -140,27 +140,23 @@ def _give_memory(cluster: Cluster) -> None:
 def _add_candidates(cluster: Cluster) -> None:
     """Models that real ones are named after, each with the offer and the price of "up/ok": a call costs the same."""
     names = list(Strengths.load().models)[: CANDIDATES - 1]
+    known = "SELECT id FROM routing_offer WHERE model_id = 'up/ok'"
     with psycopg.connect(cluster.url(), autocommit=True) as connection:
-        for table, new in (
-            ("model", "jsonb_build_object('id', name)"),
-            (
-                "offer",
-                "jsonb_build_object('id', nextval(pg_get_serial_sequence('routing_offer', 'id')), 'model_id', name)",
-            ),
+        for table, changes, copied in (
+            ("model", "'id', added.name", "t.id = 'up/ok'"),
+            ("offer", f"'id', {_next_id('offer')}, 'model_id', added.name", "t.model_id = 'up/ok'"),
+            ("offerprice", f"'id', {_next_id('offerprice')}, 'offer_id', added.offer_id", f"t.offer_id IN ({known})"),
         ):
-            column = "id" if table == "model" else "model_id"
             connection.execute(
-                f"INSERT INTO routing_{table} SELECT (jsonb_populate_record(t, {new})).* FROM routing_{table} t,"
-                f" unnest(%s::text[]) AS name WHERE t.{column} = 'up/ok' ON CONFLICT DO NOTHING",
+                f"INSERT INTO routing_{table} SELECT (jsonb_populate_record(t, jsonb_build_object({changes}))).*"
+                f" FROM routing_{table} t, (SELECT name, o.id AS offer_id FROM unnest(%s::text[]) AS name"
+                f" LEFT JOIN routing_offer o ON o.model_id = name) AS added WHERE {copied}",
                 [names],
             )
-        connection.execute(
-            "INSERT INTO routing_offerprice (offer_id, price_id, effective_from)"
-            " SELECT o.id, p.price_id, p.effective_from FROM routing_offer o, routing_offerprice p"
-            " JOIN routing_offer known ON known.id = p.offer_id AND known.model_id = 'up/ok'"
-            " WHERE o.model_id = ANY(%s) AND o.provider_id = known.provider_id",
-            [names],
-        )
+
+
+def _next_id(table: str) -> str:
+    return f"nextval(pg_get_serial_sequence('routing_{table}', 'id'))"
 
 
 def _cap_keys_of(cluster: Cluster, email: str) -> None:
