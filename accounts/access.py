@@ -7,7 +7,8 @@ from enum import StrEnum
 from django.db.models import Q
 
 from accounts.models import ApiKey, Membership, Role
-from komilion.common.clock import utc_now
+from accounts.session_tokens import LIFETIME_S, Ticket
+from komilion.common.clock import unix_s, utc_now
 from komilion.common.errors import Forbidden, NotFound, Suspended
 
 
@@ -115,6 +116,60 @@ class Viewer:
             raise Suspended(f"{self.organization_name} is suspended, so nothing of it can be changed.")
 
 
+def ticket_of(viewer: Viewer) -> Ticket:
+    """What a session token for this person in this organization says. Raises `Forbidden`, `Suspended`."""
+    viewer.must(Right.KEYS)
+    row = Membership.objects.select_related("organization", "user").get(pk=viewer.membership_id)
+    return Ticket(
+        organization_id=row.organization_id,
+        membership_id=row.pk,
+        organization_epoch=row.organization.auth_epoch,
+        session_epoch=row.user.session_epoch,
+        expires_at_unix_s=unix_s() + LIFETIME_S,
+    )
+
+
+def access_session_token(ticket: Ticket) -> Caller | None:
+    """The caller behind a session token; None where it is over: since it was made a right of the organization changed,
+    or the person ended her sessions.
+
+    It has no key, and so neither caps nor limits but the organization's. A suspended organization's caller says so,
+    whatever its epoch.
+    """
+    row = _ticketed(ticket)
+    if row is None:
+        return None
+    organization = row.organization
+    return Caller(
+        organization_id=organization.pk,
+        member_id=row.pk,
+        key_id=None,
+        key_epoch=0,
+        organization_epoch=ticket.organization_epoch,
+        tier=organization.tier,
+        organization_limits=organization.limits,
+        key_limits={},
+        models_allowed=None,
+        is_suspended=organization.suspended_at is not None,
+        expires_at_unix_s=ticket.expires_at_unix_s,
+    )
+
+
+def _ticketed(ticket: Ticket) -> Membership | None:
+    """The membership of a ticket that still holds; a suspended organization's too."""
+    members = Membership.objects.select_related("organization", "user").filter(
+        pk=ticket.membership_id,
+        organization_id=ticket.organization_id,
+        user__is_active=True,
+        user__session_epoch=ticket.session_epoch,
+    )
+    row = members.first()
+    if row is None or Right.KEYS not in RIGHTS[row.role]:
+        return None
+    is_current = row.organization.auth_epoch == ticket.organization_epoch
+    return row if is_current or row.organization.suspended_at is not None else None
+
+
 def access_viewer(user_id: int, organization_id: int | None) -> Viewer | None:
     """The person in that organization, or in her oldest one where she is no member of it; None without any."""
     memberships = Membership.objects.filter(user_id=user_id, user__is_active=True).select_related(
@@ -196,6 +251,12 @@ def access_asker(key_hash: bytes) -> Asker | None:
         tier=key.organization.tier,
         key=key,
     )
+
+
+def access_ticketed_asker(ticket: Ticket) -> Asker | None:
+    """The person behind a session token as the REST API sees her; None where the token is over."""
+    row = _ticketed(ticket)
+    return None if row is None else asker_of(_viewer_of(row))
 
 
 def asker_of(viewer: Viewer) -> Asker:

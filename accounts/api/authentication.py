@@ -12,7 +12,8 @@ from django.http import HttpRequest, HttpResponse
 from rest_framework.authentication import BaseAuthentication, CSRFCheck
 from rest_framework.request import Request
 
-from accounts.access import Asker, Viewer, access_asker, asker_of
+from accounts.access import Asker, Viewer, access_asker, access_ticketed_asker, asker_of
+from accounts.session_tokens import read_token
 from komilion.common.credentials import CREDENTIAL_HEADERS, bare_token
 from komilion.common.errors import Forbidden, Suspended, Unauthenticated
 from komilion.common.ids import hash_api_key, is_well_formed_api_key
@@ -26,19 +27,37 @@ class KeyAuthentication(BaseAuthentication):
     @override
     def authenticate(self, request: Request) -> tuple[Asker, None] | None:
         """The key's asker; None without a key. Raises `Unauthenticated`, `Suspended`."""
-        sent = (request.META.get(f"HTTP_{name.decode().upper().replace('-', '_')}", "") for name in CREDENTIAL_HEADERS)
-        found = {bare_token(value.encode("utf-8", "replace")) for value in sent} - {b""}
-        if not found:
+        key = _credential_of(request)
+        if not key:
             return None
-        if len(found) > 1:
-            raise Unauthenticated("The request carries two different API keys.")
-        key = found.pop().decode("utf-8")
-        asker = access_asker(hash_api_key(key, settings.KEY_PEPPER)) if is_well_formed_api_key(key) else None
-        if asker is None:
-            raise Unauthenticated
-        if asker.is_suspended:
-            raise Suspended
-        return asker, None
+        return _working(access_asker(hash_api_key(key, settings.KEY_PEPPER)) if is_well_formed_api_key(key) else None)
+
+
+class SessionTokenAuthentication(KeyAuthentication):
+    """Likewise, or a session token `cs_...`: for the views of routing, which name this class in place of the other."""
+
+    @override
+    def authenticate(self, request: Request) -> tuple[Asker, None] | None:
+        """The person as her session's asker, or the key's."""
+        ticket = read_token(_credential_of(request))
+        return super().authenticate(request) if ticket is None else _working(access_ticketed_asker(ticket))
+
+
+def _credential_of(request: Request) -> str:
+    """Empty where there is none. Raises `Unauthenticated` for two that differ."""
+    sent = (request.META.get(f"HTTP_{name.decode().upper().replace('-', '_')}", "") for name in CREDENTIAL_HEADERS)
+    found = {bare_token(value.encode("utf-8", "replace")) for value in sent} - {b""}
+    if len(found) > 1:
+        raise Unauthenticated("The request carries two different API keys.")
+    return found.pop().decode("utf-8") if found else ""
+
+
+def _working(asker: Asker | None) -> tuple[Asker, None]:
+    if asker is None:
+        raise Unauthenticated
+    if asker.is_suspended:
+        raise Suspended
+    return asker, None
 
 
 class PersonAuthentication(BaseAuthentication):

@@ -1,5 +1,7 @@
 """authenticate: token -> Session. A process cache keyed by the keyed hash of the full key; no database while it hits.
 
+The token is an API key, or a session token of one of our pages (`accounts.session_tokens`).
+
 A cached answer may be stale for a moment; that is safe because the transaction that reserves money compares the
 caller's epochs with the database's.
 """
@@ -7,11 +9,14 @@ caller's epochs with the database's.
 import asyncio
 import logging
 from collections import OrderedDict
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from django.db import DatabaseError, connection
 
-from accounts.access import Caller, access_api_key
+from accounts.access import Caller, access_api_key, access_session_token
+from accounts.session_tokens import read_token
 from komilion.common.clock import monotonic_s, unix_s
 from komilion.common.credentials import CREDENTIAL_HEADERS, bare_token
 from komilion.common.errors import LedgerUnavailable, Suspended, Unauthenticated
@@ -24,8 +29,11 @@ from routing.limits.tiers import limits_for
 
 log = logging.getLogger(__name__)
 
+type Access = Callable[[], Caller | None]
+
 CACHE_KEYS = 50_000
 FOUND_FOR_S = 60.0
+TICKET_FOUND_FOR_S = 5.0  # a person may end her sessions, which no news tells of
 MISSING_FOR_S = 5.0
 LOOKUP_THREADS = 4
 
@@ -38,17 +46,20 @@ class Authenticator:
         self._lookups: dict[bytes, asyncio.Future[Session | None]] = {}
         self._threads = ThreadPoolExecutor(LOOKUP_THREADS, thread_name_prefix="authenticate")
 
-    async def authenticate(self, exchange: Exchange) -> Session:
-        """The session of the request's key. Raises `Unauthenticated`, `Suspended`, `LedgerUnavailable`."""
+    async def authenticate(self, exchange: Exchange, *, keys_only: bool = False) -> Session:
+        """The session of the request's key, or of its session token unless `keys_only`.
+
+        Raises `Unauthenticated`, `Suspended`, `LedgerUnavailable`.
+        """
         key = credential_of(exchange)
-        if not is_well_formed_api_key(key):
-            raise Unauthenticated
-        key_hash = hash_api_key(key, numbers.KEY_PEPPER)
-        cached = self._cache.get(key_hash)
-        if cached is not None and cached[1] > monotonic_s():
-            session = cached[0]
+        if is_well_formed_api_key(key):
+            key_hash = hash_api_key(key, numbers.KEY_PEPPER)
+            session = await self._find(key_hash, partial(access_api_key, key_hash))
+        elif not keys_only and (ticket := read_token(key)) is not None:
+            key_hash = hash_api_key(key, numbers.KEY_PEPPER)
+            session = await self._find(key_hash, partial(access_session_token, ticket))
         else:
-            session = await self._look_up_once(key_hash)
+            raise Unauthenticated
         if session is None:
             raise Unauthenticated
         exchange.session = session
@@ -81,33 +92,42 @@ class Authenticator:
         """End the look-up threads."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def _look_up_once(self, key_hash: bytes) -> Session | None:
+    async def _find(self, key_hash: bytes, access: Access) -> Session | None:
         """Many requests with one unknown key cause one look-up."""
+        cached = self._cache.get(key_hash)
+        if cached is not None and cached[1] > monotonic_s():
+            return cached[0]
         running = self._lookups.get(key_hash)
         if running is None:
-            running = asyncio.ensure_future(self._look_up(key_hash))
+            running = asyncio.ensure_future(self._look_up(key_hash, access))
             self._lookups[key_hash] = running
             running.add_done_callback(lambda _: self._lookups.pop(key_hash, None))
         return await asyncio.shield(running)
 
-    async def _look_up(self, key_hash: bytes) -> Session | None:
+    async def _look_up(self, key_hash: bytes, access: Access) -> Session | None:
         loop = asyncio.get_running_loop()
         try:
-            caller = await loop.run_in_executor(self._threads, _access, key_hash)
+            caller = await loop.run_in_executor(self._threads, _run, access)
         except DatabaseError as error:
             log.warning("key look-up failed", extra={"error": str(error)})
             raise LedgerUnavailable from error
         session = None if caller is None else Session(caller, scopes_of(caller))
-        self._cache[key_hash] = (session, monotonic_s() + (MISSING_FOR_S if session is None else FOUND_FOR_S))
+        self._cache[key_hash] = (session, monotonic_s() + _kept_for_s(caller))
         if len(self._cache) > CACHE_KEYS:
             self._cache.popitem(last=False)
         return session
 
 
-def _access(key_hash: bytes) -> Caller | None:
+def _kept_for_s(caller: Caller | None) -> float:
+    if caller is None:
+        return MISSING_FOR_S
+    return TICKET_FOUND_FOR_S if caller.key_id is None else FOUND_FOR_S
+
+
+def _run(access: Access) -> Caller | None:
     """In a look-up thread: its connection is closed at once, as nothing would ever close it later."""
     try:
-        return access_api_key(key_hash)
+        return access()
     finally:
         connection.close()
 

@@ -53,7 +53,8 @@ def claim_of(exchange: Exchange, body: bytes) -> Claim | None:
         raise BadRequest(f"Idempotency-Key must be one header of 1 to {LONGEST_KEY} printable ASCII characters.")
     assert exchange.session is not None, "the body is read after the key"
     key_id = exchange.session.caller.key_id
-    assert key_id is not None, "whoever calls by HTTP has a key"
+    if key_id is None:
+        raise BadRequest("Idempotency-Key belongs to an API key; a session token cannot have one.")
     mac = hmac.new(numbers.KEY_PEPPER, DOMAIN, "sha256")
     mac.update(body)
     return Claim(key_id, exchange.path, key.decode(), mac.hexdigest())

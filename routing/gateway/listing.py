@@ -80,7 +80,7 @@ async def serve_providers(exchange: Exchange, services: Services) -> None:
 
 async def serve_wallet(exchange: Exchange, services: Services) -> None:
     """`GET /api/wallet`: what `manage.py wallet show --json` says, for the caller's organization."""
-    session = await services.authenticator.authenticate(exchange)
+    session = await services.authenticator.authenticate(exchange, keys_only=True)
     await count(exchange, session, services.limiter)
     try:
         summary = await asyncio.to_thread(_wallet, session.caller.organization_id)
