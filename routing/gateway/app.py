@@ -1,21 +1,15 @@
 """The gateway as an ASGI application: no Django middleware, no ORM, no cookies between the socket and the provider."""
 
-import asyncio
-import contextlib
-import logging
 from collections.abc import Callable
+from functools import partial
 from typing import NoReturn
 
-from komilion.common.errors import InternalError, KomilionError, MethodNotAllowed, RateLimited, Unavailable
+from komilion.common.errors import MethodNotAllowed
 from routing.gateway.authenticate import has_credential
-from routing.gateway.call import NotSent, time_is_up
 from routing.gateway.endpoints import Endpoint
-from routing.gateway.exchange import ClientGone, Exchange
-from routing.gateway.limit import count
+from routing.gateway.exchange import Exchange
 from routing.gateway.services import Services, build_services
-from routing.gateway.watch import Interrupted
-
-log = logging.getLogger(__name__)
+from routing.gateway.serving import serve_to_the_end
 
 
 class Gateway:
@@ -45,39 +39,15 @@ class Gateway:
         services = self.services
         services.active += 1
         try:
-            if exchange.method != endpoint.method:
-                await _refuse_method(exchange, endpoint, services)
-            await endpoint.serve(exchange, services)
-        except KomilionError as error:
-            await self._answer_error(exchange, error)
-        except NotSent as error:
-            await self._answer_error(exchange, error.error)
-        except Interrupted as error:
-            if error.reason not in {"client_left", "write_stall"}:
-                await self._answer_error(exchange, time_is_up(exchange.path))
-        except ClientGone:
-            return
-        except asyncio.CancelledError:
-            if not exchange.started:  # a stream that has begun has said it itself
-                await exchange.fail(Unavailable("This server is stopping; send the request again."))
-        except Exception:
-            log.exception("request failed", extra={"request_id": exchange.request_id})
-            await self._answer_error(exchange, InternalError())
+            if exchange.method == endpoint.method:
+                await serve_to_the_end(exchange, services, endpoint.serve)
+            else:
+                await serve_to_the_end(exchange, services, partial(_refuse_method, endpoint))
         finally:
             services.active -= 1
 
-    async def _answer_error(self, exchange: Exchange, error: KomilionError) -> None:
-        """As a status while that is possible; a stream that has begun has said it itself."""
-        if exchange.started:
-            log.error("error after the first byte", extra={"request_id": exchange.request_id, "error": str(error)})
-            return
-        if exchange.session is not None and exchange.admission is None:
-            with contextlib.suppress(RateLimited):  # what went wrong first is what the caller is told
-                await count(exchange, exchange.session, self.services.limiter)
-        await exchange.fail(error)
 
-
-async def _refuse_method(exchange: Exchange, endpoint: Endpoint, services: Services) -> NoReturn:
+async def _refuse_method(endpoint: Endpoint, exchange: Exchange, services: Services) -> NoReturn:
     """405; a key is looked up all the same, so that the answer carries the state of its limits."""
     if has_credential(exchange):
         await services.authenticator.authenticate(exchange)

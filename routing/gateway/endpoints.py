@@ -1,17 +1,16 @@
 """The endpoint table: each inference endpoint is one row, and answers under every prefix."""
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 
+from routing.gateway.compare import serve_compare
 from routing.gateway.estimate import serve_estimate
 from routing.gateway.exchange import Exchange
 from routing.gateway.forms import FLAT
 from routing.gateway.listing import serve_model, serve_models, serve_providers, serve_wallet
 from routing.gateway.pipeline import serve_chat
 from routing.gateway.services import Services
-
-type Handler = Callable[[Exchange, Services], Awaitable[None]]
+from routing.gateway.serving import Handler
 
 PREFIXES = ("/v1", "/api", "/api/v1", "/api/gateway")
 ONE_MODEL = "/models/"
@@ -31,6 +30,7 @@ class Endpoint:
 ENDPOINTS = (
     Endpoint("POST", "/chat/completions", serve_chat, is_billable=True),
     Endpoint("POST", "/chat", partial(serve_chat, form=FLAT), is_billable=True, prefixes=("/api",)),
+    Endpoint("POST", "/compare", serve_compare, is_billable=True, prefixes=("/api",)),
     Endpoint("POST", "/estimate", serve_estimate, is_billable=False, prefixes=("/api",)),
     Endpoint("GET", "/models", serve_models, is_billable=False),
     Endpoint("GET", "/providers", serve_providers, is_billable=False),

@@ -12,18 +12,21 @@ import pytest
 from tests.fakes.client import Answer, call
 from tests.fakes.replies import Reply
 from tests.routing.answers import key_of
+from tests.routing.books import organization_id
+from tests.routing.test_session_tokens import token_of
 from tests.stand import Gateway, Tenant
 
-PEOPLE = ("nobody", "a session", "alice", "charlie", "a revoked key")
-#                                        nobody session alice charlie revoked
+PEOPLE = ("nobody", "a session", "alice", "charlie", "a revoked key", "charlie's token", "a token that is over")
+#                                        nobody session alice charlie revoked token over
 TABLE = """
-POST  /v1/chat/completions               401 401 200 200 401
-POST  /api/chat                          401 401 200 200 401
-POST  /api/estimate                      401 401 200 200 401
-GET   /v1/models                         200 200 200 200 401
-GET   /v1/models/{model}                 200 200 404 200 401
-GET   /v1/providers                      200 200 200 200 401
-GET   /api/wallet                        401 401 200 200 401
+POST  /v1/chat/completions               401 401 200 200 401 200 401
+POST  /api/chat                          401 401 200 200 401 200 401
+POST  /api/compare                       401 401 200 200 401 200 401
+POST  /api/estimate                      401 401 200 200 401 200 401
+GET   /v1/models                         200 200 200 200 401 200 401
+GET   /v1/models/{model}                 200 200 404 200 401 200 401
+GET   /v1/providers                      200 200 200 200 401 200 401
+GET   /api/wallet                        401 401 200 200 401 401 401
 """
 
 
@@ -44,25 +47,31 @@ def model(gateway: Gateway) -> str:
 @pytest.fixture(scope="module")
 def keys(gateway: Gateway, model: str) -> dict[str, str | None]:
     """Alice's key may call another model only, so that it shows whose eyes a list is read with."""
+    from accounts.actions.changes import raise_epoch
     from accounts.actions.keys import do_revoke_key
 
     alice, charlie = gateway.tenant(credit="1.00"), gateway.tenant(credit="2.00")
     another = gateway.add_model(Reply())
     revoked = key_of(alice)
     do_revoke_key(revoked.row, actor="test")
+    tokens = {tenant: token_of(tenant.email) for tenant in (alice, charlie)}
+    raise_epoch(organization_id(alice))
     return {
         "nobody": None,
         "a session": None,
         "alice": key_of(alice, models_allowed=[another]).secret,
         "charlie": charlie.key,
         "a revoked key": revoked.secret,
+        "charlie's token": tokens[charlie],
+        "a token that is over": tokens[alice],
         "alice's model": another,
     }
 
 
 def ask(gateway: Gateway, name: str, keys: dict[str, str | None], method: str, path: str, model: str) -> Answer:
     own = keys["alice's model"] if name == "alice" else model
-    body = {"model": own, "messages": [{"role": "user", "content": "hi"}]} if method == "POST" else None
+    whom = {"models": [own, own]} if path == "/api/compare" else {"model": own}
+    body = {**whom, "messages": [{"role": "user", "content": "hi"}]} if method == "POST" else None
     headers = {"Cookie": "komilion=0123456789abcdefghijklmnopqrstuv"} if name == "a session" else {}
     return call(gateway.url, path.format(model=model), keys[name], body, headers)
 

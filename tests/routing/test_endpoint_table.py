@@ -26,7 +26,18 @@ def billable_paths() -> list[str]:
 
 BILLABLE = billable_paths()
 FLAT = "/api/chat"  # the one that does not stream
+COMPARE = "/api/compare"  # the one that takes several models
 everywhere = pytest.mark.parametrize("path", BILLABLE)
+
+
+def asked(path: str, model: str, **body: object) -> dict[str, object]:
+    """A request for this model, as the path wants it."""
+    return {"models": [model] * 2, **body} if path == COMPARE else {"model": model, **body}
+
+
+def question(path: str, model: str, **body: object) -> dict[str, object]:
+    """Likewise, with a question."""
+    return asked(path, model, messages=PROMPT, **body)
 
 
 class TestUnauthenticated:
@@ -38,7 +49,7 @@ class TestUnauthenticated:
     )
     def test_no_good_key(self, gateway: Gateway, model: str, path: str, key: str | None):
         headers = {} if key is None else {"Authorization": f"Bearer {key}".encode()}
-        answer = call(gateway.url, path, None, {"model": model, "messages": PROMPT}, headers)
+        answer = call(gateway.url, path, None, question(path, model), headers)
         assert_error(answer, path, 401, "authentication_error", "invalid_api_key")
 
     @everywhere
@@ -46,15 +57,15 @@ class TestUnauthenticated:
         from accounts.actions.keys import do_revoke_key
 
         key = key_of(alice)
-        assert call(gateway.url, path, key.secret, {"model": model, "messages": PROMPT}).status == 200
+        assert call(gateway.url, path, key.secret, question(path, model)).status == 200
         do_revoke_key(key.row, actor="test")
-        answer = call(gateway.url, path, key.secret, {"model": model, "messages": PROMPT})
+        answer = call(gateway.url, path, key.secret, question(path, model))
         assert_error(answer, path, 401, "authentication_error", "invalid_api_key")
 
     @everywhere
     def test_expired(self, gateway: Gateway, alice: Tenant, model: str, path: str):
         key = key_of(alice, expires_at=timezone.now() - timedelta(seconds=1)).secret
-        answer = call(gateway.url, path, key, {"model": model, "messages": PROMPT})
+        answer = call(gateway.url, path, key, question(path, model))
         assert_error(answer, path, 401, "authentication_error", "invalid_api_key")
 
     def test_a_key_expires_while_it_is_cached(self, gateway: Gateway, alice: Tenant, model: str):
@@ -66,7 +77,7 @@ class TestUnauthenticated:
     @everywhere
     def test_two_that_differ(self, gateway: Gateway, alice: Tenant, model: str, path: str):
         headers = {"x-api-key": key_of(alice).secret}
-        answer = call(gateway.url, path, alice.key, {"model": model, "messages": PROMPT}, headers)
+        answer = call(gateway.url, path, alice.key, question(path, model), headers)
         assert_error(answer, path, 401, "authentication_error", "invalid_api_key")
         assert "two different" in answer.json["error"]["message"]
 
@@ -104,9 +115,9 @@ class TestUnauthenticated:
     @everywhere
     def test_suspended(self, gateway: Gateway, model: str, path: str):
         charlie = gateway.tenant()
-        assert call(gateway.url, path, charlie.key, {"model": model, "messages": PROMPT}).status == 200
+        assert call(gateway.url, path, charlie.key, question(path, model)).status == 200
         gateway.suspend(charlie)
-        answer = call(gateway.url, path, charlie.key, {"model": model, "messages": PROMPT})
+        answer = call(gateway.url, path, charlie.key, question(path, model))
         assert_error(answer, path, 403, "permission_error", "organization_suspended")
 
 
@@ -117,7 +128,7 @@ class TestRefused:
     )
     def test_402(self, gateway: Gateway, path: str, stream: bool):
         charlie, model = gateway.tenant(credit="0.00"), gateway.add_model(Reply())
-        body = {"model": model, "messages": PROMPT, "stream": stream}
+        body = question(path, model, stream=stream)
         answer = call(gateway.url, path, charlie.key, body)
         assert_error(answer, path, 402, "billing_error", "insufficient_balance")
         assert set(RATE_HEADERS) <= set(answer.headers)
@@ -127,7 +138,7 @@ class TestRefused:
     def test_429(self, gateway: Gateway, model: str, path: str):
         """The free tier takes 5 requests a second and 30 a minute."""
         charlie = gateway.tenant(tier="free")
-        body = {"model": model, "messages": PROMPT}
+        body = question(path, model)
         answers = [call(gateway.url, path, charlie.key, body) for _ in range(31)]
         refused = next(answer for answer in answers if answer.status != 200)
         assert_error(refused, path, 429, "rate_limit_error", "rate_limited")
@@ -161,14 +172,14 @@ class TestRefused:
     @everywhere
     def test_a_model_that_the_key_may_not_call(self, gateway: Gateway, alice: Tenant, model: str, path: str):
         key = key_of(alice, models_allowed=["acme/another"]).secret
-        answer = call(gateway.url, path, key, {"model": model, "messages": PROMPT})
+        answer = call(gateway.url, path, key, question(path, model))
         assert_error(answer, path, 403, "permission_error", "model_not_allowed")
 
     @everywhere
     def test_an_unknown_model(self, gateway: Gateway, alice: Tenant, path: str):
         gateway.add_model(name=f"acme/near{path.replace('/', '-')}")
         wrong = f"acme/naer{path.replace('/', '-')}"
-        answer = call(gateway.url, path, alice.key, {"model": wrong, "messages": PROMPT})
+        answer = call(gateway.url, path, alice.key, question(path, wrong))
         assert_error(answer, path, 400, "invalid_request_error", "unknown_model")
         assert f"acme/near{path.replace('/', '-')}" in answer.json["error"]["message"]
 
@@ -194,7 +205,7 @@ class TestRefused:
 class TestAnswers:
     @everywhere
     def test_rate_headers_ride_on_every_answer(self, gateway: Gateway, alice: Tenant, model: str, path: str):
-        for body in ({"model": model, "messages": PROMPT}, {"model": model}, {"model": model, "stream": 1}):
+        for body in (question(path, model), asked(path, model), asked(path, model, stream=1)):
             answer = call(gateway.url, path, alice.key, body)
             assert set(RATE_HEADERS) <= set(answer.headers)
             assert answer.headers["x-ratelimit-reset-requests"].endswith("s")
