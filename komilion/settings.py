@@ -292,6 +292,10 @@ API_REQUESTS_PER_MINUTE = 300
 API_BODY_LIMIT_BYTES = 64 * 2**10
 KEYS_PER_ORGANIZATION = 1_000
 
+# Runs of the playground that are kept to be opened by link.
+SHARE_LIMIT_BYTES = 2**20
+SHARES_PER_ORGANIZATION = 500
+
 # Limits towards providers.
 CONNECT_TIMEOUT_S = 5
 TRIES_PER_OFFER = 2

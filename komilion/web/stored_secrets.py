@@ -17,6 +17,7 @@ from routing.actions.catalog import do_put_provider
 from routing.catalog.credentials import decrypt, reseal
 from routing.catalog.models import Offer, Provider
 from routing.management.commands.catalog_seed import LOCAL
+from routing.playground.models import PlaygroundShare
 
 
 def unusable_api_keys(instance: Instance) -> int:
@@ -64,6 +65,7 @@ def do_reseal() -> Resealed:
         (Provider, _reseal_provider),
         (Authenticator, _reseal_second_factor),
         (IdempotentCall, _reseal_answer),
+        (PlaygroundShare, _reseal_share),
     ]
     results = [
         _reseal_row(model, pk, how) for model, how in rows for pk in list(model.objects.values_list("pk", flat=True))
@@ -97,6 +99,11 @@ def _reseal_second_factor(authenticator: Authenticator) -> None:
 def _reseal_answer(call: IdempotentCall) -> None:
     if call.answer:
         call.answer = reseal(call.answer.encode()).decode()
+
+
+def _reseal_share(share: PlaygroundShare) -> None:
+    share.title_sealed = reseal(bytes(share.title_sealed))
+    share.content_sealed = reseal(bytes(share.content_sealed))
 
 
 # What allauth encrypts in an authenticator's data: of an app its secret, of recovery codes their seed or the codes.

@@ -18,6 +18,7 @@ from komilion.web.guards import ORGANIZATION_FIELD
 
 register = template.Library()
 
+OF_AN_ORGANIZATION = ("/dashboard", "/playground")  # how the addresses of its pages begin
 CURRENT = mark_safe(' aria-current="page"')
 
 
@@ -83,13 +84,13 @@ def current(context: template.Context, path: str, *, exact: bool = False) -> str
 
 @register.simple_tag(takes_context=True)
 def csrf_token(context: template.Context) -> SafeString:
-    """Django's, and below /dashboard the organization that the form is shown for: no form can forget it.
+    """Django's, and on an organization's pages which one the form is shown for: no form can forget it.
 
     Without it a form would take effect in whichever organization was switched to since, in another tab.
     """
     token = mark_safe(CsrfTokenNode().render(context))  # noqa: S308 - Django's own tag
     request, viewer = context.get("request"), context.get("viewer")
-    if request is None or not request.path.startswith("/dashboard") or not viewer:
+    if request is None or not request.path.startswith(OF_AN_ORGANIZATION) or not viewer:
         return token
     field = '<input type="hidden" name="{}" value="{}">'
     return token + format_html(field, ORGANIZATION_FIELD, viewer.organization_id)

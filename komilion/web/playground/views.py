@@ -1,0 +1,29 @@
+"""`/playground`: one question to several models side by side. The page asks the gateway itself, by a session token."""
+
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_POST, require_safe
+
+from accounts.access import Right, Viewer, ticket_of
+from accounts.session_tokens import LIFETIME_S, make_token
+from komilion.web.guards import with_viewer
+from komilion.web.playground.answers import in_json, json
+from komilion.web.playground.form import context_of, filled_by
+
+
+@require_safe
+@with_viewer()
+@never_cache
+def show(request: HttpRequest, viewer: Viewer) -> HttpResponse:
+    """The form, filled as the link says. A link never starts a run."""
+    return render(request, "playground/playground.html", context_of(filled_by(request.GET.dict())))
+
+
+@require_POST
+@in_json
+@with_viewer(Right.KEYS)
+def token(request: HttpRequest, viewer: Viewer) -> HttpResponseBase:
+    """A session token for the person in the organization that she looks at."""
+    return json({"token": make_token(ticket_of(viewer)), "expires_in": LIFETIME_S})
