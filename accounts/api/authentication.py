@@ -33,14 +33,14 @@ class KeyAuthentication(BaseAuthentication):
         return _working(access_asker(hash_api_key(key, settings.KEY_PEPPER)) if is_well_formed_api_key(key) else None)
 
 
-class SessionTokenAuthentication(KeyAuthentication):
-    """Likewise, or a session token `cs_...`: for the views of routing, which name this class in place of the other."""
+class SessionTokenAuthentication(BaseAuthentication):
+    """A session token `cs_...` in their place: for the views of routing, which ask this class first."""
 
     @override
     def authenticate(self, request: Request) -> tuple[Asker, None] | None:
-        """The person as her session's asker, or the key's."""
+        """The person as her session would be; None without a token that is one. Raises like the others."""
         ticket = read_token(_credential_of(request))
-        return super().authenticate(request) if ticket is None else _working(access_ticketed_asker(ticket))
+        return None if ticket is None else _working(access_ticketed_asker(ticket))
 
 
 def _credential_of(request: Request) -> str:
@@ -101,3 +101,7 @@ def _demand_csrf_token(request: HttpRequest) -> None:
     check.process_request(request)
     if check.process_view(request, _nothing, (), {}) is not None:
         raise Forbidden("The CSRF token is missing or wrong; send it as X-CSRFToken, or use an API key instead.")
+
+
+WITH_TOKENS = (SessionTokenAuthentication, KeyAuthentication, PersonAuthentication)
+"""For views that a session token may ask too."""

@@ -8,7 +8,7 @@ from django.urls import is_valid_path
 
 from komilion.common.errors import MethodNotAllowed
 
-WITH_PAGES_ABOVE = ("/dashboard/", "/auth/")
+WITH_PAGES_ABOVE = ("/dashboard/", "/auth/", "/playground/")
 
 
 class WrongMethodMiddleware:

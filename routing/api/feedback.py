@@ -8,6 +8,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from accounts.api.authentication import WITH_TOKENS
 from accounts.api.base import Api, Strict
 from billing.access import access_usage_row
 from komilion.common.errors import Unprocessable
@@ -39,6 +40,8 @@ class FeedbackRequest(Strict):
 
 class FeedbackView(Api):
     """Votes."""
+
+    authentication_classes = WITH_TOKENS
 
     @extend_schema(**documented.GIVE_FEEDBACK, request=FeedbackRequest)
     def post(self, request: Request) -> Response:

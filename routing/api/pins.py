@@ -9,6 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.access import Asker
+from accounts.api.authentication import WITH_TOKENS
 from accounts.api.base import Api, Strict
 from komilion.common.errors import ModelNotAllowed
 from routing.actions.pins import check_model, check_task, do_remove_pin, do_set_pin
@@ -37,6 +38,8 @@ class PinQuery(serializers.Serializer[Any]):
 class PinsView(Api):
     """The pins of the organization."""
 
+    authentication_classes = WITH_TOKENS
+
     query: ClassVar[Mapping[str, type[serializers.Serializer[Any]]]] = {"DELETE": PinQuery}
 
     @extend_schema(**documented.LIST_PINS)
@@ -59,6 +62,8 @@ class PinsView(Api):
 
 class AcceptView(Api):
     """Recommendations that somebody agrees with."""
+
+    authentication_classes = WITH_TOKENS
 
     @extend_schema(**documented.ACCEPT, request=PinRequest)
     def post(self, request: Request) -> Response:

@@ -46,14 +46,14 @@ def share_of(organization_id: int, share_id: str) -> Share:
     """One of them. Raises `NotFound`, for another organization's and for one that no key opens any more, too."""
     shares = PlaygroundShare.objects.filter(organization_id=organization_id).select_related("author")
     share = shares.filter(pk=share_id).first()
-    content = None if share is None else _opened(share, share.content_sealed)
+    content = None if share is None else _opened(share, bytes(share.content_sealed))
     if share is None or content is None:
         raise NotFound("There is no such shared run.")
     return Share(_row_of(share), read_run(content))
 
 
 def _row_of(share: PlaygroundShare) -> ShareRow:
-    title = _opened(share, share.title_sealed)
+    title = _opened(share, bytes(share.title_sealed))
     author = "" if share.author is None else share.author.email
     return ShareRow(
         id=share.pk,
@@ -66,7 +66,7 @@ def _row_of(share: PlaygroundShare) -> ShareRow:
 
 def _opened(share: PlaygroundShare, sealed: bytes) -> bytes | None:
     try:
-        return unseal(bytes(sealed))
+        return unseal(sealed)
     except InvalidToken:  # its key was taken out of CREDENTIAL_KEYS
         log.error("a shared run cannot be decrypted any more", extra={"share": share.pk})
         return None

@@ -8,7 +8,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.access import Asker, access_viewer, ticket_of
-from accounts.api.authentication import SessionTokenAuthentication
+from accounts.api.authentication import WITH_TOKENS
 from accounts.api.base import Api
 from accounts.session_tokens import make_token
 from tests.people import Person, new_member, new_owner
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db
 class RoutingView(Api):
     """As a view of routing is."""
 
-    authentication_classes: ClassVar[list[Any]] = [SessionTokenAuthentication]
+    authentication_classes = WITH_TOKENS
     throttle_classes: ClassVar[list[Any]] = []
 
     def get(self, request: Request) -> Response:

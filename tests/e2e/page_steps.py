@@ -127,6 +127,25 @@ def revoke(site: Installation, page: Page) -> None:
     _press(page, "Revoke for good")
 
 
+def run_and_share(site: Installation, page: Page) -> None:
+    """To a run that was made and shared."""
+    page.get_by_label("Prompt").fill("What is quantum computing?")
+    _press(page, "Run")
+    page.get_by_role("dialog").get_by_role("button", name="Run").click()
+    expect(page.get_by_text("Done. This run cost")).to_be_visible()
+    page.get_by_text("Show how two answers differ").click()
+    _press(page, "Share")
+    page.get_by_role("link", name="/playground/shares/").click()
+    expect(page.get_by_text("Quantum computing uses").first).to_be_visible()
+
+
+def pin(site: Installation, page: Page) -> None:
+    """To the same page with a pin."""
+    page.get_by_label("Task type").select_option("translation")
+    _press(page, "Pin")
+    expect(page.get_by_role("button", name="Remove the pin of translation")).to_be_visible()
+
+
 def refund(site: Installation, page: Page) -> None:
     """To the receipt of what was given back."""
     page.locator("main form button").last.click()

@@ -160,10 +160,23 @@ def _objects(alice: Person, key_id: int, membership_id: int) -> dict[str, str]:
         "organization_id": str(alice.organization_id),
         "order_id": order.pk,
         "payment_id": f"pi_{CANARY}",
+        "share_id": _share(alice),
         "request_id": new_usage_row(alice, key_id),
         "model_id": "acme/one",
         "slug": "limits",
     }
+
+
+def _share(alice: Person) -> str:
+    from accounts.access import access_viewer
+    from accounts.models import User
+    from routing.actions.shares import do_share
+    from routing.playground.content import SharedAnswer, SharedRun
+
+    viewer = access_viewer(User.objects.get(email=alice.email).pk, alice.organization_id)
+    assert viewer is not None
+    answer = SharedAnswer("acme/one", text=f"{CANARY} was told")
+    return do_share(viewer, SharedRun(["acme/one", "acme/one"], prompt=f"{CANARY} asked", answers=[answer]))
 
 
 def _add_model(name: str) -> None:

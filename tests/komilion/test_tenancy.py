@@ -45,6 +45,16 @@ GET    dashboard/keys/<id:key_id>                             login 200 200 200 
 POST   dashboard/keys/<id:key_id>                             login 422 422 403 403 404
 POST   dashboard/keys/<id:key_id>/rotate                      login 200 200 403 403 404
 POST   dashboard/keys/<id:key_id>/revoke                      login 302 302 403 403 404
+GET    dashboard/routing                                      login 200 200 200 200 200
+POST   dashboard/routing/pins                                 login 302 302 403 403 302
+POST   dashboard/routing/pins/remove                          login 302 302 403 403 302
+POST   dashboard/routing/successors                           login 302 302 403 403 302
+GET    playground                                             login 200 200 200 200 200
+POST   playground/token                                       login 200 200 403 403 200
+GET    playground/shares                                      login 200 200 200 200 200
+POST   playground/shares                                      login 400 400 403 403 400
+GET    playground/shares/<str:share_id>                       login 200 200 200 200 404
+POST   playground/shares/<str:share_id>/delete                login 302 403 403 403 404
 GET    dashboard/members                                      login 200 200 200 200 200
 POST   dashboard/members                                      login 200 403 403 403 200
 POST   dashboard/members/organization                         login 302 403 403 403 302
@@ -201,7 +211,8 @@ CHANGES_BY_GET = {
 
 
 @pytest.mark.parametrize(
-    ("method", "route"), [row for row in TABLE if row[1].startswith(("dashboard", "api/", "key/", "spend/"))]
+    ("method", "route"),
+    [row for row in TABLE if row[1].startswith(("dashboard", "playground", "api/", "key/", "spend/"))],
 )
 def test_a_row_while_the_organization_is_suspended(method: str, route: str, world: World):
     reads = method == "GET" and route not in CHANGES_BY_GET

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from komilion.web.dashboard import overview, usage
+from komilion.web.dashboard import overview, routing, usage
 
 app_name = "dashboard"
 urlpatterns = [
@@ -10,5 +10,9 @@ urlpatterns = [
     path("dashboard/first-request", overview.first_request, name="first_request"),
     path("dashboard/usage", usage.explore, name="usage"),
     path("dashboard/usage.csv", usage.export, name="usage_csv"),
+    path("dashboard/routing", routing.show, name="routing"),
+    path("dashboard/routing/pins", routing.set_pin, name="set_pin"),
+    path("dashboard/routing/pins/remove", routing.remove_pin, name="remove_pin"),
+    path("dashboard/routing/successors", routing.set_successors, name="set_successors"),
     path("dashboard/usage/<str:request_id>", usage.show_request, name="request"),
 ]

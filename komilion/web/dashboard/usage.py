@@ -26,6 +26,7 @@ from komilion.web.csv_export import cell, csv_response
 from komilion.web.dashboard.forms import UsageForm
 from komilion.web.dashboard.words import ACCOUNTS, BUCKETS, ENTRIES, SOURCES, STATES, Outcome, outcome_of
 from komilion.web.guards import with_viewer
+from routing.selection.receipts import stored_explanation
 
 ROWS_A_PAGE = 50
 NO_KEY = 0
@@ -139,7 +140,7 @@ def show_request(request: HttpRequest, viewer: Viewer, request_id: str) -> HttpR
         "fee_percent": format_percent(record.fee_basis_points) if record.lines else "",
         "attempts": detail.get("attempts", []),
         "adjusted": detail.get("adjusted", []),
-        "receipt": detail.get("receipt"),
+        "receipt": stored_explanation(detail),
         "entries": [
             (
                 line.entry,

@@ -63,3 +63,10 @@ STATES = {
 def outcome_of(name: str) -> Outcome:
     """In words; a name that has none yet stands for itself."""
     return OUTCOMES.get(name) or Outcome(name.replace("_", " "), "quiet", "")
+
+
+POLICIES = {
+    "neo-mode/frugal": "The cheapest model that very probably reaches 85 % of the best one's quality.",
+    "neo-mode/balanced": "The cheapest that very probably reaches 95 % of it. So do neo-mode and auto.",
+    "neo-mode/premium": "The best model; where two are as good, the cheaper.",
+}

@@ -26,11 +26,13 @@ KEY_ONLY: list[dict[str, list[str]]] = [{"apiKey": []}]
 KEY_OR_NOBODY: list[dict[str, list[str]]] = [{"apiKey": []}, {}]
 
 
-def _content(schema: JsonSchema, example: Any, media_type: str = "application/json") -> dict[str, Any]:
+def content(schema: JsonSchema, example: Any, media_type: str = "application/json") -> dict[str, Any]:
+    """A body of this kind."""
     return {media_type: {"schema": schema, "example": example}}
 
 
-def _errors(dialect: str, *statuses: int) -> dict[str, Any]:
+def errors(dialect: str, *statuses: int) -> dict[str, Any]:
+    """Responses of these statuses, in `Error` or `OpenAIError`."""
     return {
         str(status): {
             "description": ERRORS[status],
@@ -278,17 +280,17 @@ INFERENCE_PATHS: dict[str, Any] = {
             "parameters": [_idempotency_key()],
             "requestBody": {
                 "required": True,
-                "content": _content(ref("ChatCompletionRequest"), REQUEST_EXAMPLE),
+                "content": content(ref("ChatCompletionRequest"), REQUEST_EXAMPLE),
             },
             "responses": {
                 "200": {
                     "description": "The completion; with `stream` its chunks as events, the last one `[DONE]`.",
                     "content": {
-                        **_content(ref("ChatCompletion"), COMPLETION_EXAMPLE),
+                        **content(ref("ChatCompletion"), COMPLETION_EXAMPLE),
                         "text/event-stream": {"schema": TEXT},
                     },
                 },
-                **_errors("OpenAIError", *CHAT_ERRORS),
+                **errors("OpenAIError", *CHAT_ERRORS),
             },
         }
     },
@@ -300,10 +302,10 @@ INFERENCE_PATHS: dict[str, Any] = {
             "description": "Flat JSON in, flat JSON out, for shells and small programs. It does not stream.",
             "security": KEY_ONLY,
             "parameters": [_idempotency_key()],
-            "requestBody": {"required": True, "content": _content(ref("FlatChatRequest"), FLAT_REQUEST_EXAMPLE)},
+            "requestBody": {"required": True, "content": content(ref("FlatChatRequest"), FLAT_REQUEST_EXAMPLE)},
             "responses": {
-                "200": {"description": "The answer.", "content": _content(ref("FlatChat"), FLAT_EXAMPLE)},
-                **_errors("Error", *CHAT_ERRORS),
+                "200": {"description": "The answer.", "content": content(ref("FlatChat"), FLAT_EXAMPLE)},
+                **errors("Error", *CHAT_ERRORS),
             },
         }
     },
@@ -332,7 +334,7 @@ INFERENCE_PATHS: dict[str, Any] = {
             "responses": {
                 "200": {
                     "description": "The models.",
-                    "content": _content(
+                    "content": content(
                         thing(
                             {
                                 "object": {"const": "list", "type": "string"},
@@ -342,7 +344,7 @@ INFERENCE_PATHS: dict[str, Any] = {
                         {"object": "list", "data": [MODEL_EXAMPLE]},
                     ),
                 },
-                **_errors("OpenAIError", 401, 403, 429, 503),
+                **errors("OpenAIError", 401, 403, 429, 503),
             },
         }
     },
@@ -354,8 +356,8 @@ INFERENCE_PATHS: dict[str, Any] = {
             "security": KEY_OR_NOBODY,
             "parameters": [_model_parameter()],
             "responses": {
-                "200": {"description": "The model.", "content": _content(ref("Model"), MODEL_EXAMPLE)},
-                **_errors("OpenAIError", 401, 403, 404, 429, 503),
+                "200": {"description": "The model.", "content": content(ref("Model"), MODEL_EXAMPLE)},
+                **errors("OpenAIError", 401, 403, 404, 429, 503),
             },
         }
     },
@@ -368,12 +370,12 @@ INFERENCE_PATHS: dict[str, Any] = {
             "responses": {
                 "200": {
                     "description": "Providers that serve a model.",
-                    "content": _content(
+                    "content": content(
                         {"type": "object", "properties": {"data": {"type": "array", "items": {"type": "object"}}}},
                         {"object": "list", "data": [{"id": "openai", "name": "openai", "object": "provider"}]},
                     ),
                 },
-                **_errors("OpenAIError", 401, 403, 429, 503),
+                **errors("OpenAIError", 401, 403, 429, 503),
             },
         }
     },
@@ -387,9 +389,9 @@ INFERENCE_PATHS: dict[str, Any] = {
             "responses": {
                 "200": {
                     "description": "The organization's wallet.",
-                    "content": _content(ref("Wallet"), WALLET_EXAMPLE),
+                    "content": content(ref("Wallet"), WALLET_EXAMPLE),
                 },
-                **_errors("Error", 401, 403, 429, 503),
+                **errors("Error", 401, 403, 429, 503),
             },
         }
     },

@@ -10,6 +10,7 @@ from accounts.api.documented import TEXT, JsonSchema, nullable, thing
 from billing.api import documented, documented_usage
 from billing.api.urls import urlpatterns as billing_urls
 from komilion.common.errors import OPENAI_CODES
+from komilion.web.rest.comparing import COMPARE_PATHS, COMPARE_SCHEMAS
 from komilion.web.rest.inference import INFERENCE_PATHS, INFERENCE_SCHEMAS
 from routing.api import documented as documented_routing
 from routing.api.urls import urlpatterns as routing_urls
@@ -67,6 +68,23 @@ class KeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call
         }
 
 
+class TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    """How the document names `SessionTokenAuthentication`."""
+
+    target_class = "accounts.api.authentication.SessionTokenAuthentication"
+    name = "sessionToken"
+
+    @override
+    def get_security_definition(self, auto_schema: Any) -> JsonSchema:
+        """Likewise a bearer token."""
+        return {
+            "type": "http",
+            "scheme": "bearer",
+            "bearerFormat": "cs_...",
+            "description": "A token of the playground, for a person, valid for a quarter of an hour.",
+        }
+
+
 class PersonScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
     """How the document names `PersonAuthentication`."""
 
@@ -101,7 +119,7 @@ def complete(result: dict[str, Any], generator: Any, request: Any, public: bool)
         if name.endswith("Request") and schema.get("type") == "object":
             schema["additionalProperties"] = False  # accounts.api.base.Strict
     by_hand = (documented.COMPONENTS, documented_usage.COMPONENTS, documented_routing.COMPONENTS)
-    for components in (ERROR_SCHEMAS, INFERENCE_SCHEMAS, *by_hand):
+    for components in (ERROR_SCHEMAS, INFERENCE_SCHEMAS, COMPARE_SCHEMAS, *by_hand):
         schemas.update(components)
-    result["paths"] = {**INFERENCE_PATHS, **result["paths"]}
+    result["paths"] = {**INFERENCE_PATHS, **COMPARE_PATHS, **result["paths"]}
     return result

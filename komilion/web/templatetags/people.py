@@ -46,6 +46,11 @@ ACTIONS = {
     "wallet.grant": "Correction: promo credit given",
     "wallet.adjust": "Correction: credit taken",
     "person.second_factor": "Second factor removed",
+    "pin.set": "Model pinned to a task type",
+    "pin.remove": "Pin removed",
+    "routing.follow_successors": "Successors of retired models",
+    "share.create": "Run of the playground shared",
+    "share.delete": "Shared run deleted",
 }
 CHANGES = {"key.change", "key.caps"}
 IN_DOLLARS = {"usd": "amount", "day": "a day", "month": "a month", "total": "ever"}

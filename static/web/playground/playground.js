@@ -211,6 +211,7 @@
       }
       await this.attempt(async () => {
         await this.session.call("/api/pins", { taskType, modelId: column.name });
+        this.session.forget(); // a pin changes the organization, and that ends its tokens
         column.part("pin").open = false;
         column.say("said", `${column.name} answers “${taskType}” from now on.`);
       });

@@ -44,6 +44,10 @@
       return response.json();
     }
 
+    forget() {
+      this.token = "";
+    }
+
     async fresh() {
       if (!this.token || Date.now() > this.untilMs) {
         const { token, expires_in } = await this.post(this.form.dataset.token, {});
@@ -59,7 +63,7 @@
         const headers = { authorization: `Bearer ${await this.fresh()}`, "content-type": "application/json" };
         const response = await send(address, { method: "POST", body: JSON.stringify(value), headers, credentials: "omit", signal });
         if (response.status === 401 && attempt === 1) {
-          this.token = "";
+          this.forget();
           continue;
         }
         if (!response.ok) throw await refusal(response);
