@@ -27,10 +27,11 @@ from routing.gateway.exchange import Exchange
 from routing.gateway.forms import OPENAI
 from routing.gateway.idempotency import HEADER as IDEMPOTENCY_KEY
 from routing.gateway.json_guard import parse_object
+from routing.gateway.outlet import SSE_HEADERS
 from routing.gateway.pipeline import serve_chat
 from routing.gateway.services import Services
 from routing.gateway.serving import serve_to_the_end
-from routing.gateway.stream import DONE, SSE_HEADERS
+from routing.gateway.stream import DONE
 from routing.gateway.watch import COMMENT_FRAME
 
 LEAST_MODELS, MOST_MODELS = 2, 6

@@ -104,11 +104,10 @@ def _in_turn(choice: Choice) -> list[OfferEntry]:
 
 def _cheapest(inbound: Inbound, caller: Caller, catalog: Catalog) -> list[OfferEntry]:
     """By list price alone, where there is no brain. Raises `ProviderUnavailable` where there is nothing to call."""
-    allowed = caller.models_allowed
     offers = [
         offer
         for model in catalog.models.values()
-        if allowed is None or model.id in allowed
+        if catalog.allows(caller.models_allowed, model.id)
         for offer in model.offers
         if inbound.chat.needs <= offer.target.capabilities
     ]

@@ -10,7 +10,7 @@ Nothing here imports Django: the catalogue's types are needed by the type checke
 
 import hashlib
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import TYPE_CHECKING
@@ -78,6 +78,7 @@ class Market:
     capable: Mapping[str, int]  # capability -> the offers that have it
     max_output: Integers  # [models], the largest of its offers
     is_thinker: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]  # [models], may think before it answers
+    canonical: Callable[[str], str | None]  # any name of a model -> its id
     _contexts: tuple[tuple[int, ...], tuple[int, ...]]  # sorted lengths, and the offers that take at least as much
     _steps: tuple[tuple[int, ...], tuple[Rates, ...]]  # input tokens above which the next rates hold
     _allowed: dict[frozenset[str], int] = field(default_factory=dict)
@@ -115,6 +116,7 @@ class Market:
             },
             max_output=np.array([max(offer.max_output for offer in entry.offers) for entry in models], np.int64),
             is_thinker=np.array([any(offer.is_reasoning for offer in entry.offers) for entry in models], np.bool_),
+            canonical=catalog.canonical,
             _contexts=_contexts(offers),
             _steps=_steps(offers),
         )
@@ -124,16 +126,17 @@ class Market:
         lengths, sets = self._contexts
         return sets[bisect_left(lengths, tokens)]
 
-    def allowed(self, ids: frozenset[str]) -> int:
-        """The offers of these models."""
-        bits = self._allowed.get(ids)
+    def allowed(self, names: frozenset[str]) -> int:
+        """The offers of these models, named in any way."""
+        bits = self._allowed.get(names)
         if bits is None:
             if len(self._allowed) >= SETS_KEPT:
                 self._allowed.clear()
             bits = 0
-            for model_id in ids & self.index.keys():
-                bits |= self.offer_bits[self.index[model_id]]
-            self._allowed[ids] = bits
+            for model_id in filter(None, map(self.canonical, names)):
+                if model_id in self.index:
+                    bits |= self.offer_bits[self.index[model_id]]
+            self._allowed[names] = bits
         return bits
 
     def named(self, names: frozenset[tuple[str, str]]) -> int:

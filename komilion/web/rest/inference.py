@@ -317,10 +317,10 @@ INFERENCE_PATHS: dict[str, Any] = {
             "description": "Which model would answer, what it would cost and hold, and whether it would be refused for "
             "want of money. The body is that of a chat completion; nothing is sent to a provider and nothing held.",
             "security": KEY_ONLY,
-            "requestBody": {"required": True, "content": _content(ref("ChatCompletionRequest"), REQUEST_EXAMPLE)},
+            "requestBody": {"required": True, "content": content(ref("ChatCompletionRequest"), REQUEST_EXAMPLE)},
             "responses": {
-                "200": {"description": "The estimate.", "content": _content(ref("Estimate"), ESTIMATE_EXAMPLE)},
-                **_errors("Error", *ESTIMATE_ERRORS),
+                "200": {"description": "The estimate.", "content": content(ref("Estimate"), ESTIMATE_EXAMPLE)},
+                **errors("Error", *ESTIMATE_ERRORS),
             },
         }
     },

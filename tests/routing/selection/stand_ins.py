@@ -36,6 +36,9 @@ class Listing:
     models: Mapping[str, Entry]
     version: int = 1
 
+    def canonical(self, name: str) -> str | None:
+        return name if name in self.models else None
+
 
 @dataclass(frozen=True)
 class Row:
