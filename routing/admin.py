@@ -4,6 +4,7 @@ from django.contrib import admin
 
 from komilion.common.admin import ReadOnlyAdmin
 from routing.catalog.models import CatalogVersion, Model, Offer, OfferPrice, Provider
+from routing.playground.models import PlaygroundShare
 from routing.selection.models import Feedback, Market, Pin, RoutingPreferences
 
 
@@ -86,3 +87,12 @@ class MarketAdmin(ReadOnlyAdmin):
     """What there was to choose from."""
 
     list_display = ("fingerprint", "created_at")
+
+
+@admin.register(PlaygroundShare)
+class PlaygroundShareAdmin(ReadOnlyAdmin):
+    """Who shared runs of the playground, without what they say."""
+
+    list_display = ("id", "organization", "author", "created_at")
+    list_select_related = ("organization", "author")
+    exclude = ("title_sealed", "content_sealed")

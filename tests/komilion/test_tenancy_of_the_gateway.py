@@ -9,6 +9,7 @@ from decimal import Decimal
 
 import pytest
 
+from routing.selection.words import VIRTUAL_MODELS
 from tests.fakes.client import Answer, call
 from tests.fakes.replies import Reply
 from tests.routing.answers import key_of
@@ -99,7 +100,7 @@ def test_a_wallet_is_that_of_the_key(gateway: Gateway, keys: dict[str, str | Non
 
 def test_a_key_sees_the_models_that_it_may_call(gateway: Gateway, keys: dict[str, str | None]):
     listed = [row["id"] for row in call(gateway.url, "/v1/models", keys["alice"]).json["data"]]
-    assert listed == [keys["alice's model"]]
+    assert listed == [*VIRTUAL_MODELS, keys["alice's model"]]
 
 
 def test_sessions_are_not_read_even_when_they_are_real(gateway: Gateway, model: str):
