@@ -29,6 +29,7 @@ class Kind:
     streamed: bool = False
     leaves_after: int | None = None
     max_tokens: int = 150
+    tries: int = 1  # of providers, at most
 
 
 @dataclass

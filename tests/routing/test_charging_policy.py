@@ -48,6 +48,7 @@ class Play:
     frames: int | None = None  # content frames delivered, where our own count is charged; None: any number
     text: str = ""
     model: str = ""
+    payee: str = ""  # the script of the offer that is paid, where it is not the last one
     tenant: Tenant = field(init=False)
 
     def begin(self, script: str | Reply, *, provider: str = DRAINING, credit: str = "10.00") -> None:
@@ -73,8 +74,15 @@ class Play:
 
     @property
     def provider_call(self) -> Call:
-        """What the provider saw; of several tries the first."""
-        return self.gateway.calls_of(self.model)[0]
+        """What the provider saw that is paid; of several tries at it the first."""
+        return self.gateway.upstream.calls_of(self.payee or self.gateway._upstream_ids[self.model])[0]
+
+    def begin_at_two(self, first: Reply, second: Reply) -> str:
+        """A model with two offers, of which the second is the one that answers; the script of the first."""
+        self.begin(first)
+        script = self.gateway._upstream_ids[self.model]
+        self.gateway.add_model(second, self.model, provider=CANCELLING)
+        return script
 
 
 CASES: dict[str, Callable[[Play], None]] = {}
@@ -292,6 +300,46 @@ def cap_ran_out(play: Play) -> None:
         assert b'"finish_reason":"length"' in raw.rest()
     text = text_of(raw.payload)
     play.delivered(len(text.split()), text)
+
+
+@case
+def failed_over(play: Play) -> None:
+    play.begin_at_two(Reply(status=503), Reply(usage=Tokens(25, 12)))
+    assert play.gateway.chat(play.tenant, play.model).status == 200
+
+
+@case
+def failed_over_streamed(play: Play) -> None:
+    play.begin_at_two(Reply(cut=Cut(frames=0)), Reply(usage=Tokens(25, 12)))
+    assert play.gateway.chat(play.tenant, play.model, stream=True).text == words(12)
+
+
+@case
+def too_slow_failed_over_streamed(play: Play) -> None:
+    play.settings.FIRST_CONTENT_FALLBACK_S = BRIEF_S
+    play.begin_at_two(Reply(before_content_s=30), Reply(usage=Tokens(25, 12)))
+    assert play.gateway.chat(play.tenant, play.model, stream=True).text == words(12)
+    assert only_row(play.tenant).attempt_loss_nano > 0, "it goes on writing, and the house pays"
+
+
+@case
+def all_failed(play: Play) -> None:
+    play.begin_at_two(Reply(status=503), Reply(status=500))
+    assert play.gateway.chat(play.tenant, play.model).status == 502
+
+
+@case
+def joined_streamed(play: Play) -> None:
+    play.begin_at_two(Reply(cut=Cut(frames=5)), Reply(usage=Tokens(25, 12)))
+    assert play.gateway.chat(play.tenant, play.model, stream=True).text == words(12)
+    assert only_row(play.tenant).attempt_loss_nano > 0
+
+
+@case
+def not_joined_streamed(play: Play) -> None:
+    play.payee = play.begin_at_two(Reply(cut=Cut(frames=5)), Reply(content="Something else.", frames=3))
+    play.gateway.chat(play.tenant, play.model, stream=True)
+    play.delivered(5)
 
 
 def _while_it_stops(play: Play, gate: Gate, **body: object) -> bytes:

@@ -55,6 +55,7 @@ PAGES = _pages(
     Page("errors", "Errors", "Every status and reason, and what to do.", "site/errors.md"),
     Page("limits", "Limits", "How much you may ask for, and the headers that say so.", "limits.md", is_template=False),
     Page("charging-policy", "Charging policy", "What a call costs, however it ends.", "charging-policy.md", False),
+    Page("failover", "Failover", "What happens when a provider does not answer.", "failover.md", is_template=False),
     Page("money", "Money", "Unit, prices, wallet, holds and ledger.", "money.md", is_template=False),
 )
 HREFS = {page.file: page.href for page in PAGES.values()} | {
