@@ -8,7 +8,9 @@ from openai import OpenAI
 from openai.types.chat import ChatCompletion
 
 from tests.contract.conftest import Person
-from tests.fakes.replies import Reply
+from tests.fakes.presets import PERSON
+from tests.fakes.replies import Cut, Reply
+from tests.routing.gates import words
 from tests.stand import CANCELLING, Gateway, Tenant
 
 STYLES = ["spaced", "crlf", "cr", "comments", "rechunk=1", "split=11", "role", "nodone"]
@@ -169,6 +171,58 @@ class TestStream:
         with client.chat.completions.create(model=model, messages=ASK, stream=True) as stream:
             assert next(iter(stream)).model == model
         assert client.chat.completions.create(model=gateway.add_model(), messages=ASK).id
+
+
+class TestFailover:
+    """Another provider, or another model, takes over; the package sees nothing odd."""
+
+    @pytest.fixture
+    def fallback(self, gateway: Gateway) -> str:
+        return gateway.add_model(Reply(frames=24), provider=CANCELLING)
+
+    def test_before_the_answer(self, gateway: Gateway, client: OpenAI, fallback: str):
+        model = gateway.add_model(Reply(status=503))
+        answer = client.chat.completions.create(model=model, messages=ASK, extra_body={"models": [fallback]})
+        assert answer.model == fallback
+        assert ours(answer)["routed_from"] == model
+
+    def test_a_list_of_models_and_no_model(self, gateway: Gateway, client: OpenAI, fallback: str):
+        models = [gateway.add_model(Reply(status=503)), fallback]
+        answer = client.post("/chat/completions", cast_to=ChatCompletion, body={"models": models, "messages": ASK})
+        assert answer.model == fallback
+
+    def test_in_the_middle_of_a_stream(self, gateway: Gateway, client: OpenAI, fallback: str):
+        model = gateway.add_model(Reply(frames=24, cut=Cut(frames=9)))
+        with client.chat.completions.create(
+            model=model, messages=ASK, stream=True, extra_body={"models": [fallback]}
+        ) as stream:
+            chunks = list(stream)
+        assert {chunk.id for chunk in chunks} == {stream.response.headers["x-request-id"]}
+        assert [chunk.model for chunk in chunks] == [model] * 9 + [fallback] * (len(chunks) - 9)
+        assert [chunk.choices[0].delta.role for chunk in chunks] == ["assistant"] + [None] * (len(chunks) - 1)
+        assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == words(24)
+        assert [chunk.choices[0].finish_reason for chunk in chunks] == [None] * (len(chunks) - 1) + ["stop"]
+        assert ours(chunks[-1])["joined"][0]["model"] == model
+
+    def test_the_helper_puts_it_together(self, gateway: Gateway, client: OpenAI):
+        model = gateway.add_model(
+            Reply(turns=(Reply(content=PERSON, frames=4, cut=Cut(frames=2)), Reply(content=PERSON)))
+        )
+        with client.chat.completions.stream(model=model, messages=ASK, response_format=Person) as stream:
+            final = stream.get_final_completion()
+        assert final.choices[0].message.parsed == Person(name="Ada", age=36)
+
+    def test_what_cannot_be_joined_is_an_error(self, gateway: Gateway, client: OpenAI):
+        model = gateway.add_model(Reply(frames=24, cut=Cut(frames=9)))
+        other = gateway.add_model(Reply(content="Something else."))
+        with (
+            pytest.raises(openai.APIError) as caught,
+            client.chat.completions.create(
+                model=model, messages=ASK, stream=True, extra_body={"models": [other]}
+            ) as stream,
+        ):
+            list(stream)
+        assert caught.value.body["reason"] == "provider_error"
 
 
 class TestTools:

@@ -31,6 +31,10 @@ def kinds_of(installation: Installation) -> list[Kind]:
             model = installation.add_model(f"{provider}/model-{number}", provider, script)
             kinds += [Kind(model), Kind(model, streamed=True)] * 2
         kinds.append(Kind(f"{provider}/model-2", streamed=True, leaves_after=5))
+    for name, first in (("failing/one", "503"), ("breaking/two", "drip,cut=20")):
+        installation.add_model(name, "draining", first)
+        installation.add_model(name, "cancelling", "drip")
+        kinds.append(Kind(name, streamed=True, tries=3))
     return kinds
 
 
