@@ -225,6 +225,19 @@ class TestTime:
         assert row.duration_ms < 3_000
         assert_in_order(gateway, places.tenant, 0)
 
+    def test_the_whole_time_holds_for_one_answer_too(self, gateway: Gateway, settings: object):
+        settings.ANSWER_BASE_S = 60
+        settings.COMMENT_FRAME_EVERY_S = 0.05
+        gate = Gate()
+        places = add_places(gateway, gate.script, OK, cancels=True)
+        with RawCall(gateway.url, places.tenant.key, model=places.model) as raw:
+            raw.send()
+            gate.wait_for_call()
+            settings.TOTAL_TIMEOUT_S = 0.1  # after the answer's own limit was set
+            assert raw.status == 408
+        assert places.counts == [1, 0]
+        assert_in_order(gateway, places.tenant, 0)
+
     def test_the_head_opened_by_a_comment_names_nobody_who_may_not_answer(self, gateway: Gateway, settings: object):
         settings.COMMENT_FRAME_EVERY_S = 0.05
         places = add_places(gateway, Reply(before_head_s=30), OK)
@@ -236,14 +249,13 @@ class TestTime:
         assert alone.ask(stream=True).headers["x-komilion-provider"] == alone.providers[0]
 
     def test_nobody_reachable_after_a_comment_is_an_event(self, gateway: Gateway, settings: object):
-        settings.COMMENT_FRAME_EVERY_S = settings.RETRY_PAUSE_S = 0.3
-        settings.WRITE_STALL_S = 0.1
+        settings.COMMENT_FRAME_EVERY_S, settings.RETRY_PAUSE_S = 0.02, 0.5
         places = add_places(gateway)
         gone = gateway.add_provider(f"gone-{free_port()}", base_url=f"http://127.0.0.1:{free_port()}/v1")
         add_offer(places, OK, gone)
         answer = places.ask(stream=True)
-        if answer.status == 200:
-            assert answer.frames[-1]["error"]["reason"] == "provider_unavailable"
+        assert answer.body.startswith(b": keep-alive")
+        assert answer.frames[-1]["error"]["reason"] == "provider_unavailable"
         assert_in_order(gateway, places.tenant, 0)
 
 

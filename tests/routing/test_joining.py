@@ -360,6 +360,17 @@ class TestEnded:
         wait_until(lambda: gateway.upstream.calls_of("aligning")[0].outcome == "cancelled", what="the cancelling")
         assert_in_order(gateway, places.tenant, row.charge_nano)
 
+    def test_an_answer_that_ends_with_more_than_text(self, gateway: Gateway):
+        async def act(exchange: Exchange) -> None:
+            reply = Reply(tool_calls=(ToolCall("weather", "{}"),))
+            *_, finish_frame, _usage, _done = frames.stream(reply, exchange.call)
+            data = finish_frame.data.replace(b'"delta":{}', b'"delta":{"tool_calls":[{"index":0}]}')
+            exchange.finish("completed", Tokens(25, 1))
+            await exchange.send(wire.head(200, STREAM) + wire.chunk(data) + wire.chunk(b""))
+
+        places = add_places(gateway, CUT, Reply(act=act))
+        assert_ended(places, ask(places), TEXT[:96])
+
     def test_another_answer_without_an_end_is_given_up(self, gateway: Gateway):
         places = add_places(gateway, CUT, Reply(content="something else " * 100, frames=100))
         assert_ended(places, ask(places, max_tokens=13), TEXT[:96])

@@ -174,6 +174,24 @@ class TestContent:
         assert finishes(answer) == ["stop"] * 3
         assert charged(answer) == charge_of(Tokens(25, 12))
 
+    def test_a_choice_that_ends_before_the_others(self, gateway: Gateway, alice: Tenant):
+        async def act(exchange: Exchange) -> None:
+            planned = list(frames.stream(exchange.reply, exchange.call))
+            content, (first, second, usage, done) = planned[:-4], planned[-4:]
+            exchange.finish("completed")
+            order = [*content[:-1], first, content[-1], second, usage, done]
+            data = b"".join(wire.chunk(frame.data) for frame in order)
+            await exchange.send(wire.head(200, STREAM) + data + wire.chunk(b""))
+
+        answer = stream(gateway, alice, Reply(frames=4, act=act, usage=Tokens(25, 8)), n=2, max_tokens=50)
+        assert [c["finish_reason"] for f in answer.frames for c in f["choices"]] == [None] * 7 + ["stop", None, "stop"]
+        assert charged(answer) == charge_of(Tokens(25, 8))
+
+    def test_a_model_that_reasons_has_paid_for_all_it_may_write(self, gateway: Gateway, alice: Tenant):
+        model = gateway.add_model(Reply(frames=9), capabilities="reasoning")
+        answer = gateway.chat(alice, model, stream=True, max_tokens=10)
+        assert answer.text == words(9)
+
     def test_tools(self, gateway: Gateway, alice: Tenant):
         reply = Reply(tool_calls=(ToolCall("weather", '{"location": "Lund"}'),))
         tools = [{"type": "function", "function": {"name": "weather", "parameters": {}}}]
