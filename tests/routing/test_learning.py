@@ -1,10 +1,11 @@
 """What the brain learns from calls and votes, and that losing any of it breaks nothing."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.db import DatabaseError
+from django.db import DatabaseError, connection
 
 from komilion.common.clock import unix_s
 from routing.gateway import learning as module
@@ -18,10 +19,13 @@ from routing.selection.markets import market_facts
 from routing.selection.offsets import Offsets
 from routing.selection.words import TASKS
 from tests.async_waiting import eventually
+from tests.routing.books import organization_id
 from tests.routing.choosing import BEST, asked, catalog
 from tests.services.valkey import free_url
+from tests.stand import Gateway, Tenant
 
 CALLS = int(CALLS_FOR_P50) + 1
+REVISION = "a revision that no model has"
 
 
 @pytest.fixture
@@ -54,6 +58,18 @@ def finished(made: Learning, *, is_routed: bool = True, **more: Any) -> Finished
 def length_correction(live: Live, made: Learning, model: str, task: str) -> float:
     market = made.brain.ready.market
     return float(live.log_correction(market, unix_s())[market.index[model], TASKS.index(task)])
+
+
+async def in_thread(work: Callable[[], object]) -> None:
+    """Something with the database, whose connection in that thread nobody else would close."""
+
+    def go() -> None:
+        try:
+            work()
+        finally:
+            connection.close()
+
+    await asyncio.to_thread(go)
 
 
 class TestCalls:
@@ -119,14 +135,13 @@ class TestMarkets:
         monkeypatch.setattr(found.brain, "prepare", lambda _: None)
         assert found.prepare(catalog()) is None
 
-    @pytest.mark.django_db(transaction=True)
-    def test_a_market_is_kept_once_and_found_by_its_fingerprint(self):
+    def test_a_market_is_kept_once_and_found_by_its_fingerprint(self, gateway: Gateway):
         from routing.selection.markets import keep_market
         from routing.selection.models import Market
 
         facts = Learning(free_url(), "test").prepare(catalog()).market.facts
         keep_market(facts)
-        assert Market.objects.count() == 1
+        assert Market.objects.filter(pk=facts.fingerprint).count() == 1
         assert market_facts(facts.fingerprint) == facts
         assert market_facts("no such market") is None
 
@@ -137,40 +152,40 @@ class TestVotes:
         monkeypatch.setattr(votes_module, "GATHER_S", 0)
         return []
 
-    def vote(self, request_id: str, score: float = 1.0, organization_id: int | None = None) -> None:
+    def vote(self, tenant: Tenant) -> None:
         from routing.selection.models import Feedback
-        from tests.people import new_owner
 
-        if organization_id is None:
-            organization_id = new_owner(f"{request_id}@example.com").organization_id
-        values = {"score": score, "task": "math", "difficulty": 0.1, "expected": 0.5, "model": BEST, "revision": "r"}
-        Feedback.objects.update_or_create(
-            organization_id=organization_id,
-            request_id=request_id,
-            defaults={**values, "created_at": votes_module.utc_now()},
+        known = {"task": "math", "difficulty": 0.1, "expected": 0.5, "model": BEST, "revision": REVISION}
+        Feedback.objects.create(
+            organization_id=organization_id(tenant),
+            request_id="gen-1",
+            score=1.0,
+            created_at=votes_module.utc_now(),
+            **known,
         )
 
-    @pytest.mark.django_db(transaction=True)
-    def test_votes_are_counted_as_they_come_and_anew_where_one_is_replaced(self, taken: list[Offsets]):
+    def test_votes_are_counted_as_they_come_and_anew_where_one_is_replaced(
+        self, gateway: Gateway, taken: list[Offsets]
+    ):
+        alice, charlie = gateway.tenant(), gateway.tenant()
+
+        from routing.selection.models import Feedback
+
         def offset() -> float:
-            return taken[-1].offset("r", "math", 1, unix_s()) if taken else 0.0
+            return taken[-1].offset(REVISION, "math", 1, unix_s()) if taken else 0.0
 
         async def go() -> None:
             votes = Votes(taken.append)
-            await asyncio.to_thread(self.vote, "one")
+            await in_thread(lambda: self.vote(alice))
             votes.begin_again()
             await eventually(lambda: offset() > 0)
             first = offset()
-            await asyncio.to_thread(self.vote, "two")
+            await in_thread(lambda: self.vote(charlie))
             votes.hear(replaced=False)
             await eventually(lambda: offset() > first)
-            assert taken[-1].version == 2
-            from routing.selection.models import Feedback
-
-            await asyncio.to_thread(Feedback.objects.update, score=0.0)
+            await in_thread(lambda: Feedback.objects.filter(revision=REVISION).update(score=0.0))
             votes.hear(replaced=True)
             await eventually(lambda: offset() < 0)
-            assert taken[-1].version == 2
 
         asyncio.run(go())
 

@@ -10,6 +10,8 @@ from django.db import OperationalError
 from accounts.access import Caller
 from routing.gateway import preferences
 from routing.gateway.preferences import NO_PREFERENCES, PreferenceBook, Preferences
+from tests.routing.books import organization_id
+from tests.stand import Gateway
 
 
 def caller(organization_id: int = 1, epoch: int = 1) -> Caller:
@@ -131,8 +133,8 @@ def test_it_does_not_grow_without_end(database: Database, monkeypatch: pytest.Mo
     async def go() -> None:
         monkeypatch.setattr(preferences, "CACHED_ORGANIZATIONS", 2)
         book = PreferenceBook()
-        for organization_id in (1, 2, 3):
-            await book.of(caller(organization_id))
+        for number in (1, 2, 3):
+            await book.of(caller(number))
         await book.of(caller(3))
         assert database.asked == 3
         await book.of(caller(1))
@@ -141,18 +143,13 @@ def test_it_does_not_grow_without_end(database: Database, monkeypatch: pytest.Mo
     run(go())
 
 
-@pytest.mark.django_db(transaction=True)
-def test_it_comes_from_the_database():
-    from django.core.management import call_command
-
+def test_it_comes_from_the_database(gateway: Gateway):
     from routing.actions.pins import do_follow_successors, do_set_pin
-    from tests.people import new_owner
 
-    alice = new_owner("alice@example.com")
-    call_command("provider", "add", "acme", "--base-url", "http://127.0.0.1:9/v1", "--api-key", "sk-acme")
-    call_command("model", "add", "acme/one", "--provider", "acme", "--input-price", "1", "--output-price", "1")
-    do_set_pin(alice.organization_id, "coding", "acme/one", actor="test")
-    do_follow_successors(alice.organization_id, follows=True, actor="test")
-    found = run(PreferenceBook().of(caller(alice.organization_id)))
-    assert found == Preferences({"code-generation": "acme/one"}, follows_successors=True)
-    assert run(PreferenceBook().of(caller(alice.organization_id + 1))) == NO_PREFERENCES
+    alice, charlie = organization_id(gateway.tenant()), organization_id(gateway.tenant())
+    model = gateway.add_model()
+    do_set_pin(alice, "coding", model, actor="test")
+    do_follow_successors(alice, follows=True, actor="test")
+    found = run(PreferenceBook().of(caller(alice)))
+    assert found == Preferences({"code-generation": model}, follows_successors=True)
+    assert run(PreferenceBook().of(caller(charlie))) == NO_PREFERENCES

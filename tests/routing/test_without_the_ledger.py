@@ -127,10 +127,10 @@ def test_the_wallet_cannot_be_read(gateway: Gateway, monkeypatch: pytest.MonkeyP
 def test_a_fault_of_ours_is_a_500_without_details(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
-    def failing(*_: object) -> None:
+    def failing(*_: object, **__: object) -> None:
         raise RuntimeError("internal detail")
 
-    monkeypatch.setattr("routing.gateway.pipeline.route", failing)
+    monkeypatch.setattr("routing.gateway.planning.route", failing)
     answer = gateway.chat(gateway.tenant(), gateway.add_model(Reply()))
     assert (answer.status, answer.json["error"]["reason"]) == (500, "internal_error")
     assert b"internal detail" not in answer.body
