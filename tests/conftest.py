@@ -13,6 +13,7 @@ from pathlib import Path
 
 import django
 import pytest
+from hypothesis import settings as hypothesis_settings
 from pytest_django import DjangoDbBlocker
 
 from tests.network import block_network
@@ -20,6 +21,11 @@ from tests.services.databases import drop_database, planned_database_url, server
 from tests.services.kept_folder import KeptFolder
 
 pytest_plugins = ["tests.services.valkey", "tests.services.postgres", "tests.services.localstripe", "tests.stand"]
+
+# A fast run looks at few examples of each property, another ones each time; `make test-slow` looks at many.
+hypothesis_settings.register_profile("quick", max_examples=25, deadline=None)
+hypothesis_settings.register_profile("thorough", max_examples=200, deadline=None)
+hypothesis_settings.load_profile("quick")
 
 SHIPPED_PROVIDERS = Path(__file__).parents[1] / "routing" / "catalog" / "data" / "providers.json"
 

@@ -12,6 +12,8 @@ from bench.routing import __main__ as command
 from bench.routing.report import METHODS
 from tests.bench_routing import made_up
 
+pytestmark = pytest.mark.slow
+
 
 def run(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: object

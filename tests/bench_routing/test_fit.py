@@ -14,6 +14,8 @@ from bench.routing.speed import chooser
 from routing.selection.weights import Weights, version_of
 from tests.bench_routing import made_up
 
+pytestmark = pytest.mark.slow
+
 
 def test_predictions_are_of_the_right_size(router: Router, sets: dict[str, Outcomes]) -> None:
     prediction = router.predict(sets["chat"])

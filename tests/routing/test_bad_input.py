@@ -305,7 +305,7 @@ bodies = st.fixed_dictionaries(
 )
 
 
-@hypothesis_settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis_settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(body=bodies, is_streamed=st.booleans())
 def test_any_json_gets_an_answer(gateway: Gateway, alice: Tenant, model: str, body: dict, is_streamed: bool):
     sent = {"model": model, "stream": is_streamed, **body}
@@ -326,7 +326,7 @@ def is_finite(value: Any) -> bool:
     return not isinstance(value, float) or math.isfinite(value)
 
 
-@hypothesis_settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis_settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(body=st.binary(max_size=200))
 def test_any_bytes_get_an_answer(gateway: Gateway, alice: Tenant, body: bytes):
     refused(post(gateway, alice, body))

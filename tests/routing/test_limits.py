@@ -86,7 +86,7 @@ def test_never_more_than_the_limit_in_any_60_s_and_never_refused_below_it_in_61_
         limits = Limiter(valkey_url, "test", 1, clock_ms=clock)
         runner.run(limits.start())
 
-        @settings(max_examples=150, deadline=None)
+        @settings(deadline=None)
         @given(GAPS_MS)
         def check(gaps_ms: list[int]) -> None:
             runner.run(arrive(limits, gaps_ms))
@@ -131,7 +131,7 @@ def test_the_local_window_decides_like_the_script_number_for_number(valkey_url: 
                     shared.release(of, ours, reserved, used)
                     alone.release(of, theirs, reserved, used)
 
-    @settings(max_examples=150, deadline=None)
+    @settings(deadline=None)
     @given(STEPS)
     def check(steps: list[tuple[int, int, str, int | None]]) -> None:
         in_loop(compare(steps))

@@ -120,7 +120,7 @@ def reference(documents_in: list[dict[str, Any]]) -> tuple[list[Any], int, int]:
     return frames, count, size
 
 
-@settings(max_examples=150, deadline=None)
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(chunks, noise, st.sampled_from([(",", ":"), (", ", ": ")]), st.booleans()), max_size=12),
     st.sampled_from([b"\n", b"\r\n", b"\r"]),

@@ -120,7 +120,7 @@ def test_what_is_filtered_is_never_attempted(case: Case, policy: str) -> None:
 
 
 @given(cases())
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None)
 def test_expected_cost_never_rises_from_premium_to_balanced_to_frugal(case: Case) -> None:
     frugal, balanced, premium = (choose(case.inputs(policy)).expected_cost_nano for policy in POLICIES)
     assert frugal <= balanced <= premium
@@ -149,7 +149,7 @@ def test_the_same_input_and_state_give_the_same_choice_and_receipt(case: Case, p
 
 
 @given(cases(), policies, st.data())
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None)
 def test_adding_a_dominated_model_changes_nothing(case: Case, policy: str, data: st.DataObject) -> None:
     """Not better than one that can serve the request, at the same offers for the same or more."""
     before = choose(case.inputs(policy))
