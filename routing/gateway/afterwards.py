@@ -1,8 +1,9 @@
 """What is learnt of a call after its answer was sent: its task type, of a sample of the calls that named their model.
 
-Nobody waits for it. A call is in the sample by its request id, so that every process would decide alike; what comes
-while the queue is full is left out. Reading a question takes some 200 us of processor time, so between two of them the
-event loop goes on with what is more urgent.
+Nobody waits for it. A call is in the sample by its request id, so that every process would decide alike; a process that
+is busy looks at `MOST_PER_S` of them, and what comes while the queue is full is left out. Reading a question and
+changing its row takes some 300 us of processor time, so between two of them the event loop goes on with what is more
+urgent.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ import msgspec
 from django.db import DatabaseError, connection
 
 from billing.actions.usage_notes import UsageNote, do_note_usage
+from komilion.common.clock import monotonic_s
 from komilion.common.numbers import numbers
 from komilion.common.tasks import spawn
 from routing.providers.base import ChatRequest
@@ -24,6 +26,7 @@ from routing.selection.features import Question, read_question
 log = logging.getLogger(__name__)
 
 QUEUE_MOST = 1_000
+MOST_PER_S = 5
 NOTES_AT_ONCE = 50  # rows in one transaction
 WRITE_AFTER_S = 0.2  # so that calls that end together are written together
 
@@ -41,14 +44,23 @@ class Afterwards:
         self._classify = classify
         self._waiting: deque[_Waiting] = deque()
         self._worker: asyncio.Task[None] | None = None
+        self._second = 0
+        self._in_second = 0
 
     def note(self, request_id: str, started_at: str, chat: ChatRequest) -> None:
         """Look at this call later, where it is in the sample."""
-        if not in_sample(request_id) or len(self._waiting) >= QUEUE_MOST:
+        if not in_sample(request_id) or len(self._waiting) >= QUEUE_MOST or not self._has_time():
             return
         self._waiting.append(_Waiting(request_id, started_at, read_question(chat, chat.wishes.task_hint)))
         if self._worker is None or self._worker.done():
             self._worker = spawn(self._work(), name="afterwards")
+
+    def _has_time(self) -> bool:
+        """Whether this second has seen few of them."""
+        second = int(monotonic_s())
+        self._in_second = self._in_second + 1 if second == self._second else 1
+        self._second = second
+        return self._in_second <= MOST_PER_S
 
     async def _work(self) -> None:
         while self._waiting:

@@ -12,6 +12,7 @@ sessions are replaced by the guesses, by nothing and by nobody.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from math import isfinite
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -122,13 +123,15 @@ class Choice:
 
     def _offers_of(self, candidate: int) -> "tuple[OfferEntry, ...]":
         first, end = self.market.starts[candidate : candidate + 2]
-        costs = enumerate(self.offer_costs[first:end].tolist(), start=first)
-        return tuple(self.market.offers[i] for cost, i in sorted((cost, i) for i, cost in costs) if np.isfinite(cost))
+        if end - first == 1:  # a candidate is feasible by one offer at least
+            return (self.market.offers[first],)
+        costs = zip(self.offer_costs[first:end].tolist(), range(first, end), strict=True)
+        return tuple(self.market.offers[i] for cost, i in sorted(costs) if isfinite(cost))
 
 
 def pin_for(pins: Mapping[str, str], reading: Reading | None) -> str | None:
     """The pin that applies: of the task type that is most likely. A request that nobody could read has none."""
-    return None if reading is None else pins.get(reading.task)
+    return pins.get(reading.task) if pins and reading is not None else None
 
 
 def choose(inputs: Inputs) -> Choice:
@@ -203,6 +206,8 @@ def _guessed(market: Market) -> LiveView:
 
 def _cheapest_offers(market: Market, costs: Floats, latencies: Integers) -> Integers:
     """The cheapest offer of every candidate, the fastest of equals, the first of those."""
+    if len(market.offers) == len(market.models):
+        return market.first_offers
     keys = cost_then_latency(costs, latencies)
     lowest = np.minimum.reduceat(keys, market.first_offers)
     backwards = np.flatnonzero(keys == lowest[market.model_of])[::-1]

@@ -15,6 +15,7 @@ nothing.
 receipt goes through again when it is replayed.
 """
 
+from bisect import bisect_right
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -134,11 +135,13 @@ def rank(
     left = list(low)
     taken: list[int] = []
     asked: set[Hashable] = set()
+    in_all = len(set(providers))
     while len(taken) < min(count, len(low)):
         if first is not None and not taken:
             position = first
         else:
-            position = _cheapest_admitted(left, threshold(policy, max(left)), providers, asked)
+            avoided = asked if len(asked) < in_all else set()  # nobody is left who was not asked
+            position = _cheapest_admitted(left, threshold(policy, max(left)), providers, avoided)
         taken.append(position)
         asked.add(providers[position])
         left[position] = TAKEN
@@ -164,14 +167,15 @@ def _rule(policy: str, rows: _Rows, chosen: int, session: tuple[int, float] | No
         return "only_candidate"
     best = max(rows.low)
     at_least = threshold(policy, best)
-    others = [i for i in range(chosen + 1, len(rows.low)) if rows.low[i] >= at_least]
-    if others and session is not None:
+    if session is not None:
         candidate, plain_cost = session
-        if candidate == rows.candidates[chosen] and plain_cost > rows.costs[others[0]]:
+        second = next((i for i in range(chosen + 1, len(rows.low)) if rows.low[i] >= at_least), None)
+        if second is not None and candidate == rows.candidates[chosen] and plain_cost > rows.costs[second]:
             return "session_kept"
     if policy == "premium" and rows.low[chosen] == best:
         return "best"
-    as_cheap = [i for i in others if rows.costs[i] == rows.costs[chosen]]
-    if as_cheap and rows.latencies[as_cheap[-1]] > rows.latencies[chosen]:
+    as_cheap = bisect_right(rows.costs, rows.costs[chosen])  # rows up to there cost the same
+    slowest = next((i for i in range(as_cheap - 1, chosen, -1) if rows.low[i] >= at_least), chosen)
+    if rows.latencies[slowest] > rows.latencies[chosen]:
         return "tie_to_faster"
     return "tie_to_cheaper" if policy == "premium" else "cheapest_above_floor"

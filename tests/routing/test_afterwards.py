@@ -34,6 +34,7 @@ def rows(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Rows:
     found = Rows()
     monkeypatch.setattr(module, "_write", found.write)
     monkeypatch.setattr(module, "WRITE_AFTER_S", 0)
+    monkeypatch.setattr(module, "MOST_PER_S", 100)
     settings.CLASSIFIED_SHARE = 1
     return found
 
@@ -83,6 +84,22 @@ def test_the_queue_is_bounded(rows: Rows, monkeypatch: pytest.MonkeyPatch):
         await eventually(lambda: len(rows.notes) == 2)
 
     asyncio.run(go())
+
+
+def test_a_busy_process_looks_at_a_few_in_a_second(rows: Rows, monkeypatch: pytest.MonkeyPatch):
+    async def go() -> None:
+        now_s = [7.1]
+        monkeypatch.setattr(module, "monotonic_s", lambda: now_s[0])
+        monkeypatch.setattr(module, "MOST_PER_S", 2)
+        later = Afterwards(classify)
+        for number in range(5):
+            later.note(f"gen-{number}", "", parse())
+        now_s[0] = 8.0
+        later.note("gen-5", "", parse())
+        await eventually(lambda: len(rows.notes) == 3)
+
+    asyncio.run(go())
+    assert [note.request_id for note in rows.notes] == ["gen-0", "gen-1", "gen-5"]
 
 
 @pytest.mark.parametrize(("share", "least", "most"), [(0, 0, 0), (0.1, 60, 140), (1, 1_000, 1_000)])
