@@ -45,24 +45,27 @@ DEGRADED = {"alarm": "selection_degraded"}
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request for a choice: what, by whom, with which pins, while which (provider, model) are failing."""
+    """A request for a choice: what, by whom, with which pins, while which (provider, model) are failing.
+
+    `session` is the conversation that it belongs to, as `session_of` names it; empty where that is nobody's business.
+    """
 
     chat: ChatRequest
     body_bytes: int
     caller: Caller
     preferences: Preferences = NO_PREFERENCES
     open_offers: frozenset[tuple[str, str]] = frozenset()
+    session: bytes = b""
 
     @property
     def policy(self) -> str:
         """By which the model is chosen."""
         return policy_of(self.chat) or DEFAULT_POLICY
 
-    @property
-    def session(self) -> bytes:
-        """The conversation that it belongs to."""
-        chat = self.chat
-        return session_key(numbers.KEY_PEPPER, str(self.caller.organization_id), chat.wishes.session_id, chat.messages)
+
+def session_of(chat: ChatRequest, caller: Caller) -> bytes:
+    """A name for the conversation that a request belongs to, which says nothing about it."""
+    return session_key(numbers.KEY_PEPPER, str(caller.organization_id), chat.wishes.session_id, chat.messages)
 
 
 @dataclass(slots=True)

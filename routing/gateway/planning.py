@@ -11,7 +11,7 @@ from msgspec import structs
 from accounts.access import Caller
 from komilion.common.errors import ProviderUnavailable
 from routing.catalog.snapshot import Catalog, OfferEntry
-from routing.gateway.brain import Asked
+from routing.gateway.brain import Asked, session_of
 from routing.gateway.order import order_by_health
 from routing.gateway.route import plan_of, route
 from routing.gateway.selected import Selected
@@ -57,9 +57,10 @@ async def _plan_choice(
     inbound: Inbound, caller: Caller, catalog: Catalog, services: Services, *, may_probe: bool
 ) -> Plan:
     chat = inbound.chat
-    asked = Asked(chat, inbound.body_bytes, caller, await services.preferences.of(caller))
+    preferences, session = await services.preferences.of(caller), session_of(chat, caller)
+    asked = Asked(chat, inbound.body_bytes, caller, preferences, session=session)
     choice, probe = await _choose(asked, services, may_probe=may_probe)
-    selected = Selected(asked.policy, choice, asked.session, wants_receipt=chat.wishes.explain)
+    selected = Selected(asked.policy, choice, session, wants_receipt=chat.wishes.explain)
     offers = _cheapest(inbound, caller, catalog) if choice is None else _in_turn(choice)
     return structs.replace(plan_of(inbound, offers, caller, catalog), choice=selected, probe=probe)
 

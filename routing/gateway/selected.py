@@ -21,12 +21,14 @@ log = logging.getLogger(__name__)
 class Selected:
     """Why this plan asks these models. `choice` is None where nothing but the prices could be looked at."""
 
-    __slots__ = ("_packed", "choice", "policy", "session", "wants_receipt")
+    __slots__ = ("_packed", "choice", "policy", "session", "task", "wants_receipt")
 
     def __init__(self, policy: str, choice: Choice | None, session: bytes, *, wants_receipt: bool) -> None:
         self.policy = policy
         self.choice = choice
         self.session = session
+        reading = None if choice is None else choice.inputs.reading
+        self.task = None if reading is None else reading.task  # None where the request could not be read
         self.wants_receipt = wants_receipt
         self._packed: dict[str, Any] | None = None
 
@@ -34,12 +36,6 @@ class Selected:
     def rule(self) -> str:
         """The stable word for why."""
         return "selection_degraded" if self.choice is None else self.choice.decision.rule
-
-    @property
-    def task(self) -> str | None:
-        """The request's task type; None where it could not be read."""
-        reading = None if self.choice is None else self.choice.inputs.reading
-        return None if reading is None else reading.task
 
     def savings(self, usage: Usage, charged: int) -> int | None:
         """Nano-USD against the best model of the task; None where it is not known."""

@@ -5,7 +5,7 @@ from typing import Any
 from accounts.access import Caller
 from billing.prices import PriceVersion
 from routing.catalog.snapshot import Catalog, ModelEntry, OfferEntry
-from routing.gateway.brain import Asked, Brain
+from routing.gateway.brain import Asked, Brain, session_of
 from routing.gateway.preferences import Preferences
 from routing.providers.base import Target
 from routing.providers.registry import DIALECTS
@@ -55,7 +55,8 @@ def asked(
     **more: Any,
 ) -> Asked:
     chat = parse(**{"model": "neo-mode", "messages": CODE, **(body or {})})
-    return Asked(chat, 400, caller(models_allowed), Preferences(pins or {}), **more)
+    by = caller(models_allowed)
+    return Asked(chat, 400, by, Preferences(pins or {}), session=session_of(chat, by), **more)
 
 
 def brain(of: Catalog | None = None) -> Brain:

@@ -145,6 +145,28 @@ class TestFigures:
         assert choice.offsets[market.index[BEST]] < 0
 
 
+class TestExpectations:
+    """What a call is expected to use, for estimates."""
+
+    def test_of_an_offer_in_the_market(self):
+        made = brain()
+        first = made.ready.market.offers[0]
+        found = made.expect(asked({"n": 2, "max_tokens": 100}), first)
+        assert found is not None
+        assert found[0] > 5
+        assert 2 <= found[1] <= 200
+        made.ready.live = None
+        assert made.expect(asked({"n": 2, "max_tokens": 100}), first) == found
+
+    def test_of_what_nobody_knows(self, monkeypatch: pytest.MonkeyPatch):
+        made = brain()
+        first = made.ready.market.offers[0]
+        assert made.expect(asked(), offer("acme/unknown", 1, 1_000)) is None
+        assert Brain().expect(asked(), first) is None
+        monkeypatch.setattr(module, "estimate_input", lambda *_: 1 / 0)
+        assert made.expect(asked(), first) is None
+
+
 class TestWhatIsBroken:
     def test_without_a_catalogue_there_is_no_choice(self):
         assert Brain().decide(asked()) is None

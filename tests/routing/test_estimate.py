@@ -138,7 +138,9 @@ class TestWithoutABrain:
     ):
         from komilion.asgi import gateway as running
 
-        monkeypatch.setattr(running.services.learning.brain, "ready", None)
+        brain = running.services.learning.brain
+        monkeypatch.setattr(brain, "decide", lambda _: None)
+        monkeypatch.setattr(brain, "expect", lambda *_: None)
         assert estimate(gateway, alice)["rule"] == "selection_degraded"
         assert estimate(gateway, alice, BEST)["output_tokens"] > 0
 

@@ -203,7 +203,7 @@ class TestWhatFails:
     def test_without_a_brain_the_cheapest_answers(
         self, gateway: Gateway, alice: Tenant, brain: Any, monkeypatch: pytest.MonkeyPatch
     ):
-        monkeypatch.setattr(brain, "ready", None)
+        monkeypatch.setattr(brain, "decide", lambda _: None)
         answer = ask(gateway, alice, "neo-mode/premium", x_komilion={"explain": True})
         note = good(answer)["x_komilion"]
         assert (note["model"], note["rule"], note["receipt"]) == (MIDDLING, "selection_degraded", None)
