@@ -9,7 +9,7 @@ from dataclasses import replace
 from msgspec import structs
 
 from accounts.access import Caller
-from komilion.common.errors import ProviderUnavailable
+from komilion.common.errors import KomilionError, ProviderUnavailable
 from routing.catalog.snapshot import Catalog, OfferEntry
 from routing.gateway.brain import Asked, session_of
 from routing.gateway.order import order_by_health
@@ -45,7 +45,13 @@ async def plan_call(
     """
     model = inbound.chat.model
     if model in VIRTUAL_MODELS:
-        return await _plan_choice(inbound, caller, catalog, services, may_probe=may_probe)
+        try:
+            return await _plan_choice(inbound, caller, catalog, services, may_probe=may_probe)
+        except KomilionError:
+            newest = await services.fresh_catalog()  # news of a model that can do it may be on their way
+            if newest is catalog:
+                raise
+            return await _plan_choice(inbound, caller, newest, services, may_probe=may_probe)
     may_cost_more = False
     if model not in catalog.models:  # it may be a retired one
         may_cost_more = (await services.preferences.of(caller)).follows_successors

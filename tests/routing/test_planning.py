@@ -1,7 +1,7 @@
 """Plans of requests that leave the choice to us, while offers are out of order, and of retired models."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import date
 from types import SimpleNamespace
@@ -51,13 +51,19 @@ def plan(
     made: Brain | None = None,
     preferences: Preferences | None = None,
     may_probe: bool = True,
+    newest: Callable[[Brain], Catalog] | None = None,
     **body: Any,
 ) -> Plan:
     async def wanted(_: Any) -> Preferences:
         return preferences or Preferences()
 
+    async def fresh() -> Catalog:
+        return of if newest is None else newest(made)
+
+    made = made or brain(of)
     services: Any = SimpleNamespace(
-        learning=SimpleNamespace(brain=made or brain(of)),
+        fresh_catalog=fresh,
+        learning=SimpleNamespace(brain=made),
         breakers=health or Health(),
         preferences=SimpleNamespace(of=wanted),
     )
@@ -151,6 +157,21 @@ class TestWithoutABrain:
         tiny = catalog(**{CHEAP: [offer(CHEAP, 0, 16)]})
         with pytest.raises(BadRequest):
             plan(tiny, made=Brain(), messages=[{"role": "user", "content": "word " * 100}])
+
+
+class TestNews:
+    def test_a_model_that_is_not_known_yet_is_looked_for_once(self):
+        def read_again(made: Brain) -> Catalog:
+            found = catalog()
+            made.ready = made.prepare(found)
+            return found
+
+        tiny = catalog(**{CHEAP: [offer(CHEAP, 0, 16)]})
+        assert models(plan(tiny, newest=read_again))[0] == BEST
+        with pytest.raises(BadRequest):
+            plan(tiny, newest=lambda _: tiny)
+        with pytest.raises(BadRequest):
+            plan(tiny, newest=read_again, reasoning_effort="high")
 
 
 class TestRetired:
