@@ -47,7 +47,7 @@ def confusion(labels: list[str], found: list[str]) -> str:
     tasks = [task for task in TASKS if task in {*labels, *found}]
     counts = confusion_matrix(labels, found, labels=tasks)
     each = f1_score(labels, found, labels=tasks, average=None, zero_division=0)
-    rows = [f"| label \\ found | {' | '.join(tasks)} | F1 |", "|---" * (len(tasks) + 2) + "|"]
+    rows = [f"| label, found as | {' | '.join(tasks)} | F1 |", "|---" * (len(tasks) + 2) + "|"]
     for task, row, f1 in zip(tasks, counts, each, strict=True):
         if row.sum():
             rows.append(f"| {task} | {' | '.join(map(str, row))} | {f1:.2f} |")
