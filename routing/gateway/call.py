@@ -70,7 +70,7 @@ class Call:
     Raises `AttemptFailed`. A call that was given up on is closed behind the block, so it stops at the provider too.
     """
 
-    __slots__ = ("_client", "_path", "_response", "_started_s", "_wait_s", "tried")
+    __slots__ = ("_client", "_is_first", "_path", "_response", "_started_s", "_wait_s", "tried")
 
     def __init__(self, reserved: Reserved, client: HttpClient, progress: Progress, path: str) -> None:
         attempt = reserved.attempt
@@ -81,6 +81,7 @@ class Call:
         self._started_s = progress.started_s
         self._response: Response | None = None
         self._wait_s: float | None = None
+        self._is_first = not progress.tries
         progress.tries.append(self.tried)
 
     async def __aenter__(self) -> UpstreamResponse:
@@ -136,8 +137,10 @@ class Call:
 
     def _answer_limit_s(self) -> float:
         """How long a whole answer may take: its own limit, within what is left of the whole call's."""
-        left_s = numbers.TOTAL_TIMEOUT_S - (monotonic_s() - self._started_s)
-        return max(0.0, min(left_s, expected_answer_s(self.tried.attempt)))
+        limit_s = expected_answer_s(self.tried.attempt)
+        if self._is_first:
+            return limit_s
+        return max(0.0, min(limit_s, numbers.TOTAL_TIMEOUT_S - (monotonic_s() - self._started_s)))
 
     def _elapsed_ms(self) -> int:
         """Since the request came in."""

@@ -38,7 +38,7 @@ class Calls:
     ) -> None:
         self.reserved = reserved
         self.progress = progress
-        self.is_resumable: Callable[[], bool] = lambda: True  # whether another attempt could still be delivered
+        self.is_resumable: Callable[[], bool] | None = None  # whether another attempt could still be delivered
         self._exchange = exchange
         self._watch = watch
         self._client = services.client
@@ -139,7 +139,9 @@ class Calls:
 
     def _following(self, failure: AttemptFailed) -> tuple[int, float] | None:
         """Which attempt is next, and after how many seconds; None where none is."""
-        if len(self.progress.tries) >= numbers.ATTEMPTS_MOST or not self.is_resumable():
+        if len(self.progress.tries) >= numbers.ATTEMPTS_MOST:
+            return None
+        if self.is_resumable is not None and not self.is_resumable():
             return None
         verdict = VERDICTS[failure.kind]
         may_again = self._tries_here < numbers.TRIES_PER_OFFER

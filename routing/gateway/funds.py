@@ -31,14 +31,11 @@ class Funds:
         self._asking: asyncio.Task[Extension] | None = None
         self._ask_again_at = 0  # counted output tokens
 
-    def is_enough_for(self, used: int) -> bool:
-        """Whether there is no need to ask for more yet."""
-        return used * 2 < self._reserved.held_output
-
     async def cover(self, used: int) -> None:
-        """So many output tokens have come. Raises `Stopped` when nothing more is paid for, or `LedgerUnavailable`.
+        """So many output tokens have come, half of what is held or more.
 
-        A provider that keeps no limit at all is stopped too: what is beyond the ceiling nobody has paid for.
+        Raises `Stopped` when nothing more is paid for, or `LedgerUnavailable`. A provider that keeps no limit at all is
+        stopped too: what is beyond the ceiling nobody has paid for.
         """
         reserved = self._reserved
         ceiling = reserved.attempt.output_ceiling

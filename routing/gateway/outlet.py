@@ -5,8 +5,6 @@ forgotten when the attempt fails. Only a comment, after a long silence, opens th
 where somebody else may yet answer.
 """
 
-from collections.abc import Callable
-
 from komilion.common.failpoints import failpoint
 from routing.gateway.exchange import Exchange, Headers
 from routing.gateway.notes import origin_headers
@@ -30,6 +28,8 @@ class Outlet:
         self._watch = watch
         self._is_v1 = exchange.path.startswith("/v1/")
         self._waiting: list[bytes] = []
+        keys = {attempt.offer.target.api_key for attempt in reserved.attempts}
+        self._secrets = [key.encode() for key in keys if key]
 
     def keep(self, data: bytes) -> None:
         """Frames without content, before the first content."""
@@ -45,24 +45,29 @@ class Outlet:
 
     def scrub(self, data: bytes) -> bytes:
         """`data` without the credentials of those who may have written it."""
-        return scrub(data, self._reserved.attempt.offer.target.api_key.encode())
+        for secret in self._secrets:
+            data = scrub(data, secret)
+        return data
 
     async def send(self, data: bytes) -> None:
         """Frames, behind those that wait."""
         if self._waiting:
             data = b"".join((*self._waiting, data))
             self._waiting.clear()
-        data = self.scrub(data)
+        for secret in self._secrets:
+            data = scrub(data, secret)
         recording = self._reserved.recording
         if recording is not None:
             recording.add(data)
         if not self._exchange.is_gone:
-            await self._start(self.head)
+            if not self._exchange.started:
+                await self._start(self.head())
             await self._watch.write(data)
 
     async def send_comment(self, comment: bytes) -> None:
         """Sign of life."""
-        await self._start(self.head if self._is_decided else lambda: SSE_HEADERS)
+        if not self._exchange.started:
+            await self._start(self.head() if self._is_decided else SSE_HEADERS)
         if self._reserved.recording is not None:
             self._reserved.recording.add(comment)
         await self._exchange.write(comment)
@@ -71,7 +76,8 @@ class Outlet:
         """What closes the answer; it is recorded already."""
         if self._exchange.is_gone:
             return
-        await self._start(self.head)
+        if not self._exchange.started:
+            await self._start(self.head())
         await self._watch.write(data)
         await self._watch.write(b"", last=True)
 
@@ -81,8 +87,6 @@ class Outlet:
         offers = {(attempt.offer.model_id, attempt.offer.provider) for attempt in self._reserved.attempts}
         return len(offers) == 1
 
-    async def _start(self, head: Callable[[], Headers]) -> None:
-        """Send the head, once."""
-        if not self._exchange.started:
-            failpoint("first-byte")
-            await self._exchange.start(200, head())
+    async def _start(self, head: Headers) -> None:
+        failpoint("first-byte")
+        await self._exchange.start(200, head)

@@ -4,13 +4,17 @@ What ends a choice is held back in `closing`. An answer that is to go on with a 
 come to the place (`joining`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from typing import Any, Protocol
 
 import orjson
 
+from komilion.common.numbers import numbers
 from routing.gateway.call import UpstreamResponse
+from routing.gateway.funds import Funds, Stopped
 from routing.gateway.joining import Diverged, Joiner, NotPlain, chunks_in, text_of
+from routing.gateway.types import Reserved
+from routing.gateway.watch import Watch
 from routing.providers.base import Closing, Ended, Failed, Frames, Identity, StreamEvent
 
 NOT_A_CHUNK = (KeyError, TypeError, AttributeError)
@@ -19,23 +23,21 @@ NOT_A_CHUNK = (KeyError, TypeError, AttributeError)
 class Sink(Protocol):
     """Who takes what is read."""
 
-    async def deliver(self, reading: "Reading", frames: bytes) -> None:
+    watch: Watch
+    funds: Funds
+    reserved: Reserved
+
+    def deliver(self, reading: "Reading", frames: bytes) -> Awaitable[None]:
         """Whole frames for the client."""
 
     def keep(self, frames: bytes) -> None:
         """Frames without content, before the first content."""
 
-    def content_came(self, reading: "Reading") -> None:
-        """The provider wrote something."""
+    def content_began(self) -> None:
+        """The provider wrote something, for the first time."""
 
     def join(self, reading: "Reading") -> None:
         """This answer goes on with the one that the client has a part of."""
-
-    def is_covered(self, reading: "Reading") -> bool:
-        """Whether there is no need yet to ask for more credit."""
-
-    async def cover(self, reading: "Reading") -> None:
-        """Make sure that what was read is paid for."""
 
 
 class Reading:
@@ -43,13 +45,17 @@ class Reading:
 
     __slots__ = (
         "_decoder",
+        "_funds",
         "_has_delivered",
         "_joiner",
+        "_reserved",
         "_response",
         "_sink",
+        "_watch",
         "closing",
         "finishes",
         "is_complete",
+        "is_finished",
         "meter",
         "tried",
     )
@@ -60,40 +66,35 @@ class Reading:
         self.meter = upstream.tried.meter
         self.closing: list[dict[str, Any]] = []  # finish frames, held back
         self.finishes = 0
+        self.is_finished = False  # the provider has ended every choice
         self.is_complete = False  # finished, and the usage came with the end or after it
         self._response = upstream.response
         self._decoder = offer.dialect.chat_stream(Identity(request_id, offer.model_id))
         self._sink = sink
+        self._watch = sink.watch
+        self._funds = sink.funds
+        self._reserved = sink.reserved
         self._joiner = joiner  # until the place is found
         self._has_delivered = False
-
-    @property
-    def is_finished(self) -> bool:
-        """Whether the provider has ended every choice."""
-        return self.finishes >= self.tried.attempt.chat.choices
-
-    @property
-    def is_aligning(self) -> bool:
-        """Whether it is still read unseen."""
-        return self._joiner is not None
 
     @property
     def skipped(self) -> int:
         """Malformed events that were left out."""
         return self._decoder.skipped
 
-    async def read_some(self) -> bool:
-        """Take what has arrived; False when the provider has said all. Raises what its failing means, or `Diverged`."""
-        data = await self._response.read_some()
-        if not data:
-            for event in self._decoder.close():
+    async def read(self) -> None:
+        """To the end that the provider says it has. Raises what its failing means, or `Diverged`."""
+        while data := await self._response.read_some():
+            for event in self._decoder.feed(data):
+                if isinstance(event, Ended):
+                    return
                 await self._take(event)
-            return False
-        for event in self._decoder.feed(data):
-            if isinstance(event, Ended):
-                return False
+            if self.is_complete:
+                return  # everything is known; nobody has to wait for `[DONE]`
+            if self.is_finished:
+                self._watch.expect_the_end(numbers.USAGE_WAIT_S)
+        for event in self._decoder.close():
             await self._take(event)
-        return not self.is_complete  # when everything is known nobody has to wait for `[DONE]`
 
     async def _take(self, event: StreamEvent) -> None:
         if isinstance(event, Frames):
@@ -106,15 +107,25 @@ class Reading:
             if self._joiner is not None:
                 await self._align(event.data)
             elif event.count or self._has_delivered:
-                await self._deliver(event.data)
+                self._has_delivered = True
+                await self._sink.deliver(self, event.data)
             else:
                 self._sink.keep(event.data)
-            if not self._sink.is_covered(self):
-                await self._sink.cover(self)
+            if self.meter.counted_output * 2 >= self._reserved.held_output:
+                await self._cover()
         elif isinstance(event, Closing):
             await self._take_closing(event)
         elif isinstance(event, Failed):
             raise event.error
+
+    async def _cover(self) -> None:
+        """Raises `Stopped` where nobody pays for more; what nobody has seen yet cannot be ended well, though."""
+        try:
+            await self._funds.cover(self.meter.counted_output)
+        except Stopped as stop:
+            if self._joiner is not None:
+                raise Diverged from stop
+            raise
 
     async def _take_closing(self, event: Closing) -> None:
         if event.count:
@@ -124,6 +135,7 @@ class Reading:
         choices = event.chunk.get("choices")
         if event.finished:
             self.finishes += sum(bool(choice.get("finish_reason")) for choice in event.chunk["choices"])
+            self.is_finished = self.finishes >= self.tried.attempt.chat.choices
         if event.report is not None and self.finishes:
             # Of several choices others may still run, unless usage has a frame of its own.
             self.is_complete = not choices or self.is_finished
@@ -135,11 +147,13 @@ class Reading:
         self.closing.append(event.chunk)
         if not self.finishes:  # a content frame that reports usage so far
             await self._flush_closing()
-            await self._sink.cover(self)
+            await self._cover()
 
     def _count(self, event: Frames | Closing) -> None:
+        if not self.meter.frames:
+            self._sink.content_began()
         self.meter.count(event.count, event.output_bytes)
-        self._sink.content_came(self)
+        self._watch.content_came()
 
     async def _flush_closing(self) -> None:
         """A finish frame that something follows was not the last one: it leaves as it came."""

@@ -68,7 +68,7 @@ async def reserve(
         raise refusal_of(outcome, caller)
     if not isinstance(outcome, Granted):
         raise InternalError
-    reserved = _granted(plan, attempts, caller, outcome)
+    reserved = _granted(plan, caller, outcome, order.ceiling)
     if claim is not None:
         reserved.recording = Recording(claim)
     return reserved
@@ -84,6 +84,11 @@ def held_output(attempt: Attempt) -> int:
 def is_metered(attempt: Attempt) -> bool:
     """Whether the output can be counted while it comes."""
     return attempt.chat.stream and not attempt.offer.is_reasoning
+
+
+def _most(attempt: Attempt) -> int:
+    """Nano-USD that the first hold takes for the attempt."""
+    return attempt.offer.price.ceiling(attempt.input_bound, held_output(attempt))
 
 
 def _least(attempt: Attempt) -> int:
@@ -102,14 +107,18 @@ def order_of(
     is_byte_bound: bool = True,
 ) -> Place:
     """The whole of the dearest attempt, or what at least lets the cheapest one start."""
+    first, *others = attempts
+    ceiling, minimum = _most(first), _least(first)
+    for attempt in others:
+        ceiling, minimum = max(ceiling, _most(attempt)), min(minimum, _least(attempt))
     return Place(
         request_id=request_id,
         wallet_id=caller.organization_id,
         key_id=caller.key_id,
         key_epoch=caller.key_epoch,
         organization_epoch=caller.organization_epoch,
-        ceiling=max(each.offer.price.ceiling(each.input_bound, held_output(each)) for each in attempts),
-        minimum=min(map(_least, attempts)),
+        ceiling=ceiling,
+        minimum=minimum,
         is_byte_bound=is_byte_bound,
         price_ids=[each.offer.price.id for each in attempts],
         process_id=process_id,
@@ -147,28 +156,27 @@ def _cap_message(refused: Refused, cap: CapReached, caller: Caller) -> str:
     )
 
 
-def _granted(plan: Plan, attempts: tuple[Attempt, ...], caller: Caller, granted: Granted) -> Reserved:
-    """Leave out what cannot start with so much, and take up the first of the rest."""
-    fitting, adjusted = attempts, plan.adjusted
-    if len(attempts) > 1:
+def _granted(plan: Plan, caller: Caller, granted: Granted, ceiling: int) -> Reserved:
+    """Leave out what cannot start with less than the `ceiling` that was asked for; take up the first of the rest."""
+    attempts = plan.attempts[: numbers.ATTEMPTS_MOST]
+    if granted.amount < ceiling and len(attempts) > 1:
         fitting = tuple(each for each in attempts if _least(each) <= granted.amount)
         reason = _reason(is_capped=granted.is_capped)
-        models = dict.fromkeys(each.offer.model_id for each in attempts)
-        for model in models.keys() - {each.offer.model_id for each in fitting}:
-            adjusted += ({"param": "models", "action": "skipped", "model": model, "reason": reason},)
-    if adjusted is not plan.adjusted:
-        plan = replace(plan, adjusted=adjusted)
+        served = {each.offer.model_id for each in fitting}
+        skipped = [model for model in dict.fromkeys(each.offer.model_id for each in attempts) if model not in served]
+        notes = ({"param": "models", "action": "skipped", "model": model, "reason": reason} for model in skipped)
+        plan, attempts = replace(plan, adjusted=(*plan.adjusted, *notes)), fitting
     reserved = Reserved(
         plan=plan,
-        attempt=fitting[0],
-        attempts=fitting,
+        attempt=attempts[0],
+        attempts=attempts,
         caller=caller,
         held=granted.amount,
         spare=granted.available,
         is_capped=granted.is_capped,
         caps=granted.caps,
     )
-    take_up(reserved, fitting[0])
+    take_up(reserved, attempts[0])
     return reserved
 
 

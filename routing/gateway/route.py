@@ -88,10 +88,12 @@ def find_model(name: str, caller: Caller, catalog: Catalog, *, may_cost_more: bo
 def _add_fallbacks(attempts: list[Attempt], inbound: Inbound, caller: Caller, catalog: Catalog) -> list[dict[str, Any]]:
     """Add the offers of the models that the request names beside its own; those that cannot serve, for `adjusted`."""
     skipped = []
+    planned = {attempt.offer.model_id for attempt in attempts}
     for name in inbound.chat.fallbacks:
         try:
-            offers = find_model(name, caller, catalog).model.offers
-            error = _add_offers(attempts, offers, inbound, is_named=True)
+            model = find_model(name, caller, catalog).model
+            error = None if model.id in planned else _add_offers(attempts, model.offers, inbound, is_named=True)
+            planned.add(model.id)
         except KomilionError as unfit:
             error = unfit
         if error is not None:

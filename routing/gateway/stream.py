@@ -8,6 +8,7 @@ as success.
 """
 
 import asyncio
+from collections.abc import Awaitable
 from typing import Any
 
 from billing.ledger.committer import Committer
@@ -15,7 +16,6 @@ from komilion.common.clock import monotonic_s, unix_s
 from komilion.common.errors import KomilionError, ProviderError, Unavailable, error_body
 from komilion.common.failpoints import failpoint
 from komilion.common.http_client import HttpError
-from komilion.common.numbers import numbers
 from komilion.common.usage import Usage, UsageSource
 from routing.gateway.call import AttemptFailed, NotSent, UpstreamResponse, time_is_up
 from routing.gateway.calls import Calls
@@ -46,16 +46,16 @@ class Stream:
         self.settlement = settlement
         self.reserved = settlement.reserved
         self._calls = calls
-        self._watch = watch
+        self.watch = watch
         self._outlet = Outlet(exchange, settlement.reserved, watch)
-        self._funds = Funds(settlement.reserved, exchange.request_id, committer)
+        self.funds = Funds(settlement.reserved, exchange.request_id, committer)
         self._reading: Reading | None = None
         self._owner: Try | None = None  # whose content the client has; it is charged unless another one goes on with it
         self._delivered = Delivered() if settlement.reserved.attempt.chat.choices == 1 else None
 
     async def relay(self) -> None:
         """From the first frame to the settled end. Raises what happened before the first byte was sent."""
-        self._watch.send_comments(self._outlet.send_comment)
+        self.watch.send_comments(self._outlet.send_comment)
         self._calls.is_resumable = self._is_resumable
         try:
             reading = await self._calls.run(self._read)
@@ -63,7 +63,7 @@ class Stream:
             tried = self._charge_owner() or self.settlement.progress.tries[-1]
             await self._end(stop.outcome, tried.meter.estimated(), "estimated", stopped=stop.reason)
         except (Interrupted, asyncio.CancelledError) as error:
-            await self._interrupted(error.reason if isinstance(error, Interrupted) else self._watch.absorb())
+            await self._interrupted(error.reason if isinstance(error, Interrupted) else self.watch.absorb())
         except NotSent as error:
             if not self.exchange.started:
                 raise
@@ -97,14 +97,12 @@ class Stream:
     async def _read_to_the_end(self, reading: Reading) -> None:
         """What goes wrong when every choice has ended does no harm: only the usage may be missing."""
         try:
-            while await reading.read_some():
-                if reading.is_finished:
-                    self._watch.expect_the_end(numbers.USAGE_WAIT_S)
+            await reading.read()
         except (HttpError, TimeoutError):
             if not reading.is_finished:
                 raise
         except asyncio.CancelledError:
-            if not (reading.is_finished and self._watch.absorb_silence()):
+            if not (reading.is_finished and self.watch.absorb_silence()):
                 raise
 
     def _text(self) -> str:
@@ -115,23 +113,22 @@ class Stream:
 
     # what `Reading` tells
 
-    async def deliver(self, reading: Reading, frames: bytes) -> None:
+    def deliver(self, reading: Reading, frames: bytes) -> Awaitable[None]:
         """Frames for the client."""
         self._owner = reading.tried
         if self._delivered is not None:
             self._delivered.add(frames)
-        await self._outlet.send(frames)
+        return self._outlet.send(frames)
 
     def keep(self, frames: bytes) -> None:
         """Frames that wait for the first content."""
         self._outlet.keep(frames)
 
-    def content_came(self, reading: Reading) -> None:
-        """The provider is there, and the gap between frames counts from now on."""
+    def content_began(self) -> None:
+        """The provider is there."""
         if self.settlement.progress.first_content_s is None:
             self.settlement.progress.first_content_s = monotonic_s()
         self._calls.answered()
-        self._watch.content_came()
 
     def join(self, reading: Reading) -> None:
         """From here on the client gets this answer."""
@@ -140,24 +137,11 @@ class Stream:
         self.reserved.joins.append({"model": offer.model_id, "provider": offer.provider, "characters": length})
         self._owner = reading.tried
 
-    def is_covered(self, reading: Reading) -> bool:
-        """Whether the hold pays for twice as much as was read."""
-        return self._funds.is_enough_for(reading.meter.counted_output)
-
-    async def cover(self, reading: Reading) -> None:
-        """Raises `Stopped` where nobody pays for more; what nobody has seen yet cannot be ended well, though."""
-        try:
-            await self._funds.cover(reading.meter.counted_output)
-        except Stopped as stop:
-            if reading.is_aligning:
-                raise Diverged from stop
-            raise
-
     # the end
 
     async def _end(self, outcome: Outcome, usage: Usage, source: UsageSource, *, stopped: str | None = None) -> None:
         """Settle, then send the last frames."""
-        self._watch.wind_up()
+        self.watch.wind_up()
         reading = self._reading
         assert reading is not None, "an end without a beginning"
         frames = ([] if stopped else reading.closing) or [self._bare_chunk("length" if stopped else None)]
@@ -173,7 +157,7 @@ class Stream:
 
     async def _fail(self, error: KomilionError, cause: BaseException | None, *, is_stop: bool = False) -> None:
         """The answer broke off. Nothing sent: the error becomes a status. Else an error event, and a settled bill."""
-        self._watch.wind_up()
+        self.watch.wind_up()
         self._outlet.forget()
         usage = Usage()
         source: UsageSource = "absent"
@@ -217,7 +201,7 @@ class Stream:
 
     async def _settle(self, outcome: Outcome, usage: Usage, source: UsageSource) -> Settled:
         """An extension still on its way comes first, so that the settlement releases all of the hold."""
-        await self._funds.rest()
+        await self.funds.rest()
         return await self.settlement.settle(outcome, usage, source)
 
     async def _conclude(
@@ -229,7 +213,7 @@ class Stream:
         stopped: str | None = None,
     ) -> bytes:
         """Settle; returns the closing frames, the last of which has the bill."""
-        await self._funds.rest()
+        await self.funds.rest()
         recording = self.reserved.recording
         is_v1 = self.exchange.path.startswith("/v1/")
 

@@ -62,7 +62,9 @@ class Watch:
 
     def begin_stream(self, *, first_content_s: float, gap_s: float, ends_with_client: bool) -> None:
         """An attempt begins whose content comes as it is made."""
-        self._begin(ends_with_client=ends_with_client)
+        self._ends_with_client = ends_with_client
+        self._is_ending = self._is_suspect = False
+        self._quiet_since = self._loop.time()
         self._patience_s, self._gap_s = first_content_s, gap_s
         self.watch_client()
         self._arm()
@@ -72,15 +74,11 @@ class Watch:
 
         One that is read to its end, come what may, is not watched at all.
         """
-        self._begin(ends_with_client=ends_with_client)
+        self._ends_with_client = ends_with_client
+        self._is_ending = self._is_suspect = False
         if ends_with_client:
             self.watch_client()
             self._arm()
-
-    def _begin(self, *, ends_with_client: bool) -> None:
-        self._ends_with_client = ends_with_client
-        self._quiet_since = self._loop.time()
-        self._is_ending = self._is_suspect = False
 
     def rest(self) -> None:
         """Between two attempts nobody can be silent."""

@@ -100,6 +100,7 @@ class Breakers:
         self._returned: set[Key] = set()  # loans that ended without a finding; the next may come at once
         self._changed = asyncio.Event()
         self._redis: redis.asyncio.Redis | None = None
+        self._is_alone = False  # and has said so
         self._keeper: asyncio.Task[None] | None = None
 
     # what callers ask and tell
@@ -226,12 +227,14 @@ class Breakers:
                     self._changes = dict.fromkeys(self._open, True) | self._changes  # what was opened while it was away
                     while True:
                         await self._exchange(client)
-                        self._redis = client
+                        self._redis, self._is_alone = client, False
                         with contextlib.suppress(TimeoutError):
                             async with asyncio.timeout(POLL_S):
                                 await self._changed.wait()
             except (redis.RedisError, OSError, ValueError) as error:  # the last: what is stored is not ours
-                log.warning("breakers are this process' own", extra={"error": str(error)})
+                if not self._is_alone:
+                    log.warning("breakers are this process' own", extra={"error": str(error)})
+                self._is_alone = True
             finally:
                 self._redis = None
             await asyncio.sleep(POLL_S)

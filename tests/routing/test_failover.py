@@ -324,6 +324,16 @@ class TestFallbacks:
         other = add_fallback(gateway, OK, capabilities="json_schema")
         assert places.ask(models=[other], tools=tools).json["error"]["param"] == "tools"
 
+    def test_a_model_that_is_found_under_two_names_is_planned_once(
+        self, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+    ):
+        from routing.gateway import route
+
+        places, find = add_places(gateway, Reply(status=401)), route.find_model
+        monkeypatch.setattr(route, "find_model", lambda name, *rest: find(name.removesuffix("-latest"), *rest))
+        assert places.ask(models=[f"{places.model}-latest"]).status == 502
+        assert places.counts == [1]
+
     def test_only_models_that_the_key_may_call(self, gateway: Gateway):
         places, fallback = add_places(gateway, Reply(status=503)), add_fallback(gateway, OK)
         key = key_of(places.tenant, models_allowed=[places.model]).secret

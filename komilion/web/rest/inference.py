@@ -86,6 +86,8 @@ CHAT_REQUEST: JsonSchema = {
     "required": ["model", "messages"],
     "properties": {
         "model": {"type": "string", "description": "an id from `GET /v1/models`; `neo-mode` and `auto` choose one"},
+        "models": {"type": "array", "maxItems": 8, "items": TEXT, "description": "models to try after it, in order"},
+        "fallbacks": {"type": "array", "maxItems": 8, "items": {}, "description": "the same as LiteLLM names it"},
         "messages": {"type": "array", "minItems": 1, "items": MESSAGE},
         "stream": FLAG,
         "stream_options": {"type": "object", "properties": {"include_usage": FLAG}},
