@@ -110,23 +110,14 @@ class TestStream:
         assert body.endswith("data: [DONE]\n\n")
         assert body.count("compare.summary") == 1
 
-    def test_what_another_model_answers_says_so(self, gateway: Gateway, alice: Tenant, monkeypatch: pytest.MonkeyPatch):
-        from routing.gateway import pipeline
-
+    def test_what_another_model_answers_says_so(self, gateway: Gateway, alice: Tenant):
         real = gateway.add_model(Reply())
-        route = pipeline.route
-
-        def route_elsewhere(inbound: Any, *rest: Any) -> Any:
-            from msgspec.structs import replace
-
-            return route(replace(inbound, chat=replace(inbound.chat, model=real)), *rest)
-
-        monkeypatch.setattr(pipeline, "route", route_elsewhere)
-        answer = compare(gateway, alice, ["policy/one", real])
+        key = key_of(alice, models_allowed=[real]).secret
+        answer = compare(gateway, Tenant(key, alice.email), ["neo-mode", real])
         assert {frame.get("answered_by") for frame in frames_of(answer, 0)} == {real}
         assert {frame.get("answered_by") for frame in frames_of(answer, 1)} == {None}
         assert [(row["model"], row["answered_by"]) for row in summary(answer)["results"]] == [
-            ("policy/one", real),
+            ("neo-mode", real),
             (real, real),
         ]
 
