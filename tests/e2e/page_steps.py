@@ -129,14 +129,14 @@ def revoke(site: Installation, page: Page) -> None:
 
 def run_and_share(site: Installation, page: Page) -> None:
     """To a run that was made and shared."""
-    page.get_by_label("Prompt").fill("What is quantum computing?")
+    page.get_by_label("Prompt", exact=True).fill("What is quantum computing?")
     _press(page, "Run")
     page.get_by_role("dialog").get_by_role("button", name="Run").click()
     expect(page.get_by_text("Done. This run cost")).to_be_visible()
     page.get_by_text("Show how two answers differ").click()
     _press(page, "Share")
     page.get_by_role("link", name="/playground/shares/").click()
-    expect(page.get_by_text("Quantum computing uses").first).to_be_visible()
+    expect(page.get_by_role("article").first).to_contain_text("Quantum computing uses")
 
 
 def pin(site: Installation, page: Page) -> None:

@@ -51,7 +51,7 @@
     if (token.tag === "ol" && /^\d{1,9}$/.test(token.attrGet("start") || "")) made.start = Number(token.attrGet("start"));
     if (/right/.test(token.attrGet("style") || "")) made.className = "num";
     if (token.tag !== "table") return made;
-    return element("div", { className: "table-scroll", tabIndex: 0, role: "region", "aria-label": "Table" }, made);
+    return element("div", { className: "table-scroll", tabIndex: 0, role: "group", "aria-label": "Table" }, made);
   }
 
   function inner(node) {

@@ -30,7 +30,7 @@
       element("thead", {}, element("tr", {}, ...head)),
       element("tbody", {}, ...body)
     );
-    return element("div", { className: "table-scroll", tabIndex: 0, role: "region", "aria-label": named(name) }, made);
+    return element("div", { className: "table-scroll", tabIndex: 0, role: "group", "aria-label": named(name) }, made);
   }
 
   function value(name, what, depth) {
