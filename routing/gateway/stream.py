@@ -30,10 +30,11 @@ from routing.gateway.recording import Composed
 from routing.gateway.reserve import take_up
 from routing.gateway.settle import Settlement
 from routing.gateway.types import Outcome, Settled
-from routing.gateway.verdicts import DIVERGED
+from routing.gateway.verdicts import DIVERGED, VERDICTS, kind_of
 from routing.gateway.watch import Interrupted, Reason, Watch
 
 DONE = b"data: [DONE]\n\n"
+NOT_JOINED = "The provider broke off its answer, and no other could be joined to it."
 
 
 class Stream:
@@ -69,9 +70,14 @@ class Stream:
                 raise
             await self._fail(error.error, error)
         except KomilionError as error:
-            await self._fail(error, error)
+            await self._fail(self._told(error), error)
         else:
             await self._end("completed", *reading.meter.final(self.exchange.request_id))
+
+    def _told(self, error: KomilionError) -> KomilionError:
+        """The answer broke off; how it went with others that could have gone on with it is of no use to the caller."""
+        is_another = self._owner is not None and self.settlement.progress.tries[-1] is not self._owner
+        return ProviderError(NOT_JOINED) if is_another and kind_of(error) in VERDICTS else error
 
     def _is_resumable(self) -> bool:
         """Whether another attempt could go on with what was delivered."""
@@ -85,8 +91,7 @@ class Stream:
         try:
             await self._read_to_the_end(reading)
         except Diverged as error:
-            told = ProviderError("The provider broke off its answer, and no other could be joined to it.")
-            raise AttemptFailed(DIVERGED, told, is_abandoned=True) from error
+            raise AttemptFailed(DIVERGED, ProviderError(NOT_JOINED), is_abandoned=True) from error
         finally:
             if reading.skipped:
                 reading.tried.note["skipped_events"] = reading.skipped
