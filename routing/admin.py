@@ -29,7 +29,7 @@ class ProviderAdmin(ReadOnlyAdmin):
 class ModelAdmin(ReadOnlyAdmin):
     """Models and their offers."""
 
-    list_display = ("id", "name", "created_at")
+    list_display = ("id", "name", "line", "released_on", "sunset_on", "successor")
     search_fields = ("id", "name")
     inlines = (OfferInline,)
 

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from threading import Lock
 
+from django.db.models import Q
+
 from billing.prices import BASIS_POINTS, PriceVersion
 from komilion.common.clock import unix_s, utc_now
 from komilion.common.money import ceil_div
 from komilion.common.usage import PRICED_BUCKETS
-from routing.catalog.load import read_catalog, read_prices
-from routing.catalog.models import CatalogVersion, Offer, OfferPrice
+from routing.catalog.load import read_catalog, read_prices, read_version
+from routing.catalog.models import Offer, OfferPrice
 from routing.catalog.schedule import read_schedules
 from routing.catalog.snapshot import Catalog, ModelEntry, OfferEntry
 
@@ -143,12 +145,12 @@ _kept = _Kept()
 
 def catalog_rows() -> CatalogRows:
     """One short query where nothing changed since the last call in this process, else the whole catalogue."""
-    version = CatalogVersion.objects.filter(pk=1).values_list("version", flat=True).first() or 0
+    version = read_version()
     with _kept.lock:
         rows = _kept.rows
         if rows is not None and rows.version == version and unix_s() < rows.catalog.expires_s:
             return rows
-    catalog = read_catalog()
+    catalog = read_catalog(version)
     changes = _read_changes()
     models = {entry.id: _model_row(entry, changes) for entry in catalog.models.values()}
     rows = CatalogRows(catalog.version, models, catalog)
@@ -185,16 +187,16 @@ def _offer_row(offer: OfferEntry, changes: Sequence[PriceChange]) -> OfferRow:
     )
 
 
-def _read_changes() -> dict[_OfferKey, list[PriceChange]]:
+def _read_changes() -> Mapping[_OfferKey, Sequence[PriceChange]]:
     """What is dear at some time of the day, and what is announced, of every offer that has either."""
     now = utc_now()
+    changing = OfferPrice.objects.filter(Q(effective_from__gt=now) | Q(from_minute__isnull=False))
+    columns = ("offer_id", "effective_from", "price_id", "from_minute")
+    rows = list(changing.order_by("effective_from", "pk").values_list(*columns))
+    if not rows:
+        return {}
+    coming = [row[:3] for row in rows if row[1] > now and row[3] is None]
     schedules, _ = read_schedules(now)
-    columns = ("offer_id", "effective_from", "price_id")
-    coming = list(
-        OfferPrice.objects.filter(effective_from__gt=now, from_minute=None)
-        .order_by("effective_from", "pk")
-        .values_list(*columns)
-    )
     windows = {offer: schedule.windows for offer, schedule in schedules.items() if schedule.windows}
     prices = read_prices({window.price for found in windows.values() for window in found} | {row[2] for row in coming})
     offers = Offer.objects.filter(pk__in={*windows, *(row[0] for row in coming)})

@@ -73,10 +73,18 @@ def load_catalog() -> Catalog:
         return read_catalog()
 
 
-def read_catalog() -> Catalog:
-    """Read it table by table. What changes meanwhile raises the version again, so nobody keeps a mixed picture."""
+def read_version() -> int:
+    """How often the catalogue was changed."""
+    return CatalogVersion.objects.filter(pk=1).values_list("version", flat=True).first() or 0
+
+
+def read_catalog(version: int | None = None) -> Catalog:
+    """Read it table by table, at a `version` that was read before.
+
+    What changes meanwhile raises the version again, so nobody keeps a mixed picture.
+    """
     now = utc_now()
-    version = CatalogVersion.objects.filter(pk=1).values_list("version", flat=True).first() or 0
+    version = read_version() if version is None else version
     providers = _read_providers()
     schedules, changes_at = read_schedules(now)
     offers = _read_offers(providers, schedules, now)

@@ -95,10 +95,9 @@ def origin_headers(reserved: Reserved, *, is_v1: bool) -> Headers:
     if is_v1 and numbers.COMPAT_NAMES:
         headers.append((b"x-kairosroute-provider", provider))
     named = reserved.plan.named
-    if named is not None:
-        ending = named.moved_from or named.model
-        if ending.sunset_on is not None:
-            headers += _end_headers(ending.deprecated_on, ending.sunset_on)
+    ending = None if named is None else named.moved_from or named.model
+    if ending is not None and ending.sunset_on is not None:
+        headers += _end_headers(ending.deprecated_on, ending.sunset_on)
     return headers
 
 

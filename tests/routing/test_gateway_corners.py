@@ -113,11 +113,12 @@ def test_a_reading_of_the_catalogue_that_began_before_a_change_is_followed_by_an
     assert asyncio.run(newest()).version == 2
 
 
-def test_a_catalogue_that_the_clock_has_changed_is_read_again(monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("expiries", [[math.inf], [2.0, math.inf]])
+def test_a_catalogue_that_the_clock_has_changed_is_read_again(monkeypatch: pytest.MonkeyPatch, expiries: list[float]):
     """Twice, where the first reading had begun before the moment came."""
     from routing.gateway import services
 
-    read = iter([Catalog(1, {}, (), expires_s=2.0), Catalog(1, {}, ())])
+    read = iter([Catalog(1, {}, (), expires_s=expires_s) for expires_s in expiries])
     monkeypatch.setattr(services, "_load", lambda: next(read))
 
     async def after_a_price_began() -> Catalog:

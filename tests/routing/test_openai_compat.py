@@ -8,7 +8,7 @@ import pytest
 
 from komilion.common.errors import ContentFiltered, KomilionError, ProviderError, ProviderUnavailable, RateLimited
 from komilion.common.usage import Usage
-from routing.providers.base import ChatRequest, Target
+from routing.providers.base import ChatRequest, Quirks, Target
 from routing.providers.openai_compat import OpenAICompatible
 from routing.providers.registry import DIALECTS, dialect
 from tests.routing.openai_frames import BASE, IDENTITY, USAGE
@@ -60,6 +60,12 @@ def test_the_output_bound_goes_under_the_name_that_the_offer_knows() -> None:
     assert sent(a_request(), modern, 100)["max_completion_tokens"] == 100
     assert "max_tokens" not in sent(a_request(), modern, 100)
     assert "max_tokens" not in sent(a_request(max_output_tokens=500))
+
+
+def test_who_refuses_stream_options_gets_none() -> None:
+    terse = Target("u", "k", "ok", frozenset(), quirks=Quirks(refuses=frozenset({"stream_options"})))
+    assert sent(a_request(stream=True), terse)["stream"] is True
+    assert "stream_options" not in sent(a_request(stream=True), terse)
 
 
 def test_a_stream_always_asks_for_usage() -> None:

@@ -17,7 +17,7 @@ QUERIES = 12
 
 def open_page(person: Person, address: str, status: int = 200) -> str:
     """The page as HTML; it must come with few queries, however much there is to show."""
-    catalog_rows()  # read once for each version of the catalogue, by whatever page comes first
+    catalog_rows()  # which a process reads once for each version of the catalogue
     with CaptureQueriesContext(connection) as queries:
         response = person.browser.get(address)
     assert response.status_code == status, response.content.decode()
