@@ -34,6 +34,7 @@ from routing.gateway.verdicts import DIVERGED, VERDICTS, kind_of
 from routing.gateway.watch import Interrupted, Reason, Watch
 
 DONE = b"data: [DONE]\n\n"
+TOO_LATE = frozenset({"provider_timeout", "request_timeout"})
 NOT_JOINED = "The provider broke off its answer, and no other could be joined to it."
 
 
@@ -76,8 +77,10 @@ class Stream:
 
     def _told(self, error: KomilionError) -> KomilionError:
         """The answer broke off; how it went with others that could have gone on with it is of no use to the caller."""
-        is_another = self._owner is not None and self.settlement.progress.tries[-1] is not self._owner
-        return ProviderError(NOT_JOINED) if is_another and kind_of(error) in VERDICTS else error
+        owner = self._owner
+        if owner is None or self.settlement.progress.tries[-1] is owner or kind_of(error) not in VERDICTS:
+            return error
+        return time_is_up(self.exchange.path) if owner.note["error"] in TOO_LATE else ProviderError(NOT_JOINED)
 
     def _is_resumable(self) -> bool:
         """Whether another attempt could go on with what was delivered."""

@@ -349,7 +349,6 @@ def private_ledger(private_postgres: Cluster, django_db_setup: None, django_db_b
         yield LedgerDatabase("postgres")
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_a_server_that_stops_and_one_that_hangs(private_ledger, private_postgres, tmp_path, monkeypatch):
     monkeypatch.setattr(postgres, "PATIENCE_S", 0.5)

@@ -97,7 +97,7 @@ def test_it_equals_the_ledger_whatever_happened(ledger: LedgerDatabase) -> None:
     price = ledger.price(output_price=1_500_000)
 
     @given(STEPS, st.sampled_from([0, 1_000]))
-    @hypothesis_settings(deadline=None, suppress_health_check=list(HealthCheck))
+    @hypothesis_settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
     def play(steps: list[tuple[str, int, bool]], paid: int) -> None:
         alice, charlie = ledger.open_wallet(paid=paid, promo=paid // 2), ledger.open_wallet(paid=500)
         for kind, amount, marks in steps:
