@@ -1,5 +1,6 @@
 """`/dashboard/routing`: what was chosen and why, what it saved, pins by role, and the switch for retired models."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -8,6 +9,7 @@ import time_machine
 from django.core.management import call_command
 
 from billing.models import UsageRow
+from routing.catalog.models import Model
 from routing.queries import catalog_rows
 from routing.selection.markets import keep_market
 from routing.selection.queries import follows_successors, pins_of
@@ -23,12 +25,13 @@ MODEL = "routing/one"
 
 
 @pytest.fixture
-def model() -> str:
+def model() -> Iterator[str]:
     """A model to be pinned."""
     call_command("provider", "add", "routing", "--base-url", "http://127.0.0.1:9/v1", "--api-key", "sk-x", verbosity=0)
     prices = ("--input-price", "3.00", "--output-price", "15.00")
     call_command("model", "add", MODEL, "--provider", "routing", *prices, verbosity=0)
-    return MODEL
+    yield MODEL
+    Model.objects.filter(pk=MODEL).delete()  # the gateway of other tests must not choose it
 
 
 def page(person: Person, query: str = "") -> str:
