@@ -77,6 +77,8 @@ def render_flat(payload: dict[str, Any]) -> dict[str, Any]:
     }
     if note["adjusted"]:
         flat["adjusted"] = note["adjusted"]
+    if "receipt" in note:
+        flat["receipt"] = note["receipt"]
     return flat
 
 

@@ -94,7 +94,11 @@ class TestChoice:
 
     def test_the_flat_form_takes_it_too(self, gateway: Gateway, alice: Tenant):
         body = {"model": "neo-mode", "policy": "frugal", "message": CODE[0]["content"]}
-        assert good(call(gateway.url, "/api/chat", alice.key, body))["model"] == MIDDLING
+        answer = good(call(gateway.url, "/api/chat", alice.key, body))
+        assert answer["model"] == MIDDLING
+        assert "receipt" not in answer
+        explained = good(call(gateway.url, "/api/chat", alice.key, {**body, "x_komilion": {"explain": True}}))
+        assert explained["receipt"]["chosen"] == MIDDLING
 
     def test_it_is_no_model_that_a_request_may_name_as_a_fallback(self, gateway: Gateway, alice: Tenant):
         note = good(ask(gateway, alice, MIDDLING, models=["neo-mode"]))["x_komilion"]

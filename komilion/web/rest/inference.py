@@ -150,6 +150,7 @@ FLAT_ANSWER: JsonSchema = {
         "usage": TOKENS,
         "id": {"type": "string", "description": "the request id, for `GET /api/generation`"},
         "adjusted": {"type": "array", "items": {"type": "object"}},
+        "receipt": {"type": ["object", "null"], "description": "where `x_komilion.explain` asks for it"},
     },
 }
 MODEL: JsonSchema = {
