@@ -111,15 +111,19 @@ class TestStream:
         assert body.count("compare.summary") == 1
 
     def test_what_another_model_answers_says_so(self, gateway: Gateway, alice: Tenant):
-        real = gateway.add_model(Reply())
-        key = key_of(alice, models_allowed=[real]).secret
-        answer = compare(gateway, Tenant(key, alice.email), ["neo-mode", real])
-        assert {frame.get("answered_by") for frame in frames_of(answer, 0)} == {real}
+        """A policy that may choose one model only chooses that."""
+        model = gateway.add_model(Reply())
+        key = key_of(alice, models_allowed=[model]).secret
+        body = {"models": ["neo-mode/frugal", model], "messages": PROMPT, "x_komilion": {"explain": True}}
+        answer = call(gateway.url, COMPARE, key, body)
+        assert {frame.get("answered_by") for frame in frames_of(answer, 0)} == {model}
+        assert {frame["model"] for frame in frames_of(answer, 0)} == {"neo-mode/frugal"}
         assert {frame.get("answered_by") for frame in frames_of(answer, 1)} == {None}
         assert [(row["model"], row["answered_by"]) for row in summary(answer)["results"]] == [
-            ("neo-mode", real),
-            (real, real),
+            ("neo-mode/frugal", model),
+            (model, model),
         ]
+        assert frames_of(answer, 0)[-1]["x_komilion"]["receipt"]["chosen"] == model
 
     def test_the_same_model_twice_is_two_calls(self, gateway: Gateway):
         tenant, model = gateway.tenant(), gateway.add_model(Reply())

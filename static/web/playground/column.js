@@ -79,8 +79,8 @@
       const note = frame.x_komilion;
       if (!note) return;
       if (note.stopped) this.say("said", `It ended early: ${note.stopped.replace(/_/g, " ")}.`);
+      this.task = note.task_type;
       if (note.receipt) {
-        this.task = note.receipt.task;
         showReceipt(this.part("receipt-text"), note.receipt);
         this.part("receipt").hidden = false;
       }

@@ -1,51 +1,48 @@
-// The receipt of a call that a policy answered, whatever stands in it: objects as lists, lists of objects as tables.
+// Why a policy took this model, in the room of a column; the page of the request has all of it.
 (function () {
   "use strict";
-  const { element } = window.Playground;
-  const MOST_ROWS = 40;
-  const DEEPEST = 4;
-  const isObject = (value) => value !== null && typeof value === "object" && !Array.isArray(value);
-  const named = (name) => name.replace(/_/g, " ");
+  const { dollars, element } = window.Playground;
+  const MOST_CANDIDATES = 8;
 
-  function plain(value) {
-    if (value === null || value === undefined || value === "") return "-";
-    if (typeof value === "number" && !Number.isInteger(value)) return String(Number(value.toPrecision(4)));
-    if (typeof value === "boolean") return value ? "yes" : "no";
-    return typeof value === "object" ? JSON.stringify(value) : String(value);
+  function row(name, ...said) {
+    return [element("dt", {}, name), element("dd", {}, ...said)];
   }
 
-  function table(name, rows) {
-    const columns = [...new Set(rows.slice(0, MOST_ROWS).flatMap(Object.keys))];
-    const isFigure = (column) => rows.every((row) => row[column] == null || typeof row[column] === "number");
-    const cell = (row, column) => element("td", { className: isFigure(column) ? "num" : "" }, plain(row[column]));
-    const [first, ...others] = columns;
-    const head = columns.map((column) => element("th", { scope: "col", className: isFigure(column) ? "num" : "" }, named(column)));
-    const body = rows.slice(0, MOST_ROWS).map((row) =>
-      element("tr", {}, element("th", { scope: "row" }, plain(row[first])), ...others.map((column) => cell(row, column)))
+  function figures(candidate) {
+    const said = [];
+    if (candidate.p !== undefined) said.push(`right with ${candidate.p.toFixed(2)}, at least ${candidate.bound.toFixed(2)}`);
+    if (candidate.expected_cost_nano_usd !== undefined) said.push(`about ${dollars(candidate.expected_cost_nano_usd)}`);
+    return said.join("; ");
+  }
+
+  function candidate(one) {
+    return element(
+      "li",
+      {},
+      element("strong", {}, one.model),
+      ` ${one.verdict}`,
+      element("br"),
+      element("span", { className: "muted" }, figures(one))
     );
-    const made = element(
-      "table",
-      { className: "table" },
-      element("caption", { className: "visually-hidden" }, named(name)),
-      element("thead", {}, element("tr", {}, ...head)),
-      element("tbody", {}, ...body)
+  }
+
+  function show(place, receipt) {
+    const rows = [...row("Policy", receipt.policy), ...row("Rule", receipt.rule)];
+    if (receipt.pin) rows.push(...row("Pin", `${receipt.pin.model} (${receipt.pin.verdict})`));
+    if (receipt.task) rows.push(...row("Task type", receipt.task.likely));
+    if (receipt.difficulty) {
+      const reasons = receipt.difficulty.reasons.map((reason) => reason.feature).join(", ");
+      rows.push(...row("Difficulty", receipt.difficulty.logit.toFixed(2), reasons ? ` by ${reasons}` : ""));
+    }
+    const candidates = receipt.candidates || [];
+    const more = candidates.length - MOST_CANDIDATES;
+    place.replaceChildren(
+      element("p", {}, receipt.why, receipt.counterfactual ? ` Otherwise: ${receipt.counterfactual}.` : ""),
+      element("dl", { className: "definition" }, ...rows),
+      element("ul", { className: "candidates" }, ...candidates.slice(0, MOST_CANDIDATES).map(candidate)),
+      ...(more > 0 ? [element("p", { className: "muted" }, `and ${more} more, on the page of the request`)] : [])
     );
-    return element("div", { className: "table-scroll", tabIndex: 0, role: "group", "aria-label": named(name) }, made);
   }
 
-  function value(name, what, depth) {
-    if (Array.isArray(what) && what.length && what.every(isObject)) return table(name, what);
-    if (Array.isArray(what)) return element("span", {}, what.map(plain).join(", ") || "-");
-    return isObject(what) && depth < DEEPEST ? list(what, depth + 1) : element("span", {}, plain(what));
-  }
-
-  function list(object, depth) {
-    const rows = Object.entries(object).flatMap(([name, what]) => [
-      element("dt", {}, named(name)),
-      element("dd", {}, value(name, what, depth)),
-    ]);
-    return element("dl", { className: "definition" }, ...rows);
-  }
-
-  window.Playground.showReceipt = (place, receipt) => place.replaceChildren(list(receipt, 1));
+  window.Playground.showReceipt = show;
 })();

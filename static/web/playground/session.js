@@ -2,6 +2,7 @@
 // it is needed and anew when it is over.
 (function () {
   "use strict";
+  const TITLE = "Playground"; // of the application, in the usage log
   const RENEW_BEFORE_MS = 60000;
 
   // What a server or the way to it refused; `message` is for people.
@@ -60,8 +61,10 @@
     // A POST with the session token. Once more with a new one where a change of the organization ended the old.
     async call(address, value, signal) {
       for (let attempt = 1; ; attempt++) {
-        const headers = { authorization: `Bearer ${await this.fresh()}`, "content-type": "application/json" };
-        const response = await send(address, { method: "POST", body: JSON.stringify(value), headers, credentials: "omit", signal });
+        const headers = { authorization: `Bearer ${await this.fresh()}`, "content-type": "application/json", "x-title": TITLE };
+        // Without the address of the page: it may hold a prompt, and the usage log keeps where a call came from.
+        const options = { method: "POST", body: JSON.stringify(value), headers, credentials: "omit", referrerPolicy: "no-referrer", signal };
+        const response = await send(address, options);
         if (response.status === 401 && attempt === 1) {
           this.forget();
           continue;
