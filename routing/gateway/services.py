@@ -120,7 +120,10 @@ class Services:
     async def fresh_catalog(self) -> Catalog:
         """The catalogue compared with the database first; as it is where the database is away."""
         try:
-            return await self.current_catalog(await asyncio.to_thread(_version))
+            version = await asyncio.to_thread(_version)
+            if version < self.catalog.version:  # the database was restored from a copy
+                await self.reload_catalog()
+            return await self.current_catalog(version)
         except DatabaseError as error:
             log.warning("catalogue not compared", extra={"error": str(error)})
             return self.catalog

@@ -32,6 +32,7 @@ OLD, NEW = Fernet.generate_key().decode(), Fernet.generate_key().decode()
 def keys(settings: Settings, valkey_url: str) -> Settings:
     """`CREDENTIAL_KEYS` to be set; nothing else is sealed in the database."""
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    settings.TRIAL_CREDIT_NANO = 0  # the ledger would grant it on a connection of its own
     settings.CREDENTIAL_KEYS = [OLD]
     for model in (Authenticator, IdempotentCall):
         model.objects.all().delete()
@@ -69,7 +70,6 @@ def kept_answer() -> IdempotentCall:
     )
 
 
-@pytest.mark.django_db(transaction=True)  # the trial credit of who logs in is the ledger's, on a connection of its own
 def test_after_sealing_anew_the_old_key_may_go(keys: Settings, capsys: pytest.CaptureFixture[str]):
     provider = Provider.objects.create(name="acme", base_url="http://acme", api_key_encrypted=encrypt("sk-acme"))
     secret, answer = factor_of("alice@rotate.example"), kept_answer()

@@ -113,6 +113,18 @@ def test_a_reading_of_the_catalogue_that_began_before_a_change_is_followed_by_an
     assert asyncio.run(newest()).version == 2
 
 
+def test_a_database_that_was_restored_from_a_copy_counts_though_its_catalogue_is_older(monkeypatch: pytest.MonkeyPatch):
+    from routing.gateway import services
+
+    monkeypatch.setattr(services, "_load", lambda: Catalog(3, {}, ()))
+    monkeypatch.setattr(services, "_version", lambda: 3)
+
+    async def fresh() -> Catalog:
+        return await only_a_catalogue(Catalog(7, {}, ())).fresh_catalog()
+
+    assert asyncio.run(fresh()).version == 3
+
+
 @pytest.mark.parametrize("expiries", [[math.inf], [2.0, math.inf]])
 def test_a_catalogue_that_the_clock_has_changed_is_read_again(monkeypatch: pytest.MonkeyPatch, expiries: list[float]):
     """Twice, where the first reading had begun before the moment came."""
