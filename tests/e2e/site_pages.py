@@ -43,7 +43,16 @@ def _of(who: Who, *paths: str) -> tuple[SitePage, ...]:
 
 SITE_PAGES = [
     *_of("anybody", "/", "/models", "/models?q=nothing-like-it", "/models?most=cheap", "/models/{model}", "/pricing"),
-    *_of("anybody", "/docs", "/docs/chat", "/docs/models", "/docs/keys", "/docs/usage", "/docs/simple-chat"),
+    *_of(
+        "anybody",
+        "/docs",
+        "/docs/chat",
+        "/docs/compare",
+        "/docs/models",
+        "/docs/keys",
+        "/docs/usage",
+        "/docs/simple-chat",
+    ),
     *_of("anybody", "/docs/idempotency", "/docs/errors", "/docs/limits", "/docs/charging-policy", "/docs/money"),
     SitePage("/api/docs", without="#explorer"),
     SitePage("/nothing", status=404),

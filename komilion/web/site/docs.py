@@ -47,6 +47,7 @@ def _pages(*pages: Page) -> Mapping[str, Page]:
 PAGES = _pages(
     Page(FIRST, "Quick start", "From nothing to an answer and its bill.", "site/quick-start.md"),
     Page("chat", "Chat completions", "The request, the answer, streams, and what is added to both.", "site/chat.md"),
+    Page("compare", "Compare models", "One request, several models, side by side.", "site/compare.md"),
     Page("models", "Models and providers", "What can be called, and what it costs.", "site/models.md"),
     Page("keys", "API keys", "Make, list and revoke keys from a program.", "site/keys.md"),
     Page("usage", "Usage and spending", "What was called, what it cost, what is left.", "site/usage.md"),
