@@ -9,19 +9,26 @@ import random
 import sqlite3
 import sys
 import tempfile
+from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
 
+from playwright.sync_api import Page, expect
+
 from komilion.common.clock import utc_now
+from routing.selection.words import POLICIES
 from tests.e2e.browser import Browser, Scheme, browser
 from tests.e2e.server import PROJECT, Installation, UpstreamProcess
 from tests.e2e.steps import make_key, sign_up, top_up
-from tests.fakes.client import chat
+from tests.fakes.client import call, chat
+from tests.fakes.replies import Reply
+from tests.fakes.upstream import Upstream
 from tests.services.valkey import ValkeyServer, free_url
 
 FOLDER = PROJECT / "docs" / "pictures"
 MODELS = {"acme/large": 5, "acme/mini": 9, "delta/reasoner": 3}  # and how often each is called
 CALLS, DAYS = 90, 14
+PLAYGROUND = "/playground?models=delta/writer,delta/brief,neo-mode&prompt=How+do+I+sort+a+list+in+Python%3F&task=coding"
 PICTURES: tuple[tuple[str, str, str, int, Scheme], ...] = (
     ("landing", "/", "anybody", 1_440, "light"),
     ("models", "/models", "anybody", 1_440, "light"),
@@ -31,6 +38,38 @@ PICTURES: tuple[tuple[str, str, str, int, Scheme], ...] = (
     ("key", "/dashboard/keys/new", "owner", 1_440, "dark"),
     ("wallet", "/dashboard/wallet", "owner", 1_440, "light"),
     ("statement", "/dashboard/wallet/statement", "owner", 1_440, "dark"),
+    ("playground", PLAYGROUND, "owner", 1_440, "light"),
+    ("playground-narrow", PLAYGROUND, "owner", 360, "dark"),
+    ("routing", "/dashboard/routing", "owner", 1_440, "light"),
+)
+SORTING = """Sorting a list costs **n log n** comparisons at best:
+
+```python
+def ordered(values):
+    return sorted(values)
+```
+
+| n | comparisons |
+|---:|---:|
+| 10 | 34 |
+| 1,000 | 9,966 |
+
+`sorted` is stable and keeps the list as it was.
+"""
+SHORT = """Use `sorted(values)`. It is stable, keeps the list as it was, and takes *n log n* comparisons.
+
+- `key=` says what to compare
+- `reverse=True` turns it round
+"""
+
+
+WRITTEN = {"delta/writer": SORTING, "delta/brief": SHORT}
+PROMPTS = (
+    "Write a Python function that merges two sorted lists.",
+    "Translate into German: the train is late.",
+    "Summarise in one sentence what a ledger is.",
+    "What is 17 times 23?",
+    "Write a short poem about rain.",
 )
 
 
@@ -40,13 +79,13 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="komilion-pictures-") as name:
         folder = Path(name)
         valkey = ValkeyServer(folder, free_url())
-        upstream = UpstreamProcess(folder)
+        upstream, writer = UpstreamProcess(folder), Upstream()
         valkey.start()
         database = folder / "komilion.sqlite3"
         site = Installation(folder, database_url=f"sqlite:///{database}", valkey_url=valkey.url)
         try:
-            _prepare(site, upstream)
-            with browser(site.url) as people:
+            with writer, browser(site.url) as people:
+                _prepare(site, upstream, writer)
                 _take(people, *_live(site, people, database))
         finally:
             site.close()
@@ -55,7 +94,7 @@ def main() -> int:
     return 0
 
 
-def _prepare(site: Installation, upstream: UpstreamProcess) -> None:
+def _prepare(site: Installation, upstream: UpstreamProcess, writer: Upstream) -> None:
     site.migrate()
     site.manage("collectstatic", "--no-input", "--verbosity", "0")
     site.add_provider("acme", upstream.url)
@@ -63,6 +102,11 @@ def _prepare(site: Installation, upstream: UpstreamProcess) -> None:
     for number, model in enumerate(MODELS):
         options = {"context": 128_000 << number, "capabilities": "tools,vision" if number % 2 else "tools"}
         site.add_model(model, model.partition("/")[0], "ok", **options)
+    site.add_provider("epsilon", writer.url)
+    for model, text in WRITTEN.items():
+        reply = Reply(content=text, frames=60, before_content_s=0.2, between_frames_s=0.01)
+        script = writer.script(model.partition("/")[2], reply)
+        site.add_model(model, "epsilon", script, capabilities="tools")
     site.start()
 
 
@@ -79,6 +123,10 @@ def _live(site: Installation, people: Browser, database: Path) -> tuple[list[dic
             if answer.status == 200:
                 made.append(answer.json["id"])
         _move_into_the_past(database, made[:-5], chance)
+        call(site.url, "/api/pins", keys[0], {"taskType": "translation", "modelId": "acme/mini"})
+        for place, prompt in enumerate(PROMPTS):
+            model = f"neo-mode/{POLICIES[place % len(POLICIES)]}"
+            chat(site.url, keys[0], model=model, messages=[{"role": "user", "content": prompt}])
         today = utc_now().date()
         site.manage("usage", "rollup", "--from", _day(today - timedelta(days=DAYS)), "--to", _day(today))
         return person.cookies(), {"request": made[-1]}
@@ -103,8 +151,21 @@ def _take(people: Browser, cookies: list[dict[str, object]], names: dict[str, st
     for name, path, who, width, scheme in PICTURES:
         with people.person(width=width, scheme=scheme, cookies=cookies if who == "owner" else None) as person:
             visit = person.visit(path.format(**names))
+            if path in STEPS:
+                STEPS[path](visit.page)
             visit.check()
             visit.screenshot(FOLDER / f"{name}.png", whole=width < 1_000)
+
+
+def _run(page: Page) -> None:
+    """A run of the playground, with the receipt of the policy's choice open."""
+    page.get_by_role("button", name="Run", exact=True).click()
+    page.get_by_role("dialog").get_by_role("button", name="Run").click()
+    expect(page.get_by_text("Done. This run cost")).to_be_visible()
+    page.get_by_role("article", name="Model 3").get_by_text("Why this model").click()
+
+
+STEPS: dict[str, Callable[[Page], None]] = {PLAYGROUND: _run}
 
 
 if __name__ == "__main__":

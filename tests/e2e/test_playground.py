@@ -135,11 +135,17 @@ class TestRun:
         page.get_by_role("button", name="Pin", exact=True).click()
         expect(page.get_by_role("button", name="Remove the pin of code-generation")).to_be_visible()
         key = make_key(site, page, cap="1.00")
-        asked = {"taskHint": "coding", "x_komilion": {"explain": True}}
+        prompt = "Write a Python function that sorts a list"  # a hint alone is no order: the prompt must agree
+        asked = {
+            "messages": [{"role": "user", "content": prompt}],
+            "taskHint": "coding",
+            "x_komilion": {"explain": True},
+        }
         answer = chat(site.url, key, model="neo-mode", **asked)
         assert answer.status == 200, answer.body
         assert (answer.json["model"], answer.json["x_komilion"]["rule"]) == ("acme/mini", "pinned")
-        visit = alice.visit("/playground?models=neo-mode,acme/large&prompt=Sort+a+list+in+Python&task=coding")
+        query = f"models=neo-mode,acme/large&task=coding&prompt={prompt.replace(' ', '+')}"
+        visit = alice.visit(f"/playground?{query}")
         run_to_the_end(visit.page)
         first = column(visit.page, 1)
         expect(first).to_contain_text("answered by acme/mini")
