@@ -18,6 +18,7 @@ OUR_COMMANDS = (
     "provider",
     "secrets",
     "model",
+    "routing",
     "wallet",
     "holds",
     "ledger",
