@@ -1,5 +1,6 @@
 """Where the web process spends its time under the same load: by thread, by package, by function.
 
+BENCH_TARGET names who is asked: `komilion` (a model that is named), `capped`, or `chosen` (a policy).
 py-spy samples whoever holds the interpreter's lock; the processor time of the threads is the kernel's own figure.
 py-spy is no dependency: `.venv/bin/python -m pip install py-spy`.
 """
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import psutil
 
-from bench.load import Measured, put_load
+from bench.load import Measured, Target, put_load
 from bench.stand import CannotMeasure, Stand, stand
 
 RATE_HZ = 400
@@ -33,13 +34,14 @@ def main() -> bool:
         raise CannotMeasure("py-spy is not installed: .venv/bin/python -m pip install py-spy")
     seconds = int(os.environ.get("BENCH_S", "10"))
     with stand() as running:
-        pid = running.komilion.pid
+        target = _target(running)
+        pid = target.pid
         before = _thread_s(pid)
-        measured = put_load(running.komilion, MANY, seconds, running.folder)
+        measured = put_load(target, MANY, seconds, running.folder)
         after = _thread_s(pid)
         print(f"without the profiler: {measured}")
         _report_threads(before, after, _names(pid))
-        stacks = _sample(program, running, seconds)
+        stacks = _sample(program, target, running.folder, seconds)
     _report(stacks, measured)
     return True
 
@@ -60,13 +62,21 @@ def _report_threads(before: dict[int, float], after: dict[int, float], names: di
         print(f"{100 * seconds / total:6.2f} %  {seconds:7.2f} s  {names.get(thread, '?')} ({thread})")
 
 
-def _sample(program: str, running: Stand, seconds: int) -> Stacks:
+def _target(running: Stand) -> Target:
+    targets = {"komilion": running.komilion, "capped": running.capped, "chosen": running.chosen}
+    name = os.environ.get("BENCH_TARGET", "komilion")
+    if name not in targets:
+        raise CannotMeasure(f"BENCH_TARGET is one of {', '.join(targets)}")
+    return targets[name]
+
+
+def _sample(program: str, target: Target, folder: Path, seconds: int) -> Stacks:
     """Stacks, outermost first and headed by the thread, and how often each was seen."""
-    path = running.folder / "profile.txt"
-    command = [program, "record", "--pid", str(running.komilion.pid), "--rate", str(RATE_HZ), "--threads", "--gil"]
+    path = folder / "profile.txt"
+    command = [program, "record", "--pid", str(target.pid), "--rate", str(RATE_HZ), "--threads", "--gil"]
     command += ["--duration", str(seconds), "--format", "raw", "--output", str(path), "--function"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as sampler:
-        put_load(running.komilion, MANY, seconds, running.folder)
+        put_load(target, MANY, seconds, folder)
         sampler.wait()
     stacks: Stacks = Counter()
     for line in path.read_text().splitlines():

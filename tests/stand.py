@@ -18,7 +18,7 @@ import uvicorn
 from django.core.management import call_command
 from pytest_django import DjangoDbBlocker
 
-from tests.fakes.client import Answer, chat
+from tests.fakes.client import Answer, call, chat
 from tests.fakes.journal import Call
 from tests.fakes.replies import Reply
 from tests.fakes.upstream import Upstream
@@ -100,6 +100,15 @@ class Gateway:
 
         Model.objects.filter(pk__in=self._upstream_ids).delete()
         self._upstream_ids.clear()
+
+    def wait_for_catalog(self) -> None:
+        """Until the gateway has read the catalogue as it is now."""
+        from routing.catalog.load import read_version
+
+        def is_read() -> bool:
+            return bool(call(self.url, "/health/readiness").json["catalog_version"] == read_version())
+
+        wait_until(is_read, what="the catalogue to be read")
 
     def calls_of(self, model: str) -> list[Call]:
         """What reached the upstream for a model. Models with one script share it, unless it is a `Reply`."""

@@ -16,6 +16,7 @@ from routing.providers.base import ChatRequest
 from routing.selection.features import Question, read_question
 from routing.selection.quality import ModelFacts, Quality, Strengths
 from routing.selection.weights import RegimeName, Weights
+from routing.selection.words import TASKS
 
 PROMPTS = 400
 ROUNDS = 3
@@ -50,7 +51,7 @@ def chooser(router: Router, name: str) -> Callable[[Question], int]:
     def choose(question: Question) -> int:
         reading = weights.read(question)
         table, base, head = heads.get(reading.regime) or heads[usual]
-        x = np.concatenate((reading.vector, reading.mix))
+        x = reading.known[len(TASKS) :]
         out = x @ table
         count = len(base)
         error = np.sqrt(float(x @ head.covariance @ x) * head.spread)

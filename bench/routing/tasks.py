@@ -33,7 +33,8 @@ def classify(prompts: list[str], labels: list[str], hint: Hint | None = None) ->
     found = []
     for prompt, label in zip(prompts, labels, strict=True):
         question = question_of(prompt, hint=hint(label) if hint else None)
-        found.append(TASKS[int(task_posterior(question, words_of(question.text)).argmax())])
+        shares = task_posterior(question, words_of(question.text))
+        found.append(TASKS[shares.index(max(shares))])
     return found
 
 

@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from accounts.access import Caller
 from komilion.common.clock import unix_s, utc_now
 from komilion.common.errors import KomilionError
@@ -43,8 +45,7 @@ DIFFICULTY_DECIMALS = 3
 DEGRADED = {"alarm": "selection_degraded"}
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(msgspec.Struct, frozen=True):
     """A request for a choice: what, by whom, with which pins, while which (provider, model) are failing.
 
     `session` is the conversation that it belongs to, as `session_of` names it; empty where that is nobody's business.

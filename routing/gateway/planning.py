@@ -4,9 +4,7 @@ What needs to be waited for is here: the organization's preferences, and the loa
 `route` and the brain are pure.
 """
 
-from dataclasses import replace
-
-from msgspec import structs
+from msgspec.structs import replace
 
 from accounts.access import Caller
 from komilion.common.errors import KomilionError, ProviderUnavailable
@@ -68,7 +66,7 @@ async def _plan_choice(
     choice, probe = await _choose(asked, services, may_probe=may_probe)
     selected = Selected(asked.policy, choice, session, wants_receipt=chat.wishes.explain)
     offers = _cheapest(inbound, caller, catalog) if choice is None else _in_turn(choice)
-    return structs.replace(plan_of(inbound, offers, caller, catalog), choice=selected, probe=probe)
+    return replace(plan_of(inbound, offers, caller, catalog), choice=selected, probe=probe)
 
 
 async def _choose(asked: Asked, services: Services, *, may_probe: bool) -> tuple[Choice | None, Key | None]:

@@ -59,6 +59,8 @@ class Services:
     catalog: Catalog = EMPTY
     active: int = 0
     _reload: "asyncio.Task[None] | None" = None
+    _reloads_wanted: int = 0
+    _reloads_seen: int = 0  # wishes that the latest reading has seen to
     _listener: news.Listener | None = None
     _poller: "asyncio.Task[None] | None" = None
 
@@ -102,8 +104,6 @@ class Services:
         """The catalogue, at least at `version` (which a limit call brought back), with the prices of the moment."""
         if version > self.catalog.version:
             await self.reload_catalog()
-            if version > self.catalog.version:  # that reading had begun before this version was there
-                await self.reload_catalog()
         elif unix_s() >= self.catalog.expires_s:
             await self._follow_the_clock()
         return self.catalog
@@ -112,8 +112,6 @@ class Services:
         """A price has come into force or a model has ended. Where the database is away nothing can be called anyway."""
         try:
             await self.reload_catalog()
-            if unix_s() >= self.catalog.expires_s:  # that reading had begun before
-                await self.reload_catalog()
         except DatabaseError as error:
             log.warning("catalogue not read", extra={"error": str(error)})
 
@@ -129,16 +127,24 @@ class Services:
             return self.catalog
 
     async def reload_catalog(self) -> None:
-        """Read the catalogue again; many callers at once cause one reading."""
-        if self._reload is None or self._reload.done():
-            self._reload = spawn(self._load_catalog(), name="catalog-load")
-        await asyncio.shield(self._reload)
+        """Read the catalogue again, by a reading that begins after this call; many callers at once share one.
+
+        One that is under way may have begun before the change that is called for.
+        """
+        self._reloads_wanted += 1
+        wanted = self._reloads_wanted
+        while self._reloads_seen < wanted:
+            if self._reload is None or self._reload.done():
+                self._reload = spawn(self._load_catalog(), name="catalog-load")
+            await asyncio.shield(self._reload)
 
     async def _load_catalog(self) -> None:
         """The brain knows a catalogue before anybody gets it."""
+        seen = self._reloads_wanted
         catalog = await asyncio.to_thread(_load)
         ready = await asyncio.to_thread(self.learning.prepare, catalog)
         self.learning.brain.ready, self.catalog = ready, catalog
+        self._reloads_seen = seen
 
     async def _poll_catalog(self) -> None:
         """For changes whose news were lost; often while Redis, which carries them, is away."""

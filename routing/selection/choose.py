@@ -10,19 +10,19 @@ sessions are replaced by the guesses, by nothing and by nobody.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from math import isfinite
 from typing import TYPE_CHECKING, Protocol
 
+import msgspec
 import numpy as np
 
-from routing.selection.cost import TASK_UNKNOWN, expected_costs
+from routing.selection.cost import TASK_UNKNOWN
 from routing.selection.filters import Filtered, require_some
 from routing.selection.live import LiveView
 from routing.selection.market import Floats, Integers, Market
 from routing.selection.offsets import OffsetsView
-from routing.selection.policy import LOGIT_STEPS, Decision, Table, cost_then_latency, decide
+from routing.selection.policy import LOGIT_STEPS, Decision, Table, decide
 from routing.selection.sessions import Sticky
 from routing.selection.workflow import Wanted
 
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from routing.catalog.snapshot import OfferEntry
 
 LOGIT_AT_MOST = 30.0
-ERROR_AT_MOST = 60.0
-LATENCY_STEPS_PER_S = 100
-LATENCY_STEPS_AT_MOST = 65_535
+ERROR_AT_MOST = 30.0
+_WORST = np.array([[-LOGIT_AT_MOST], [-ERROR_AT_MOST]]) * LOGIT_STEPS
+_BEST = np.array([[LOGIT_AT_MOST], [0.0]]) * LOGIT_STEPS
 
 
 class Reading(Protocol):
@@ -43,12 +43,8 @@ class Reading(Protocol):
         """Which set of weights: plain or tools."""
 
     @property
-    def vector(self) -> Floats:
-        """[1 + figures + axes]."""
-
-    @property
-    def mix(self) -> Floats:
-        """[kinds], sums to 1."""
+    def known(self) -> Floats:
+        """All that was read, in one row, the task posterior first."""
 
     @property
     def tasks(self) -> Floats:
@@ -67,8 +63,7 @@ class Reading(Protocol):
         """The most likely."""
 
 
-@dataclass(frozen=True, slots=True)
-class Inputs:
+class Inputs(msgspec.Struct, frozen=True):
     """All that a choice is a function of. `quality` is logit and standard error, each [models] of the market."""
 
     filtered: Filtered
@@ -84,14 +79,13 @@ class Inputs:
     workflow: Wanted | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(msgspec.Struct, frozen=True):
     """Who answers, who comes next, and everything that a receipt shows."""
 
     inputs: Inputs
     table: Table
     decision: Decision
-    offsets: Floats  # float32 [models], logit, contained in the table's logits
+    offsets: Floats | None  # float32 [models], logit, contained in the table's logits; None for zeros
     picked: Integers  # [models], the cheapest feasible offer; meaningless for a filtered model
     offer_costs: Floats  # float32 [offers], infinite for what is not feasible
 
@@ -140,7 +134,7 @@ def choose(inputs: Inputs) -> Choice:
     require_some(filtered)
     market = filtered.market
     scores = _scores(inputs)
-    logits, errors, offsets = scores or (None, None, np.zeros(len(market.models), np.float32))
+    logits, errors, offsets = scores or (None, None, None)
     costs, plain, latencies = _figures(inputs, is_degraded=scores is None)
     picked = _cheapest_offers(market, costs, latencies)
     table = Table(
@@ -155,7 +149,7 @@ def choose(inputs: Inputs) -> Choice:
     return Choice(inputs, table, decide(inputs.policy, table), offsets, picked, costs)
 
 
-def _scores(inputs: Inputs) -> tuple[Integers, Integers, Floats] | None:
+def _scores(inputs: Inputs) -> tuple[Integers, Integers, Floats | None] | None:
     """Logits with their offsets, errors, offsets; None where the request was not read or the models not scored."""
     if inputs.reading is None or inputs.quality is None:
         return None
@@ -163,17 +157,18 @@ def _scores(inputs: Inputs) -> tuple[Integers, Integers, Floats] | None:
     size = len(inputs.filtered.market.models)
     if logits.shape != (size,) or errors.shape != (size,):
         return None
+    offsets = None
     if inputs.offsets is not None and inputs.offsets.market is inputs.filtered.market:
         offsets = inputs.offsets.at(inputs.reading.task, inputs.reading.difficulty)
-        logits = logits + offsets
-    else:
-        offsets = np.zeros(size, np.float32)
-    # fmax and fmin pass over NaN: a model without a number is as bad as can be.
-    return (
-        np.rint(np.fmin(np.fmax(logits, -LOGIT_AT_MOST), LOGIT_AT_MOST) * LOGIT_STEPS).astype(np.int16),
-        np.rint(np.fmax(np.fmin(errors, ERROR_AT_MOST), 0) * LOGIT_STEPS).astype(np.uint16),
-        offsets,
-    )
+        logits = logits if offsets is None else logits + offsets
+    both = np.array((logits, errors), np.float64)
+    np.negative(both[1], out=both[1])  # so that less is worse in both rows
+    both *= LOGIT_STEPS
+    # fmax passes over NaN: a model without a number is as bad as can be.
+    np.fmax(both, _WORST, out=both)
+    np.minimum(both, _BEST, out=both)
+    steps = np.rint(both, out=both).astype(np.int16)
+    return steps[0], -steps[1], offsets
 
 
 def _figures(inputs: Inputs, *, is_degraded: bool) -> tuple[Floats, Floats, Integers]:
@@ -188,15 +183,12 @@ def _figures(inputs: Inputs, *, is_degraded: bool) -> tuple[Floats, Floats, Inte
         session = None
     else:
         tasks = inputs.reading.tasks
-    output = live.lengths.expected(needs.effort, needs.max_output_tokens) @ tasks
-    costs, plain = expected_costs(market, needs, output, session)
-    latencies = live.expected_latency_s(output[market.model_of]) * LATENCY_STEPS_PER_S
-    steps = np.rint(np.minimum(latencies, LATENCY_STEPS_AT_MOST)).astype(np.uint16)
+    costs, plain, latencies = live.outlook(needs).expect(tasks, needs.input_tokens, session)
     if filtered.bits != market.everything:
         is_feasible = market.mask(filtered.bits)
         lowered, costs = costs, np.where(is_feasible, costs, np.float32(np.inf))
         plain = costs if plain is lowered else np.where(is_feasible, plain, np.float32(np.inf))
-    return costs, plain, steps
+    return costs, plain, latencies
 
 
 @lru_cache(maxsize=4)
@@ -208,11 +200,9 @@ def _cheapest_offers(market: Market, costs: Floats, latencies: Integers) -> Inte
     """The cheapest offer of every candidate, the fastest of equals, the first of those."""
     if len(market.offers) == len(market.models):
         return market.first_offers
-    keys = cost_then_latency(costs, latencies)
-    lowest = np.minimum.reduceat(keys, market.first_offers)
-    backwards = np.flatnonzero(keys == lowest[market.model_of])[::-1]
+    order = np.lexsort((latencies, costs))[::-1]
     picked = np.empty(len(market.models), np.intp)
-    picked[market.model_of[backwards]] = backwards  # the last one written is the first of equals
+    picked[market.model_of[order]] = order  # the last one written is the first in order
     return picked
 
 

@@ -12,16 +12,19 @@ where F is the standard normal distribution. Expected costs are whole nano-USD w
 fit into a receipt without a loss, and two costs are the same in both or in neither.
 """
 
+from typing import NamedTuple
+
 import msgspec
 import numpy as np
 
-from routing.selection.filters import Needs
 from routing.selection.guesses import ANSWER, GUESSES, SPREAD, THINKING, thinking_factor
-from routing.selection.market import Floats, Market
+from routing.selection.market import Floats, Integers, Market
 from routing.selection.sessions import Sticky
 from routing.selection.words import TASKS
 
-TABLES_KEPT = 64  # of one state of the live figures, by effort and limit
+LATENCY_STEPS_PER_S = 100
+LATENCY_STEPS_AT_MOST = 65_535
+TABLES_KEPT = 64  # of one state of the live figures, by what a request allows
 
 _CLASSES = {
     "letter": bytes(range(0x41, 0x5B)) + bytes(range(0x61, 0x7B)),
@@ -105,24 +108,53 @@ def _normal(x: Floats) -> Floats:
     return 1 / (1 + np.exp(-np.clip(1.5976 * x + 0.07056 * x**3, -60, 60)))
 
 
-def expected_costs(market: Market, needs: Needs, output: Floats, session: Sticky | None) -> tuple[Floats, Floats]:
-    """(with, without) the discount of a cached prefix: whole nano-USD, float32 [offers]; `output` is tokens [models].
+class Expected(NamedTuple):
+    """Of every offer, for one request. The costs are one array where no discount applies."""
 
-    Both are the same array where no discount applies.
+    costs: Floats  # whole nano-USD, float32, with the discount of a session's cached prefix
+    plain: Floats  # the same without it
+    latencies: Integers  # 0.01 s until the whole answer is there, uint16
+
+
+class Outlook:
+    """What requests that allow the same output may expect of a market's offers.
+
+    Cost and latency are linear in the task posterior and in the input tokens, so all of them are one product of a
+    matrix with the posterior, and one row of input prices.
     """
-    rates = market.rates(needs.input_tokens)
-    full = rates.input * needs.input_tokens + rates.output * (output * needs.choices)[market.model_of]
-    plain = np.rint(full).astype(np.float32)
-    offer = None if session is None else market.offer_index.get((session.provider, session.model))
-    if session is None or offer is None:
-        return plain, plain
-    cached = cached_tokens(session, needs.input_tokens)
-    saved = (rates.input[offer] - rates.cached[offer]) * cached
-    if saved <= 0:
-        return plain, plain
-    lowered = plain.copy()
-    lowered[offer] = np.rint(full[offer] - saved)
-    return lowered, plain
+
+    def __init__(self, market: Market, output: Floats, first_content_s: Floats, tokens_per_s: Floats) -> None:
+        """`output` is tokens of all choices [models, tasks]; the rest are rows over the offers."""
+        self._market = market
+        self._output = output[market.model_of]
+        latencies_s = first_content_s[:, np.newaxis] + self._output / tokens_per_s[:, np.newaxis]
+        self._latencies = latencies_s * LATENCY_STEPS_PER_S
+        self._products: dict[int, Floats] = {}  # by the step of the prices' tiers
+
+    def expect(self, tasks: Floats, input_tokens: int, session: Sticky | None) -> Expected:
+        """For a request with this task posterior, in the conversation of `session`."""
+        market = self._market
+        step = market.rates_step(input_tokens)
+        rates = market.rates_of(step)
+        product = self._products.get(step)
+        if product is None:
+            costs = rates.output[:, np.newaxis] * self._output
+            product = self._products[step] = np.vstack([costs, self._latencies])
+        both = product @ tasks
+        full = both[: len(market.offers)]
+        full += rates.input * input_tokens
+        np.rint(both, out=both)
+        plain = full.astype(np.float32)
+        latencies = np.minimum(both[len(full) :], LATENCY_STEPS_AT_MOST).astype(np.uint16)
+        offer = None if session is None else market.offer_index.get((session.provider, session.model))
+        if session is None or offer is None:
+            return Expected(plain, plain, latencies)
+        saved = (rates.input[offer] - rates.cached[offer]) * cached_tokens(session, input_tokens)
+        if saved <= 0:
+            return Expected(plain, plain, latencies)
+        lowered = plain.copy()
+        lowered[offer] = round(full[offer] - saved)
+        return Expected(lowered, plain, latencies)
 
 
 def cached_tokens(session: Sticky, input_tokens: int) -> float:

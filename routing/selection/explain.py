@@ -4,20 +4,20 @@ Costs are whole nano-USD, fee included. `interval` is the central 80 % interval 
 the policies compare.
 """
 
-from dataclasses import replace
 from typing import Any, Protocol
 
 import msgspec
 import numpy as np
+from msgspec.structs import replace
 
 from komilion.common.money import format_usd
+from routing.selection.cost import LATENCY_STEPS_PER_S
 from routing.selection.market import Facts, Floats
 from routing.selection.policy import INTERVAL_80, LOGIT_STEPS, Decision, decide, low_of, threshold
 from routing.selection.receipt import StoredReading, Unpacked, decide_again, reading_of, unpack, verdicts
 from routing.selection.words import TASKS
 from routing.selection.workflow import WORKED
 
-LATENCY_STEPS_PER_S = 100
 SAME_LOGIT = 0.02  # what float16 may take from a stored reading
 
 RULES = {

@@ -26,6 +26,7 @@ TOOLS_READ_MOST = 32
 TOOL_CHARACTERS_READ_MOST = 1_000
 KEPT_WORDS_MOST = 100_000  # words (never prompts) whose hash is remembered
 KEPT_WORD_CHARACTERS = 32
+FEW_WORDS = 24
 DIGITS_TOLD_APART = 6
 
 _words = re.compile(r"[^\W\d_]+|\d+").findall  # a run of letters, or a run of digits
@@ -39,8 +40,8 @@ _CHOICE_MARKS = tuple(
 )
 _DIGITS = b"0123456789"
 _FIRST = 0x9E3779B1  # stands before the first word, so that an opening verb has a row of its own
-_LEFT, _RIGHT = np.uint64(0x85EBCA6B), np.uint64(0xC2B2AE35)  # odd multipliers: MurmurHash3's finalizer
-_MIX_SHIFT, _ROW_SHIFT, _ROW_MASK = np.uint64(17), np.uint64(7), np.uint64((1 << HASH_BITS) - 1)
+_LEFT, _RIGHT = 0x85EBCA6B, 0xC2B2AE35  # odd multipliers: MurmurHash3's finalizer
+_MIX_SHIFT, _ROW_SHIFT, _ROW_MASK, _WORD_MASK = 17, 7, (1 << HASH_BITS) - 1, (1 << 64) - 1
 _hashes: dict[str, int] = {}
 
 FIGURES = (
@@ -119,11 +120,25 @@ def words_of(text: str) -> Words:
 
 def table_rows(hashes: Sequence[int]) -> np.ndarray:
     """Distinct rows (int64) of the hash table for these words and their pairs, in no particular order."""
+    if len(hashes) <= FEW_WORDS:
+        return np.array(list(_few_rows(hashes)), np.int64)
     values = np.array([_FIRST, *hashes], np.uint64)
-    pairs = values[:-1] * _LEFT + values[1:] * _RIGHT  # wraps around, as it should
-    pairs ^= pairs >> _MIX_SHIFT
-    rows = (np.concatenate((values[1:], pairs)) >> _ROW_SHIFT) & _ROW_MASK
+    pairs = values[:-1] * np.uint64(_LEFT) + values[1:] * np.uint64(_RIGHT)  # wraps around, as it should
+    pairs ^= pairs >> np.uint64(_MIX_SHIFT)
+    rows = (np.concatenate((values[1:], pairs)) >> np.uint64(_ROW_SHIFT)) & np.uint64(_ROW_MASK)
     return np.array(list(set(rows.tolist())), np.int64)
+
+
+def _few_rows(hashes: Sequence[int]) -> set[int]:
+    """The same without a call of numpy, each of which costs as much as three words do here."""
+    rows = set()
+    before = _FIRST
+    for value in hashes:
+        pair = (before * _LEFT + value * _RIGHT) & _WORD_MASK
+        rows.add(value >> _ROW_SHIFT & _ROW_MASK)
+        rows.add((pair ^ pair >> _MIX_SHIFT) >> _ROW_SHIFT & _ROW_MASK)
+        before = value
+    return rows
 
 
 def figures_of(question: Question, read: Words) -> tuple[float, ...]:

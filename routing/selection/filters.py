@@ -85,8 +85,7 @@ FILTERS: tuple[Filter, ...] = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Filtered:
+class Filtered(msgspec.Struct, frozen=True):
     """What is left: `bits` are the feasible offers, `steps` what was left after each filter."""
 
     market: Market

@@ -15,8 +15,9 @@ from collections.abc import Iterable
 import msgspec
 import numpy as np
 
-from routing.selection.cost import Lengths
-from routing.selection.guesses import GUESSES
+from routing.selection.cost import TABLES_KEPT, Lengths, Outlook
+from routing.selection.filters import Needs
+from routing.selection.guesses import GUESSES, thinking_factor
 from routing.selection.market import Floats, Market
 from routing.selection.words import TASKS
 
@@ -222,6 +223,7 @@ class LiveView:
         self.first_content_s = np.full(len(market.offers), latency.first_content_s)
         self.tokens_per_s = np.array([offer.tokens_per_s or latency.tokens_per_s for offer in market.offers])
         self.lengths = Lengths(market, None if live is None else live.log_correction(market, now_s))
+        self._outlooks: dict[tuple[float, int | None, int], Outlook] = {}
         for i, offer in enumerate(market.offers if live is not None else ()):
             assert live is not None
             first = live.first_content_s(offer.provider, offer.model_id, 0.5, now_s)
@@ -231,7 +233,14 @@ class LiveView:
             if pace is not None:
                 self.tokens_per_s[i] = pace
 
-    def expected_latency_s(self, output: Floats) -> Floats:
-        """Seconds until an answer of `output` tokens [offers] is whole."""
-        latency: Floats = self.first_content_s + output / self.tokens_per_s
-        return latency
+    def outlook(self, needs: Needs) -> Outlook:
+        """What a request with these needs may expect; made once for all that allow the same output."""
+        key = (thinking_factor(needs.effort), needs.max_output_tokens, needs.choices)
+        outlook = self._outlooks.get(key)
+        if outlook is None:
+            if len(self._outlooks) >= TABLES_KEPT:
+                self._outlooks.clear()
+            output = self.lengths.expected(needs.effort, needs.max_output_tokens) * needs.choices
+            outlook = Outlook(self.market, output, self.first_content_s, self.tokens_per_s)
+            self._outlooks[key] = outlook
+        return outlook

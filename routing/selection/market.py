@@ -148,10 +148,13 @@ class Market:
             bits = self._named[names] = _bits(self.offer_index[name] for name in names & self.offer_index.keys())
         return bits
 
-    def rates(self, input_tokens: int) -> Rates:
-        """What a token costs in a call with so much input."""
-        thresholds, rates = self._steps
-        return rates[bisect_left(thresholds, input_tokens)]
+    def rates_step(self, input_tokens: int) -> int:
+        """On which stretch between the thresholds of all tiers a call with so much input is."""
+        return bisect_left(self._steps[0], input_tokens)
+
+    def rates_of(self, step: int) -> Rates:
+        """What a token costs on this stretch."""
+        return self._steps[1][step]
 
     def mask(self, bits: int) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
         """A bit set of offers as bool [offers]."""

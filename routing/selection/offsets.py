@@ -128,12 +128,13 @@ class Offsets:
 
     def view(self, market: Market, now_s: float) -> "OffsetsView":
         """All offsets of a market, for the requests of the next seconds."""
-        values = np.zeros((len(TASKS), len(BANDS), len(market.models)), np.float32)
+        rows: dict[tuple[str, int], Floats] = {}
         candidates = {model.revision: i for i, model in enumerate(market.facts.models)}
         for (revision, task, number), cell in self._cells.items():
             if revision in candidates and task in TASKS:
-                values[TASKS.index(task), number, candidates[revision]] = _posterior(cell, now_s)
-        return OffsetsView(self.version, market, values)
+                row = rows.setdefault((task, number), np.zeros(len(market.models), np.float32))
+                row[candidates[revision]] = _posterior(cell, now_s)
+        return OffsetsView(self.version, market, rows)
 
     def _say(self, key: tuple[str, str, int], organization: str, said: Part) -> None:
         cell = self._cells.get(key)
@@ -157,13 +158,12 @@ def _posterior(cell: Cell, now_s: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class OffsetsView:
-    """Offsets over one market: float32 [tasks, bands, models], of the state with this version."""
+    """Offsets over one market, of the state with this version. `rows` are float32 [models], where any is there."""
 
     version: int
     market: Market
-    values: Floats
+    rows: dict[tuple[str, int], Floats]
 
-    def at(self, task: str, difficulty: float) -> Floats:
-        """Offsets of all candidates, logit, float32 [models]."""
-        row: Floats = self.values[TASKS.index(task), band(difficulty)]
-        return row
+    def at(self, task: str, difficulty: float) -> Floats | None:
+        """Offsets of all candidates, logit, float32 [models]; None where nobody has said anything."""
+        return self.rows.get((task, band(difficulty))) if self.rows else None

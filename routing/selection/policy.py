@@ -15,11 +15,11 @@ nothing.
 receipt goes through again when it is replayed.
 """
 
-from bisect import bisect_right
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from math import exp, isfinite, log
 from typing import Literal
 
+import msgspec
 import numpy as np
 
 from routing.selection.market import Floats, Integers
@@ -43,11 +43,11 @@ FLOORS = {"frugal": 0.85, "balanced": 0.95, "premium": 0.95}
 PREMIUM_TIE = 0.01
 ATTEMPTS = 4  # the choice and up to three fallbacks
 LOGIT_STEPS = 1_024  # in 1 logit
-TAKEN = -1  # no bound and no position
+ONE_STEP = 1 / LOGIT_STEPS
+TAKEN = float("-inf")  # no bound
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(msgspec.Struct, frozen=True):
     """What is compared, by candidate, at the precision of a receipt."""
 
     logits: Integers | None  # int16 [models], 1/1024; None where nothing could be scored
@@ -59,8 +59,7 @@ class Table:
     session: tuple[int, float] | None = None  # the session's model, and what it costs without its cached prefix
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(msgspec.Struct, frozen=True):
     """The outcome, as candidates."""
 
     ranked: tuple[int, ...]  # the chosen, then the fallbacks
@@ -68,26 +67,13 @@ class Decision:
     best: int | None  # with the highest bound; the cheapest of equals
 
 
-@dataclass(frozen=True, slots=True)
-class _Rows:
-    """The feasible candidates in order of expected cost, then latency, then id."""
-
-    candidates: list[int]
-    low: list[float]
-    costs: list[float]
-    latencies: list[int]
-
-
 def bounds(logits: Floats, errors: Floats) -> Floats:
     """The 80 % lower bounds as probabilities, from logits and their standard errors."""
-    low: Floats = 1 / (1 + np.exp(LOWER_80 * errors - logits))
-    return low
-
-
-def cost_then_latency(costs: Floats, latencies: Integers) -> Floats:
-    """One number to sort by: float32 costs, uint16 latencies among equals; a float64 has 53 bits for the 40 of both."""
-    keys: Floats = costs.astype(np.float64) * 65_536.0 + latencies
-    return keys
+    low: Floats = errors * LOWER_80
+    low -= logits
+    np.exp(low, out=low)
+    low += 1
+    return np.reciprocal(low, out=low)
 
 
 def threshold(policy: str, best: float) -> float:
@@ -98,11 +84,11 @@ def threshold(policy: str, best: float) -> float:
 
 def decide(policy: str, table: Table) -> Decision:
     """Choose among the feasible candidates, of which there must be one."""
-    order = cost_then_latency(table.costs, table.latencies).argsort(kind="stable")
-    order = order[: np.count_nonzero(np.isfinite(table.costs))]
+    order = np.lexsort((table.latencies, table.costs))
+    if not isfinite(table.costs[order[-1]]):  # what is filtered stands last
+        order = order[: np.count_nonzero(np.isfinite(table.costs))]
     candidates = order.tolist()
-    low = [0.0] * len(candidates) if table.logits is None else low_of(table)[order].tolist()
-    rows = _Rows(candidates, low, table.costs[order].tolist(), table.latencies[order].tolist())
+    low = [0.0] * len(candidates) if table.logits is None else _low_logits(table)[order].tolist()
     first = None if table.pin is None or table.pin not in candidates else candidates.index(table.pin)
     positions = rank(policy, low, [table.providers[candidate] for candidate in candidates], ATTEMPTS, first)
     if first is not None:
@@ -112,7 +98,7 @@ def decide(policy: str, table: Table) -> Decision:
     elif table.pin is not None:
         rule = "pin_filtered"
     else:
-        rule = _rule(policy, rows, positions[0], table.session)
+        rule = _rule(policy, table, candidates, low, positions[0])
     best = None if table.logits is None else candidates[low.index(max(low))]
     return Decision(tuple(candidates[position] for position in positions), rule, best)
 
@@ -121,13 +107,31 @@ def low_of(table: Table) -> Floats:
     """The 80 % lower bounds of a table that has scores."""
     assert table.logits is not None
     assert table.errors is not None
-    return bounds(table.logits / LOGIT_STEPS, table.errors / LOGIT_STEPS)
+    return bounds(table.logits * ONE_STEP, table.errors * ONE_STEP)
+
+
+def _low_logits(table: Table) -> Floats:
+    """The same bounds as logits: comparing those costs no exponential for each model."""
+    assert table.logits is not None
+    assert table.errors is not None
+    low: Floats = table.errors * -LOWER_80
+    low += table.logits
+    low *= ONE_STEP
+    return low
+
+
+def _least_logit(policy: str, best: float) -> float:
+    """`threshold` for bounds that are logits."""
+    at_least = threshold(policy, 1 / (1 + exp(-best)))
+    return log(at_least / (1 - at_least))
 
 
 def rank(
     policy: str, low: Sequence[float], providers: Sequence[Hashable], count: int, first: int | None = None
 ) -> list[int]:
     """The choice and its fallbacks: at most `count` positions in rows that are in order of expected cost.
+
+    `low` are the bounds as logits.
 
     Each fallback is what the policy takes of those that are left, as it would if the ones before were failing; of what
     the policy admits then, the cheapest at a provider that was not asked yet, else the cheapest. `first` is a pin.
@@ -136,15 +140,17 @@ def rank(
     taken: list[int] = []
     asked: set[Hashable] = set()
     in_all = len(set(providers))
-    while len(taken) < min(count, len(low)):
+    best = max(left)
+    for _ in range(min(count, len(low))):
         if first is not None and not taken:
             position = first
         else:
             avoided = asked if len(asked) < in_all else set()  # nobody is left who was not asked
-            position = _cheapest_admitted(left, threshold(policy, max(left)), providers, avoided)
+            position = _cheapest_admitted(left, _least_logit(policy, best), providers, avoided)
         taken.append(position)
         asked.add(providers[position])
-        left[position] = TAKEN
+        was_best, left[position] = left[position] == best, TAKEN
+        best = max(left) if was_best else best
     return taken
 
 
@@ -152,30 +158,34 @@ def _cheapest_admitted(
     left: Sequence[float], at_least: float, providers: Sequence[Hashable], asked: set[Hashable]
 ) -> int:
     """The first position that reaches the threshold, and if possible at a provider that was not asked."""
-    known = TAKEN
+    known = None
     for position, low in enumerate(left):
         if low >= at_least:
             if providers[position] not in asked:
                 return position
-            known = position if known == TAKEN else known
-    return known  # the highest bound reaches every threshold
+            known = position if known is None else known
+    assert known is not None, "the highest bound reaches every threshold"
+    return known
 
 
-def _rule(policy: str, rows: _Rows, chosen: int, session: tuple[int, float] | None) -> Rule:
-    """Why the policy took this one."""
-    if len(rows.candidates) == 1:
+def _rule(policy: str, table: Table, candidates: list[int], low: list[float], chosen: int) -> Rule:
+    """Why the policy took this one; rows of `candidates` and `low` are in order of expected cost, then latency."""
+    if len(candidates) == 1:
         return "only_candidate"
-    best = max(rows.low)
-    at_least = threshold(policy, best)
-    if session is not None:
-        candidate, plain_cost = session
-        second = next((i for i in range(chosen + 1, len(rows.low)) if rows.low[i] >= at_least), None)
-        if second is not None and candidate == rows.candidates[chosen] and plain_cost > rows.costs[second]:
+    best, costs, latencies = max(low), table.costs.tolist(), table.latencies.tolist()
+    at_least = _least_logit(policy, best)
+    candidate = candidates[chosen]
+    if table.session is not None:
+        of_session, plain_cost = table.session
+        second = next((candidates[i] for i in range(chosen + 1, len(low)) if low[i] >= at_least), None)
+        if second is not None and of_session == candidate and plain_cost > costs[second]:
             return "session_kept"
-    if policy == "premium" and rows.low[chosen] == best:
+    if policy == "premium" and low[chosen] == best:
         return "best"
-    as_cheap = bisect_right(rows.costs, rows.costs[chosen])  # rows up to there cost the same
-    slowest = next((i for i in range(as_cheap - 1, chosen, -1) if rows.low[i] >= at_least), chosen)
-    if rows.latencies[slowest] > rows.latencies[chosen]:
-        return "tie_to_faster"
+    cost, latency = costs[candidate], latencies[candidate]
+    for row in range(chosen + 1, len(low)):
+        if costs[candidates[row]] > cost:
+            break
+        if latencies[candidates[row]] > latency and low[row] >= at_least:
+            return "tie_to_faster"
     return "tie_to_cheaper" if policy == "premium" else "cheapest_above_floor"

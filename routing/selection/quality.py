@@ -78,26 +78,20 @@ class Strengths(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
-class _Own:
-    """Rows of the models with outcomes, and what these say: [rows, d + kinds]."""
-
-    rows: np.ndarray
-    effects: np.ndarray
-
-
-@dataclass(frozen=True, slots=True)
 class Quality:
     """For one list of models, in its order; n models. Built once per catalogue, read by every request."""
 
     ids: tuple[str, ...]
     version: str
-    _strength: np.ndarray  # [n, tasks]
     _variance: np.ndarray  # [n, tasks]
-    _own: Mapping[RegimeName, _Own]
+    _effects: Mapping[RegimeName, np.ndarray]  # strength, then what is a model's own: [n, tasks + d + kinds]
 
     @classmethod
     def build(cls, weights: Weights, models: Sequence[ModelFacts], strengths: Strengths | None = None) -> Self:
-        """Place every model; a few milliseconds, and a file is read where no `strengths` are given."""
+        """Place every model; a few milliseconds, and a file is read where no `strengths` are given.
+
+        Raises `ValueError` where a number is missing, so that no request meets one.
+        """
         strengths = strengths or Strengths.load()
         places = [strengths.place(model) for model in models]
         shape = (len(models), len(TASKS))
@@ -105,26 +99,23 @@ class Quality:
         strength = np.array([place.strength for place in places], np.float32).reshape(shape)
         strength[:, _VISION] -= [0.0 if model.has_vision else BLIND for model in models]
         ids = tuple(model.id for model in models)
-        return cls(
-            ids=ids,
-            version=f"{weights.version}-{strengths.version}",
-            _strength=strength,
-            _variance=errors**2,
-            _own={name: _own(regime, ids) for name, regime in weights.regimes.items()},
-        )
+        effects = {name: np.hstack([strength, _own(regime, ids)]) for name, regime in weights.regimes.items()}
+        if not all(np.isfinite(array).all() for array in (errors, *effects.values())):
+            raise ValueError("the strength of a model is no number")
+        return cls(ids, f"{weights.version}-{strengths.version}", errors**2, effects)
 
     def score(self, reading: Reading) -> tuple[np.ndarray, np.ndarray]:
         """Logit of a good answer and its standard error, float32 [n]; some 10 us for 100 models."""
-        logit = self._strength @ reading.tasks
-        logit -= np.float32(reading.difficulty)
-        own = self._own[reading.regime]
-        if len(own.rows):
-            logit[own.rows] += own.effects @ np.concatenate((reading.vector, reading.mix))
-        return logit, np.sqrt(self._variance @ reading.tasks)
+        logit = self._effects[reading.regime].dot(reading.known)
+        logit -= reading.difficulty
+        error = self._variance.dot(reading.tasks)
+        return logit, np.sqrt(error, out=error)
 
 
-def _own(regime: Regime, ids: tuple[str, ...]) -> _Own:
-    found = [(ids.index(model), column) for column, model in enumerate(regime.models) if model in ids]
-    rows = np.array([row for row, _ in found], np.int64)
-    columns = [column for _, column in found]
-    return _Own(rows, np.ascontiguousarray(regime.own[:, columns].T * np.float32(OWN_EFFECT_KEPT)))
+def _own(regime: Regime, ids: tuple[str, ...]) -> np.ndarray:
+    """What recorded outcomes say of each model beyond the average one: [n, d + kinds], zeros where there are none."""
+    effects = np.zeros((len(ids), len(regime.own)), np.float32)
+    for column, model in enumerate(regime.models):
+        if model in ids:
+            effects[ids.index(model)] = regime.own[:, column] * np.float32(OWN_EFFECT_KEPT)
+    return effects

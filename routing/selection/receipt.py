@@ -8,10 +8,11 @@ after the other:
     float32  expected cost, whole nano-USD       uint16  expected latency x 100 s
     uint8  position of the cheapest feasible offer among the model's, or 128 + 1 + position of the filter that failed
 
-That is exactly what was compared. The vector, mix and posterior of the reading are float16.
+That is exactly what was compared. The row of the reading is float16.
 """
 
-from base64 import b64decode, b64encode
+from base64 import b64decode
+from binascii import b2a_base64
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -32,12 +33,10 @@ FILTERED = 128
 
 
 class PackedReading(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What was read, as it is stored; arrays are float16 in base64."""
+    """What was read, as it is stored."""
 
     regime: str
-    vector: str
-    mix: str
-    tasks: str
+    known: str  # tasks, vector and mix in one row: float16 in base64
     difficulty: float
     reasons: list[tuple[str, float]]
 
@@ -80,11 +79,14 @@ class StoredReading(msgspec.Struct, frozen=True):
     """A reading from a receipt; arrays to float16 precision."""
 
     regime: str
-    vector: Floats
-    mix: Floats
-    tasks: Floats
+    known: Floats
     difficulty: float
     reasons: tuple[tuple[str, float], ...]
+
+    @property
+    def tasks(self) -> Floats:
+        """The posterior."""
+        return self.known[: len(TASKS)]
 
     @property
     def task(self) -> str:
@@ -101,8 +103,7 @@ def pack(choice: "Choice") -> dict[str, Any]:
     inputs, table, decision = choice.inputs, choice.table, choice.decision
     filtered, best = inputs.filtered, choice.best_offer
     needs = filtered.needs
-    offsets = choice.offsets
-    moved = np.flatnonzero(offsets).tolist() if inputs.offsets is not None else []
+    offsets = [] if choice.offsets is None else choice.offsets.tolist()
     packed = Packed(
         version=RECEIPT_VERSION,
         market=choice.market.fingerprint,
@@ -121,7 +122,7 @@ def pack(choice: "Choice") -> dict[str, Any]:
         hint=inputs.hint,
         pin=inputs.pin,
         session=table.session,
-        offsets=[(i, round(float(offsets[i]) * LOGIT_STEPS)) for i in moved],
+        offsets=[(i, round(offset * LOGIT_STEPS)) for i, offset in enumerate(offsets) if offset],
         offsets_version=None if inputs.offsets is None else inputs.offsets.version,
         workflow=None if inputs.workflow is None else (inputs.workflow.workflow, inputs.workflow.reason),
     )
@@ -148,8 +149,8 @@ def reading_of(packed: Packed) -> StoredReading | None:
     if stored is None:
         return None
     reasons = tuple((name, weight) for name, weight in stored.reasons)
-    arrays = (_halves(stored.vector), _halves(stored.mix), _halves(stored.tasks))
-    return StoredReading(stored.regime, *arrays, stored.difficulty, reasons)
+    known = np.frombuffer(b64decode(stored.known), "<f2").astype(np.float32)
+    return StoredReading(stored.regime, known, stored.difficulty, reasons)
 
 
 def vote_on(receipt: Unpacked, model_id: str, score: float, organization: str) -> Feedback | None:
@@ -188,7 +189,7 @@ def verdicts(receipt: Unpacked, low: Floats | None, at_least: float) -> list[str
 def _pack_table(choice: "Choice") -> str:
     table, market, filtered = choice.table, choice.market, choice.inputs.filtered
     size = len(market.models)
-    codes = choice.picked - market.first_offers
+    codes: Integers = choice.picked - market.first_offers
     if filtered.bits != market.everything:
         failed = np.array(filtered.codes())
         codes = np.where(failed, failed + FILTERED, codes)
@@ -200,7 +201,7 @@ def _pack_table(choice: "Choice") -> str:
         table.latencies.astype("<u2", copy=False),
         codes.astype(np.uint8),
     )
-    return b64encode(b"".join([row.tobytes() for row in rows])).decode()
+    return b2a_base64(b"".join([row.tobytes() for row in rows]), newline=False).decode()
 
 
 def _unpack_table(packed: Packed, facts: Facts) -> Unpacked:
@@ -229,17 +230,7 @@ def _unpack_table(packed: Packed, facts: Facts) -> Unpacked:
 def _pack_reading(reading: "Reading") -> PackedReading:
     return PackedReading(
         regime=reading.regime,
-        vector=_to_halves(reading.vector),
-        mix=_to_halves(reading.mix),
-        tasks=_to_halves(reading.tasks),
+        known=b2a_base64(reading.known.astype("<f2").tobytes(), newline=False).decode(),
         difficulty=round(float(reading.difficulty), 4),
-        reasons=[(name, round(float(weight), 4)) for name, weight in reading.reasons],
+        reasons=[*reading.reasons],
     )
-
-
-def _to_halves(values: Floats) -> str:
-    return b64encode(values.astype("<f2").tobytes()).decode()
-
-
-def _halves(text: str) -> Floats:
-    return np.frombuffer(b64decode(text), "<f2").astype(np.float32)

@@ -9,9 +9,8 @@ coarse values are meant to cover.
 
 import json
 import re
+from math import exp
 from pathlib import Path
-
-import numpy as np
 
 from routing.selection.features import Question, Words
 from routing.selection.words import TASKS, task_named
@@ -32,6 +31,8 @@ START = {"other": 1.2, "writing": 0.5, "tool-use": -2.0, "vision": -2.0}
 type _Scores = tuple[tuple[int, float], ...]  # (task, score) pairs
 
 _INDEX = {task: i for i, task in enumerate(TASKS)}
+_START = [START.get(task, 0.0) for task in TASKS]
+_FORMULA_SIGNS = "$\\^=+*/"  # none of them, no formula: a glance is cheaper than the expression
 _formula = re.compile(
     r"\$[^$\n]{1,200}\$|\\[a-z]{2}|\b\w\^|[a-z0-9)]\s{0,3}=\s{0,3}[-\w(]|\d\s{0,3}[*/+^]\s{0,3}\d"
 ).search
@@ -111,11 +112,9 @@ def _add(node: _Node, phrase: str, task: int, weight: float) -> None:
 _ANYWHERE, _OPENING = _lexicon(LEXICON)
 
 
-def task_posterior(question: Question, read: Words) -> np.ndarray:
-    """Probabilities of `TASKS`, float32, with the caller's hint."""
-    scores = [0.0] * len(TASKS)
-    for task, value in START.items():
-        scores[_INDEX[task]] += value
+def task_posterior(question: Question, read: Words) -> list[float]:
+    """Probabilities of `TASKS`, with the caller's hint."""
+    scores = _START.copy()
     _add_lexicon(scores, question, read)
     _add_marks(scores, question, read)
     hint = task_named(question.hint) if question.hint else None
@@ -123,11 +122,10 @@ def task_posterior(question: Question, read: Words) -> np.ndarray:
         scores[_INDEX[hint]] += HINT
         for task in RELATED.get(hint, ()):
             scores[_INDEX[task]] += HINT_TO_RELATED
-    powers = np.array(scores, np.float32)
-    powers -= powers.max()
-    np.exp(powers, out=powers)
-    powers /= powers.sum()
-    return powers
+    most = max(scores)
+    powers = [exp(score - most) for score in scores]
+    share = 1 / sum(powers)
+    return [power * share for power in powers]
 
 
 def _add_lexicon(scores: list[float], question: Question, read: Words) -> None:
@@ -189,7 +187,7 @@ def _mathematics(read: Words) -> float:
     """Formulas, and many numbers among few words."""
     numbers = sum(map(str.isdigit, read.words))
     density = numbers / (read.lower.count(" ") + 2)
-    found = 1.5 if _formula(read.lower) else 0.0
+    found = 1.5 if any(map(read.lower.__contains__, _FORMULA_SIGNS)) and _formula(read.lower) else 0.0
     if numbers >= 2 and density > 0.04:
         found += min(density, 0.2) * 15
     return found

@@ -56,9 +56,9 @@ def wanted(text: str, tools: int, *, server_tools: bool) -> Wanted:
     lower = text.lower()
     if len(text) >= HARNESS_TASK_CHARACTERS and _is_long_task(lower):
         return Wanted("harness", "long_task")
-    if any(phrase in lower for phrase in SEARCH_PHRASES):
+    if any(map(lower.__contains__, SEARCH_PHRASES)):
         return Wanted("tools", "web_search")
-    if any(phrase in lower for phrase in RUN_PHRASES):
+    if any(map(lower.__contains__, RUN_PHRASES)):
         return Wanted("tools", "code_execution")
     return Wanted("tools", "caller_tools") if tools else Wanted("direct", "plain")
 

@@ -69,6 +69,8 @@ def add_offer(places: Places, reply: Reply | str, provider: str, **options: obje
     if not isinstance(reply, str):
         places.gateway.upstream.script(script, reply)
     places.gateway.add_model(script, places.model, provider=provider, **options)
+    if places.providers:  # a gateway that knows the model already may answer before it hears of another offer
+        places.gateway.wait_for_catalog()
     places.providers.append(provider)
     places.scripts.append(script)
 

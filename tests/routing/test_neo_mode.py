@@ -236,7 +236,7 @@ class TestLearning:
         market = brain.ready.market
 
         def offset() -> float:
-            return float(brain.ready.offsets.values[..., market.index[BEST]].min())
+            return min((float(row[market.index[BEST]]) for row in brain.ready.offsets.rows.values()), default=0.0)
 
         wait_until(lambda: offset() < 0, what="the vote to be counted")
 

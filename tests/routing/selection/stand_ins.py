@@ -1,7 +1,7 @@
 """A small catalogue, a reading and scores, made by hand: what the choice is given by the catalogue and the weights."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
@@ -91,11 +91,13 @@ class Read:
     """What was read of a request."""
 
     regime: str = "plain"
-    vector: Any = field(default_factory=lambda: np.linspace(-1, 1, 42, dtype=np.float32))
-    mix: Any = field(default_factory=lambda: np.full(72, 1 / 72, np.float32))
-    tasks: Any = None
+    known: Any = None
     difficulty: float = 0.25
     reasons: tuple[tuple[str, float], ...] = (("digits", 0.4), ("code_fence", 0.2), ("length", -0.1))
+
+    @property
+    def tasks(self) -> Any:
+        return self.known[: len(TASKS)]
 
     @property
     def task(self) -> str:
@@ -106,7 +108,8 @@ def reading(task: str = "math", share: float = 0.75, **rest: Any) -> Read:
     """A reading that takes the request for this task, the rest spread evenly."""
     tasks = np.full(len(TASKS), (1 - share) / (len(TASKS) - 1), np.float32)
     tasks[TASKS.index(task)] = share
-    return Read(tasks=tasks, **rest)
+    vector, mix = np.linspace(-1, 1, 42, dtype=np.float32), np.full(72, 1 / 72, np.float32)
+    return Read(known=np.concatenate((tasks, vector, mix)), **rest)
 
 
 def scored(market: Market, logits: Mapping[str, float] | Sequence[float], error: float = 0.2) -> Any:

@@ -200,7 +200,7 @@ def test_a_model_whose_breakers_are_open_is_not_chosen(case: Case, policy: str) 
 @given(cases(), policies)
 @settings(deadline=None)
 def test_without_scores_nothing_cheaper_is_left(case: Case, policy: str) -> None:
-    choice = choose(replace(case.inputs(policy), quality=None))
+    choice = choose(msgspec.structs.replace(case.inputs(policy), quality=None))
     assert choice.decision.rule == "selection_degraded"
     assert choice.expected_cost_nano == choice.table.costs.min()
 
@@ -209,8 +209,8 @@ def test_without_scores_nothing_cheaper_is_left(case: Case, policy: str) -> None
 @settings(deadline=None)
 def test_a_receipt_tells_and_repeats_the_choice(case: Case, policy: str, is_scored: bool, data: st.DataObject) -> None:
     pin = data.draw(st.none() | st.sampled_from([row.model for row in case.rows] + ["gone/away"]))
-    made = replace(case.inputs(policy), pin=pin, weights="w")
-    choice = choose(made if is_scored else replace(made, quality=None))
+    made = msgspec.structs.replace(case.inputs(policy), pin=pin, weights="w")
+    choice = choose(made if is_scored else msgspec.structs.replace(made, quality=None))
     facts = choice.market.facts
     stored = orjson.loads(orjson.dumps(pack(choice)))
     again = replay(stored, facts, None, "w")

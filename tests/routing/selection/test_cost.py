@@ -9,14 +9,14 @@ import pytest
 
 from komilion.common.usage import Usage
 from routing.selection.choose import choose
-from routing.selection.cost import InputSize, Lengths, estimate_input, expected_costs
+from routing.selection.cost import InputSize, Lengths, Outlook, estimate_input
 from routing.selection.filters import Needs
 from routing.selection.guesses import GUESSES, median_tokens, thinking_factor
 from routing.selection.market import Market
 from routing.selection.savings import savings
 from routing.selection.sessions import Sticky
 from routing.selection.words import TASKS
-from tests.routing.selection.stand_ins import ALL_CAPABILITIES, Row, inputs, market, offer
+from tests.routing.selection.stand_ins import ALL_CAPABILITIES, Row, inputs, market, offer, reading
 
 ENGLISH = "The committee met on Tuesday to discuss the new library, and nobody could agree where it should stand. " * 8
 PYTHON = (
@@ -29,8 +29,9 @@ HINDI = "समिति की बैठक मंगलवार को नई
 
 def costs(market: Market, needs: Needs, output: float, session: Sticky | None = None) -> list[float]:
     """Expected cost of every offer for this much output."""
-    lowered, _ = expected_costs(market, needs, np.full(len(market.models), output), session)
-    return [float(cost) for cost in lowered]
+    lengths, ones = np.full((len(market.models), len(TASKS)), output * needs.choices), np.ones(len(market.offers))
+    expected = Outlook(market, lengths, ones, ones).expect(reading().tasks, needs.input_tokens, session)
+    return [float(cost) for cost in expected.costs]
 
 
 @pytest.mark.parametrize("text", [ENGLISH, PYTHON, RUSSIAN, CHINESE, HINDI], ids=["en", "py", "ru", "zh", "hi"])

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from routing.providers.base import ChatRequest
+from routing.selection import features
 from routing.selection.features import (
     FIGURES,
     HASH_BITS,
@@ -138,3 +139,13 @@ def test_figures_say_what_they_are_named_after() -> None:
     assert figure(question_of("Was ist das für ein Öl?"), "foreign_script") > 0
     assert figure(question_of("x" * 9), "log_characters") < figure(question_of("x" * 9_000), "log_characters")
     assert figure(question_of("Hi", tools=3, schema_bytes=400), "log_schema") > 4
+
+
+@given(st.lists(st.integers(0, 2**32 - 1), max_size=features.FEW_WORDS))
+def test_few_words_have_the_rows_that_they_have_among_many(hashes: list[int]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        few = table_rows(hashes)
+        patch.setattr(features, "FEW_WORDS", -1)
+        many = table_rows(hashes)
+    assert few.dtype == many.dtype
+    assert sorted(few.tolist()) == sorted(many.tolist())

@@ -7,10 +7,11 @@ import msgspec
 import numpy as np
 import pytest
 
+from routing.selection.filters import Needs
 from routing.selection.guesses import GUESSES
 from routing.selection.live import HALF_LIFE_S, LENGTH_HALF_LIFE_S, Live, LiveView
 from routing.selection.words import TASKS
-from tests.routing.selection.stand_ins import Row, market
+from tests.routing.selection.stand_ins import Row, market, reading
 
 OFFER = ("alpha", "a/a")
 
@@ -134,6 +135,25 @@ def test_a_length_is_corrected_by_a_factor_of_ten_at_most() -> None:
     assert correction[0, TASKS.index("writing")] == pytest.approx(-math.log(10))
 
 
+def test_a_latency_is_the_first_content_and_then_the_tokens_one_after_the_other() -> None:
+    here = market(Row("a/a"), Row("b/b", tokens_per_s=80))
+    view, tasks = LiveView(here, seen([4.0] * 20), 0.0), reading().tasks
+    tokens = view.lengths.expected(None, 50) @ tasks
+    expected = view.outlook(Needs(10, max_output_tokens=50)).expect(tasks, 10, None)
+    assert expected.latencies.tolist() == [
+        pytest.approx(100 * (view.first_content_s[0] + tokens[0] / view.tokens_per_s[0]), abs=1),
+        pytest.approx(100 * (GUESSES.latency.first_content_s + tokens[1] / 80), abs=1),
+    ]
+
+
+def test_what_requests_may_expect_is_made_once_and_bounded() -> None:
+    view = LiveView(market(Row("a/a")))
+    assert view.outlook(Needs(1, 5)) is view.outlook(Needs(2, 5, effort="medium"))
+    for limit in range(1, 300):
+        view.outlook(Needs(1, limit))
+    assert len(view._outlooks) <= 64
+
+
 def test_a_view_has_what_was_measured_else_what_the_offer_says_else_a_guess() -> None:
     here = market(Row("a/a"), Row("b/b", tokens_per_s=80), Row("c/c"))
     view = LiveView(here, seen([4.0] * 20), 0.0)
@@ -143,5 +163,4 @@ def test_a_view_has_what_was_measured_else_what_the_offer_says_else_a_guess() ->
         GUESSES.latency.first_content_s,
     ]
     assert view.tokens_per_s.tolist() == [pytest.approx(4.0, rel=0.2), 80, GUESSES.latency.tokens_per_s]
-    assert view.expected_latency_s(np.array([0.0, 80.0, 0.0])).tolist() == [pytest.approx(4.0, rel=0.2), 2.0, 1.0]
     assert LiveView(here).first_content_s.tolist() == [1.0] * 3

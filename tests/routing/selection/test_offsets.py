@@ -157,7 +157,7 @@ def test_a_view_has_the_offsets_of_the_models_that_are_there() -> None:
     view = offsets.view(here, 0.0)
     assert view.version == 3
     assert view.at("math", 2.0).tolist() == [0.0, pytest.approx(0.5 / 16.25)]
-    assert not any(view.at(task, 0.0).any() for task in TASKS)
+    assert all(view.at(task, 0.0) is None for task in TASKS)
 
 
 def test_another_version_at_a_provider_is_another_revision() -> None:

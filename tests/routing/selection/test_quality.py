@@ -127,7 +127,7 @@ def test_difficulty_lowers_every_model_alike(weights: Weights) -> None:
 def test_what_outcomes_say_of_a_model_is_halved(weights: Weights, strengths: Strengths) -> None:
     reading = weights.read(question_of("Find the area of a triangle", tools=1, schema_bytes=300))
     regime = weights.regimes[reading.regime]
-    own = regime.own[:, regime.models.index("openai/gpt-4o")] @ np.concatenate((reading.vector, reading.mix))
+    own = regime.own[:, regime.models.index("openai/gpt-4o")] @ reading.known[len(TASKS) :]
     plain = np.array(strengths.models["openai/gpt-4o"].strength) @ reading.tasks - reading.difficulty
     found = logits(weights, "Find the area of a triangle", "openai/gpt-4o", tools=1, schema_bytes=300)
     assert found["openai/gpt-4o"] == pytest.approx(plain + own / 2, abs=1e-4)

@@ -1,12 +1,12 @@
 """Receipts: small, complete, readable, and repeatable."""
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from routing.selection.choose import Choice, choose
 from routing.selection.explain import RULES, explain, replay
@@ -16,6 +16,7 @@ from routing.selection.offsets import Feedback, Offsets
 from routing.selection.policy import LOGIT_STEPS, Rule
 from routing.selection.receipt import StoredReading, WrongMarket, pack, unpack, vote_on
 from routing.selection.sessions import Sticky
+from routing.selection.words import TASKS
 from routing.selection.workflow import Wanted
 from tests.routing.selection.stand_ins import Row, inputs, market, reading
 
@@ -214,7 +215,7 @@ class Scorer:
         self._drift = drift
 
     def score(self, read: StoredReading) -> tuple[Floats, Floats]:
-        logits = np.arange(self._size) + read.vector[0] + self._drift
+        logits = np.arange(self._size) + read.known[len(TASKS)] + self._drift
         return logits.astype(np.float32), np.full(self._size, 0.2, np.float32)
 
 
@@ -223,7 +224,7 @@ def scored_by(five: Market) -> Choice:
     read = reading()
     offsets = Offsets()
     offsets.note(Feedback(five.facts.models[2].revision, "math", 0.25, 0.9, 0.0, "alice"), 0.0)
-    stored = StoredReading(read.regime, read.vector, read.mix, read.tasks, read.difficulty, read.reasons)
+    stored = StoredReading(read.regime, read.known, read.difficulty, read.reasons)
     given = inputs(five, [0.0] * 5, reading=read, offsets=offsets.view(five, 0.0), weights="w1")
     return choose(replace(given, quality=Scorer(five).score(stored)))
 

@@ -12,8 +12,8 @@ from routing.selection.words import TASKS
 def posterior(text: str, **more: Any) -> dict[str, float]:
     question = question_of(text, **more)
     shares = task_posterior(question, words_of(question.text))
-    assert shares.sum() == pytest.approx(1, abs=1e-5)
-    return dict(zip(TASKS, shares.tolist(), strict=True))
+    assert sum(shares) == pytest.approx(1)
+    return dict(zip(TASKS, shares, strict=True))
 
 
 def task(text: str, **more: Any) -> str:
