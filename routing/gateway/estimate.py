@@ -16,13 +16,13 @@ from billing.prices import UnpricedUsage
 from komilion.common.errors import InsufficientBalance, KomilionError, LedgerUnavailable
 from komilion.common.numbers import numbers
 from komilion.common.usage import Usage
-from routing.gateway.brain import Asked, characters_in
+from routing.gateway.choice.brain import Asked, characters_in
+from routing.gateway.choice.planning import catalog_for, plan_call
 from routing.gateway.count_tokens import bound_tokens
 from routing.gateway.exchange import Exchange
 from routing.gateway.inbound import parse_inbound
 from routing.gateway.limit import count
 from routing.gateway.notes import usd
-from routing.gateway.planning import catalog_for, plan_call
 from routing.gateway.reserve import order_of, refusal_of
 from routing.gateway.route import BYTES_PER_TOKEN_AT_MOST
 from routing.gateway.services import Services

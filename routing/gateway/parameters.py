@@ -29,6 +29,7 @@ from routing.gateway.checks import (
     text,
     wrong,
 )
+from routing.gateway.choice.wishes import check_task_hint, check_x_komilion, read_wishes
 from routing.gateway.fallbacks import check_fallbacks, check_model, check_models, models_of
 from routing.gateway.messages import check_messages
 from routing.gateway.structures import (
@@ -46,7 +47,6 @@ from routing.gateway.structures import (
     check_tool_choice,
     check_tools,
 )
-from routing.gateway.wishes import check_task_hint, check_x_komilion, read_wishes
 from routing.providers.base import ChatRequest
 from routing.selection.words import POLICIES
 

@@ -7,12 +7,12 @@ from komilion.common.clock import monotonic_s, utc_now
 from komilion.common.errors import InsufficientBalance, KomilionError, Unauthenticated
 from routing.gateway.answer import answer
 from routing.gateway.calls import Calls
+from routing.gateway.choice.planning import catalog_for, plan_call
 from routing.gateway.exchange import Exchange
 from routing.gateway.forms import OPENAI, Form
 from routing.gateway.idempotency import AlreadyMade, refuse_or_replay, replay
 from routing.gateway.inbound import parse_inbound
 from routing.gateway.limit import Limit
-from routing.gateway.planning import catalog_for, plan_call
 from routing.gateway.progress import Progress
 from routing.gateway.reserve import CallerChanged, reserve
 from routing.gateway.services import Services

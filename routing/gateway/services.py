@@ -25,8 +25,8 @@ from routing.catalog.snapshot import EMPTY, Catalog
 from routing.gateway.authenticate import Authenticator
 from routing.gateway.body import BodyReader
 from routing.gateway.call import new_client
-from routing.gateway.learning import Learning
-from routing.gateway.preferences import PreferenceBook
+from routing.gateway.choice.learning import Learning
+from routing.gateway.choice.preferences import PreferenceBook
 from routing.gateway.refusals import Refusals
 from routing.limits.limiter import Limiter
 from routing.selection.health import Breakers, FirstContentP99, unmeasured

@@ -13,9 +13,9 @@ from accounts.access import Caller
 from billing.ledger.items import CapEntry, Claim
 from routing.catalog.resolve import Resolved
 from routing.catalog.snapshot import OfferEntry
+from routing.gateway.choice.selected import Selected
 from routing.gateway.forms import Form
 from routing.gateway.recording import Recording
-from routing.gateway.selected import Selected
 from routing.limits.admission import Admission, Scope
 from routing.providers.base import ChatRequest, UpstreamRequest
 from routing.selection.health import Key

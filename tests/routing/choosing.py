@@ -5,8 +5,8 @@ from typing import Any
 from accounts.access import Caller
 from billing.prices import PriceVersion
 from routing.catalog.snapshot import Catalog, ModelEntry, OfferEntry
-from routing.gateway.brain import Asked, Brain, session_of
-from routing.gateway.preferences import Preferences
+from routing.gateway.choice.brain import Asked, Brain, session_of
+from routing.gateway.choice.preferences import Preferences
 from routing.providers.base import Target
 from routing.providers.registry import DIALECTS
 from tests.routing.parsing import parse

@@ -8,8 +8,8 @@ import pytest
 from django.db import OperationalError
 
 from billing.actions.usage_notes import UsageNote
-from routing.gateway import afterwards as module
-from routing.gateway.afterwards import Afterwards, in_sample
+from routing.gateway.choice import afterwards as module
+from routing.gateway.choice.afterwards import Afterwards, in_sample
 from routing.selection.features import Question
 from tests.async_waiting import eventually
 from tests.routing.parsing import parse

@@ -7,9 +7,9 @@ import pytest
 from komilion.common.clock import unix_s
 from komilion.common.errors import BadRequest, ModelNotAllowed, ProviderUnavailable
 from komilion.common.usage import Usage
-from routing.gateway import brain as module
-from routing.gateway.brain import Asked, Brain
-from routing.gateway.selected import Selected
+from routing.gateway.choice import brain as module
+from routing.gateway.choice.brain import Asked, Brain
+from routing.gateway.choice.selected import Selected
 from routing.selection.explain import explain, replay
 from routing.selection.features import question_of
 from routing.selection.live import Live
@@ -258,7 +258,7 @@ class TestSelected:
 
     @pytest.mark.parametrize("broken", ["pack", "explain"])
     def test_a_receipt_that_cannot_be_written_costs_no_answer(self, monkeypatch: pytest.MonkeyPatch, broken: str):
-        monkeypatch.setattr(f"routing.gateway.selected.{broken}", lambda *_: 1 / 0)
+        monkeypatch.setattr(f"routing.gateway.choice.selected.{broken}", lambda *_: 1 / 0)
         selected = Selected("balanced", brain().decide(asked()), b"", wants_receipt=True)
         assert selected.notes()["receipt"] is None
         assert (selected.detail() == {}) is (broken == "pack")

@@ -13,6 +13,7 @@ from tests.routing.choosing import BEST, CODE, MIDDLING
 from tests.stand import Gateway, Tenant
 
 PATH = "/api/estimate"
+BRAIN_READS = ("estimate_input", "read_question")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -123,7 +124,9 @@ class TestMoney:
 
 
 class TestWithoutABrain:
-    @pytest.mark.parametrize("broken", ["routing.gateway.brain.estimate_input", "routing.gateway.brain.read_question"])
+    @pytest.mark.parametrize(
+        "broken", ["routing.gateway.choice.brain.estimate_input", "routing.gateway.choice.brain.read_question"]
+    )
     def test_what_cannot_be_read_is_guessed(
         self, gateway: Gateway, alice: Tenant, monkeypatch: pytest.MonkeyPatch, broken: str
     ):

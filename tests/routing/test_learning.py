@@ -8,11 +8,11 @@ import pytest
 from django.db import DatabaseError, connection
 
 from komilion.common.clock import unix_s
-from routing.gateway import learning as module
-from routing.gateway import votes as votes_module
-from routing.gateway.learning import Finished, Learning
-from routing.gateway.selected import Selected
-from routing.gateway.votes import Votes
+from routing.gateway.choice import learning as module
+from routing.gateway.choice import votes as votes_module
+from routing.gateway.choice.learning import Finished, Learning
+from routing.gateway.choice.selected import Selected
+from routing.gateway.choice.votes import Votes
 from routing.selection.guesses import median_tokens
 from routing.selection.live import CALLS_FOR_P50, Live
 from routing.selection.markets import market_facts

@@ -6,8 +6,8 @@ import pytest
 import redis
 
 from komilion.common.clock import unix_s
-from routing.gateway import live_share as module
-from routing.gateway.live_share import FIGURES_KEY, MEMBERS_KEY, LiveShare, merged
+from routing.gateway.choice import live_share as module
+from routing.gateway.choice.live_share import FIGURES_KEY, MEMBERS_KEY, LiveShare, merged
 from routing.selection.live import CALLS_FOR_P50, Live
 from tests.async_waiting import eventually
 from tests.routing.limiting import in_loop

@@ -11,10 +11,10 @@ import pytest
 
 from komilion.common.errors import BadRequest, ModelRetired, ProviderUnavailable
 from routing.catalog.snapshot import Catalog, RetiredModel
-from routing.gateway.brain import Brain
+from routing.gateway.choice.brain import Brain
+from routing.gateway.choice.planning import plan_call
+from routing.gateway.choice.preferences import Preferences
 from routing.gateway.forms import OPENAI
-from routing.gateway.planning import plan_call
-from routing.gateway.preferences import Preferences
 from routing.gateway.types import Inbound, Plan
 from routing.selection.health import Key, key_of
 from tests.routing.choosing import BEST, CHEAP, CODE, MIDDLING, brain, caller, catalog, offer

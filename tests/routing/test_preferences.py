@@ -8,8 +8,8 @@ import pytest
 from django.db import OperationalError
 
 from accounts.access import Caller
-from routing.gateway import preferences
-from routing.gateway.preferences import NO_PREFERENCES, PreferenceBook, Preferences
+from routing.gateway.choice import preferences
+from routing.gateway.choice.preferences import NO_PREFERENCES, PreferenceBook, Preferences
 from tests.routing.books import organization_id
 from tests.stand import Gateway
 

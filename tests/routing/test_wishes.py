@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
+from routing.gateway.choice.wishes import policy_of
 from routing.gateway.forms import parse_flat
 from routing.gateway.parameters import NO_EXTRAS
-from routing.gateway.wishes import policy_of
 from routing.providers.base import Wishes
 from routing.selection.words import TASK_ALIASES, TASKS, VIRTUAL_MODELS
 from tests.routing.parsing import dropped, parse, refused_param

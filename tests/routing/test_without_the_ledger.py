@@ -130,7 +130,7 @@ def test_a_fault_of_ours_is_a_500_without_details(
     def failing(*_: object, **__: object) -> None:
         raise RuntimeError("internal detail")
 
-    monkeypatch.setattr("routing.gateway.planning.route", failing)
+    monkeypatch.setattr("routing.gateway.choice.planning.route", failing)
     answer = gateway.chat(gateway.tenant(), gateway.add_model(Reply()))
     assert (answer.status, answer.json["error"]["reason"]) == (500, "internal_error")
     assert b"internal detail" not in answer.body

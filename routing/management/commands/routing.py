@@ -6,7 +6,7 @@ from typing import Any, cast, override
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from billing.models import UsageRow
-from routing.gateway.brain import quality_facts
+from routing.gateway.choice.brain import quality_facts
 from routing.queries import catalog_rows
 from routing.selection.explain import Scorer, explain, replay
 from routing.selection.market import Facts

@@ -9,10 +9,10 @@ from msgspec.structs import replace
 from accounts.access import Caller
 from komilion.common.errors import KomilionError, ProviderUnavailable
 from routing.catalog.snapshot import Catalog, OfferEntry
-from routing.gateway.brain import Asked, session_of
+from routing.gateway.choice.brain import Asked, session_of
+from routing.gateway.choice.selected import Selected
 from routing.gateway.order import order_by_health
 from routing.gateway.route import plan_of, route
-from routing.gateway.selected import Selected
 from routing.gateway.services import Services
 from routing.gateway.types import Inbound, Plan
 from routing.selection.choose import Choice

@@ -7,7 +7,7 @@ import logging
 from typing import Any
 
 from komilion.common.usage import Usage
-from routing.gateway.brain import facts_of
+from routing.gateway.choice.brain import facts_of
 from routing.selection.choose import Choice
 from routing.selection.explain import explain
 from routing.selection.receipt import pack

@@ -20,9 +20,9 @@ from komilion.common.clock import unix_s, utc_now
 from komilion.common.errors import KomilionError
 from komilion.common.numbers import numbers
 from routing.catalog.snapshot import Catalog, ModelEntry, OfferEntry
+from routing.gateway.choice.preferences import NO_PREFERENCES, Preferences
+from routing.gateway.choice.wishes import policy_of
 from routing.gateway.count_tokens import count_media
-from routing.gateway.preferences import NO_PREFERENCES, Preferences
-from routing.gateway.wishes import policy_of
 from routing.providers.base import ChatRequest
 from routing.selection.choose import Choice, Inputs, Reading, choose, pin_for
 from routing.selection.cost import InputSize, estimate_input

@@ -8,12 +8,12 @@ from django.db import DatabaseError, connection
 
 from komilion.common.clock import unix_s
 from routing.catalog.snapshot import Catalog, OfferEntry
-from routing.gateway.afterwards import Afterwards
-from routing.gateway.brain import Brain, Ready
-from routing.gateway.live_share import LiveShare
-from routing.gateway.selected import Selected
+from routing.gateway.choice.afterwards import Afterwards
+from routing.gateway.choice.brain import Brain, Ready
+from routing.gateway.choice.live_share import LiveShare
+from routing.gateway.choice.selected import Selected
+from routing.gateway.choice.votes import Votes
 from routing.gateway.settle import Settlement
-from routing.gateway.votes import Votes
 from routing.providers.base import ChatRequest
 from routing.selection.guesses import median_tokens
 from routing.selection.markets import keep_market
