@@ -23,7 +23,7 @@ coverage: .venv/.installed-dev
 
 # What measures time comes after the rest, with the machine to itself.
 test-slow: .venv/.installed-dev .venv/localstripe/.installed
-	$(BIN)/python -m pytest -m "slow and not alone" -n 2 --dist loadfile
+	$(BIN)/python -m pytest -m "slow and not alone" -n 2 --dist loadfile --no-loadscope-reorder tests/e2e tests
 	$(BIN)/python -m pytest -m "hypothesis and not slow" -n 2 --hypothesis-profile thorough
 	$(BIN)/python -m pytest -m "slow and alone"
 

@@ -9,10 +9,13 @@ flat figure each. A bound, not a bill: the bill is what the provider reports.
 
 import re
 from collections.abc import Iterable
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
-import bpe_openai
 import orjson
+
+if TYPE_CHECKING:
+    from bpe_openai import Encoding
 
 MARGIN_PERCENT = 15
 LETTERS_PER_TOKEN = 4
@@ -26,7 +29,13 @@ MEDIA_KEYS = ("image_url", "input_audio", "file")
 WORD = re.compile(rb"[A-Za-z]+")
 LEADING_SPACE = re.compile(rb" (?=[A-Za-z])")  # every tokenizer makes it a part of the word
 
-_tokenizer = bpe_openai.get_encoding("o200k_base")
+
+@cache
+def tokenizer() -> "Encoding":
+    """o200k. Its tables take half a second and 140 MB, and most processes never count: not at import."""
+    import bpe_openai  # noqa: PLC0415 - see above
+
+    return bpe_openai.get_encoding("o200k_base")
 
 
 def count_media(messages: Iterable[dict[str, Any]]) -> int:
@@ -68,7 +77,7 @@ def _bound(text: str) -> int:
 
 
 def _dense(text: str) -> int:
-    return -(-len(_tokenizer.encode_ordinary(text)) * (100 + MARGIN_PERCENT) // 100)
+    return -(-len(tokenizer().encode_ordinary(text)) * (100 + MARGIN_PERCENT) // 100)
 
 
 def _shaped(text: str) -> int:

@@ -27,6 +27,7 @@ from routing.gateway.body import BodyReader
 from routing.gateway.call import new_client
 from routing.gateway.choice.learning import Learning
 from routing.gateway.choice.preferences import PreferenceBook
+from routing.gateway.count_tokens import tokenizer
 from routing.gateway.refusals import Refusals
 from routing.limits.limiter import Limiter
 from routing.selection.health import Breakers, FirstContentP99, unmeasured
@@ -80,6 +81,7 @@ class Services:
         self._listener = news.Listener(self._hear, self._reconnected)
         self._listener.start()
         self._poller = spawn(self._poll_catalog(), name="catalog-poll")
+        _ = spawn(asyncio.to_thread(tokenizer), name="tokenizer")  # before the first long prompt has to wait for it
         _spare_the_collector()
 
     async def stop(self) -> None:
@@ -142,7 +144,7 @@ class Services:
         """The brain knows a catalogue before anybody gets it."""
         seen = self._reloads_wanted
         catalog = await asyncio.to_thread(_load)
-        ready = await asyncio.to_thread(self.learning.prepare, catalog)
+        ready = await asyncio.to_thread(self.learning.brain.prepare, catalog)
         self.learning.brain.ready, self.catalog = ready, catalog
         self._reloads_seen = seen
 

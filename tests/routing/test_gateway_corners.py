@@ -98,7 +98,7 @@ def only_a_catalogue(of: Catalog = EMPTY) -> Any:
     """Services that have nothing else."""
     from routing.gateway.services import Services
 
-    learning = SimpleNamespace(prepare=lambda _: None, brain=SimpleNamespace())
+    learning = SimpleNamespace(brain=SimpleNamespace(prepare=lambda _: None))
     return Services(*[None] * 6, learning=learning, breakers=None, catalog=of)
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from datetime import date
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from routing.gateway.choice.selected import Selected
 from routing.gateway.choice.votes import Votes
 from routing.selection.guesses import median_tokens
 from routing.selection.live import CALLS_FOR_P50, Live
+from routing.selection.market import Market
 from routing.selection.markets import market_facts
 from routing.selection.offsets import Offsets
 from routing.selection.words import TASKS
@@ -30,9 +32,8 @@ REVISION = "a revision that no model has"
 
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch) -> Learning:
-    monkeypatch.setattr(module, "keep_market", lambda _: None)
     found = Learning(free_url(), "test")
-    found.brain.ready = found.prepare(catalog())
+    found.brain.ready = found.brain.prepare(catalog())
     return found
 
 
@@ -116,7 +117,7 @@ class TestCalls:
 
 
 class TestMarkets:
-    def test_a_market_that_cannot_be_kept_is_kept_next_time(self, monkeypatch: pytest.MonkeyPatch):
+    def test_a_market_that_cannot_be_kept_is_kept_next_time(self, made: Learning, monkeypatch: pytest.MonkeyPatch):
         kept, failures = [], [DatabaseError("away")]
 
         def keep(facts: Any) -> None:
@@ -125,23 +126,18 @@ class TestMarkets:
             kept.append(facts.fingerprint)
 
         monkeypatch.setattr(module, "keep_market", keep)
-        found = Learning(free_url(), "test")
+        market = made.brain.ready.market
         for _ in range(3):
-            assert found.prepare(catalog()) is not None
-        assert kept == [found.prepare(catalog()).market.fingerprint]
-
-    def test_no_market_is_no_error(self, monkeypatch: pytest.MonkeyPatch):
-        found = Learning(free_url(), "test")
-        monkeypatch.setattr(found.brain, "prepare", lambda _: None)
-        assert found.prepare(catalog()) is None
+            asyncio.run(made.keep(market))
+        assert kept == [market.fingerprint]
 
     def test_a_market_is_kept_once_and_found_by_its_fingerprint(self, gateway: Gateway):
         from routing.selection.markets import keep_market
-        from routing.selection.models import Market
+        from routing.selection.models import Market as Kept
 
-        facts = Learning(free_url(), "test").prepare(catalog()).market.facts
+        facts = Market.build(catalog(), date(2026, 3, 1)).facts
         keep_market(facts)
-        assert Market.objects.filter(pk=facts.fingerprint).count() == 1
+        assert Kept.objects.filter(pk=facts.fingerprint).count() == 1
         assert market_facts(facts.fingerprint) == facts
         assert market_facts("no such market") is None
 

@@ -57,19 +57,25 @@ def plan(
     async def wanted(_: Any) -> Preferences:
         return preferences or Preferences()
 
+    async def keep(market: Any) -> None:
+        kept.append(market)
+
     async def fresh() -> Catalog:
         return of if newest is None else newest(made)
 
-    made = made or brain(of)
+    made, kept = made or brain(of), []
     services: Any = SimpleNamespace(
         fresh_catalog=fresh,
-        learning=SimpleNamespace(brain=made),
+        learning=SimpleNamespace(brain=made, keep=keep),
         breakers=health or Health(),
         preferences=SimpleNamespace(of=wanted),
     )
     chat = parse(**{"model": "neo-mode", "messages": CODE, **body})
     inbound = Inbound(chat, OPENAI, 400, "", "", "")
-    return asyncio.run(plan_call(inbound, caller(), of, services, may_probe=may_probe))
+    planned = asyncio.run(plan_call(inbound, caller(), of, services, may_probe=may_probe))
+    choice = None if planned.choice is None else planned.choice.choice
+    assert kept == ([] if choice is None else [choice.market])
+    return planned
 
 
 def models(of: Plan) -> list[str]:

@@ -31,7 +31,7 @@ from routing.selection.filters import Needs, feasible
 from routing.selection.live import Live, LiveView
 from routing.selection.market import Market
 from routing.selection.offsets import Offsets, OffsetsView
-from routing.selection.quality import ModelFacts, Quality
+from routing.selection.quality import ModelFacts, Quality, Strengths
 from routing.selection.sessions import Sessions, Sticky, session_key
 from routing.selection.weights import Weights
 from routing.selection.words import DEFAULT_POLICY
@@ -86,6 +86,7 @@ class Brain:
         self.ready: Ready | None = None
         self.sessions = Sessions()
         self._weights: Weights | None = None
+        self._strengths: Strengths | None = None
         self._live = Live()
         self._offsets = Offsets()
 
@@ -100,8 +101,9 @@ class Brain:
             return None
         try:
             self._weights = self._weights or Weights.load()
+            self._strengths = self._strengths or Strengths.load()
             models = [quality_facts(entry.id, entry) for entry in ready.market.models]
-            ready.quality = Quality.build(self._weights, models)
+            ready.quality = Quality.build(self._weights, models, self._strengths)
         except Exception:
             log.exception("models cannot be scored", extra=DEGRADED)
         self._look_at(ready)

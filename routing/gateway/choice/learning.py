@@ -1,5 +1,6 @@
 """What the brain of one process learns from: the catalogue, traffic, votes, and what is looked at afterwards."""
 
+import asyncio
 import logging
 from collections.abc import Mapping
 
@@ -7,15 +8,16 @@ import msgspec
 from django.db import DatabaseError, connection
 
 from komilion.common.clock import unix_s
-from routing.catalog.snapshot import Catalog, OfferEntry
+from routing.catalog.snapshot import OfferEntry
 from routing.gateway.choice.afterwards import Afterwards
-from routing.gateway.choice.brain import Brain, Ready
+from routing.gateway.choice.brain import Brain
 from routing.gateway.choice.live_share import LiveShare
 from routing.gateway.choice.selected import Selected
 from routing.gateway.choice.votes import Votes
 from routing.gateway.settle import Settlement
 from routing.providers.base import ChatRequest
 from routing.selection.guesses import median_tokens
+from routing.selection.market import Facts, Market
 from routing.selection.markets import keep_market
 
 log = logging.getLogger(__name__)
@@ -73,18 +75,15 @@ class Learning:
         """Stop sharing."""
         await self.live.close()
 
-    def prepare(self, catalog: Catalog) -> Ready | None:
-        """As `Brain.prepare`; the market is kept for receipts. Blocking, in a thread."""
-        ready = self.brain.prepare(catalog)
-        if ready is not None and ready.market.fingerprint != self._kept_market:
-            try:
-                keep_market(ready.market.facts)
-                self._kept_market = ready.market.fingerprint
-            except DatabaseError as error:
-                log.warning("market not kept", extra={"error": str(error)})
-            finally:
-                connection.close()
-        return ready
+    async def keep(self, market: Market) -> None:
+        """Keep what somebody is going to choose from, for receipts; the first choice of a market waits for it."""
+        if market.fingerprint == self._kept_market:
+            return
+        try:
+            await asyncio.to_thread(_keep, market.facts)
+            self._kept_market = market.fingerprint
+        except DatabaseError as error:
+            log.warning("market not kept", extra={"error": str(error)})
 
     def take_notice(self, settlement: Settlement) -> None:
         """Of a call whose answer was sent; one that was cut or failed says nothing but to the breakers."""
@@ -121,3 +120,11 @@ class Learning:
             effort = call.chat.parameters.get("reasoning_effort")
             guessed = median_tokens(task, effort, thinks=offer.is_reasoning)
             self.live.own.wrote(offer.model_id, task, call.output_tokens // call.chat.choices, guessed, now_s)
+
+
+def _keep(facts: Facts) -> None:
+    """In a thread of the loop's pool: its connection is closed at once, as nothing would ever close it later."""
+    try:
+        keep_market(facts)
+    finally:
+        connection.close()

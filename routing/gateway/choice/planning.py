@@ -64,6 +64,8 @@ async def _plan_choice(
     preferences, session = await services.preferences.of(caller), session_of(chat, caller)
     asked = Asked(chat, inbound.body_bytes, caller, preferences, session=session)
     choice, probe = await _choose(asked, services, may_probe=may_probe)
+    if choice is not None:
+        await services.learning.keep(choice.market)
     selected = Selected(asked.policy, choice, session, wants_receipt=chat.wishes.explain)
     offers = _cheapest(inbound, caller, catalog) if choice is None else _in_turn(choice)
     return replace(plan_of(inbound, offers, caller, catalog), choice=selected, probe=probe)
