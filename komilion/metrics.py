@@ -20,6 +20,8 @@ from komilion.common.errors import Forbidden, Unauthenticated
 from routing.gateway.exchange import Exchange
 from routing.gateway.services import Services
 
+BREAKERS_HELP = "1 for each offer that is out of order now; without a model, everything called with that credential."
+
 
 async def serve_metrics(exchange: Exchange, client_host: str, services: Services) -> None:
     """Answer a scrape. Raises `Unauthenticated` or `Forbidden`."""
@@ -90,6 +92,10 @@ class _Collector:
         gauges["komilion_database_up"] = ("1 where the database answered this scrape.", is_up)
         for name, (text, value) in gauges.items():
             yield GaugeMetricFamily(name, text, value=value)
+        breakers = GaugeMetricFamily("komilion_breaker_open", BREAKERS_HELP, labels=("provider", "model"))
+        for provider, model in services.breakers.open:
+            breakers.add_metric((provider, model), 1)
+        yield breakers
 
 
 def _counter(name: str, metric: metrics.Metric, series: Mapping[metrics.Series, int]) -> Metric:

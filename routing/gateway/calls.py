@@ -135,7 +135,7 @@ class Calls:
         if weight == "nothing":
             self.answered()
         else:
-            self._breakers.failed(*key_of(offer), for_good=weight == "all")
+            self._breakers.failed(*key_of(offer), weight=weight, reason=failure.kind)
 
     def _following(self, failure: AttemptFailed) -> tuple[int, float] | None:
         """Which attempt is next, and after how many seconds; None where none is."""

@@ -16,12 +16,13 @@ class Verdict(NamedTuple):
     a last resort where no other attempt is left, or never.
     `then`: any later attempt, one with a larger context window, one at another model that the request itself names,
     or none.
-    `weight`: nothing, since the provider is in order; one failure of several; or all: only the operator can mend it.
+    `weight`: nothing, since the provider is in order; one failure of several; or all: only the operator can mend it,
+    for this offer, or for everything that is called with the credential.
     """
 
     again: Literal["at once", "after a pause", "when told", "as a last resort", "never"]
     then: Literal["any", "larger context", "named model", "none"]
-    weight: Literal["nothing", "one", "all"]
+    weight: Literal["nothing", "one", "all", "credential"]
 
 
 UNREACHABLE = "unreachable"
@@ -37,8 +38,8 @@ VERDICTS: dict[str, Verdict] = {
     "provider_timeout": Verdict("as a last resort", "any", "one"),  # 504, 522, 524; silence and slowness
     "request_timeout": Verdict("as a last resort", "any", "one"),  # the same where it is told by 408
     "rate_limited": Verdict("when told", "any", "one"),  # 408, 409, 425, 429, 498
-    "provider_rejected_credentials": Verdict("never", "any", "all"),  # 401, 403
-    CLOSED_TO_US: Verdict("never", "any", "all"),  # 402, 412, no quota, a wrong address
+    "provider_rejected_credentials": Verdict("never", "any", "credential"),  # 401, 403
+    CLOSED_TO_US: Verdict("never", "any", "credential"),  # 402, 412, no quota, a wrong address
     "model_not_found": Verdict("never", "any", "all"),  # 404, 410: the catalogue is wrong about it
     "context_length_exceeded": Verdict("never", "larger context", "nothing"),
     "content_filter": Verdict("never", "named model", "nothing"),

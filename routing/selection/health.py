@@ -2,8 +2,10 @@
 
 One breaker for each (provider, model, credential). Closed, it counts what failed here, in this process. It opens after
 `BREAKER_FAILURES` failures in a row, or when half of the last `WINDOW` tries failed, or at once where only the operator
-can mend it; then every process learns of it. Half-open is not a state but a loan: of all the callers of all processes
-one at a time borrows the offer for a probe, at most every `BREAKER_PROBE_EVERY_S`. Any answer closes the breaker.
+can mend it; then every process learns of it. Where the last is so for two models, it is the credential: one breaker
+opens for all that is called with it, so that nobody finds out model by model. Half-open is not a state but a loan: of
+all the callers of all processes one at a time borrows the offer for a probe, at most every `BREAKER_PROBE_EVERY_S`. Any
+answer closes the breaker.
 
     closed --failures--> open --a loan, then an answer--> closed
                          open --a loan, then a failure--> open
@@ -20,6 +22,7 @@ import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 
 import orjson
 import redis
@@ -49,6 +52,10 @@ DOMAIN = b"breaker credential\0"  # so that no other keyed hash of this installa
 
 type FirstContentP99 = Callable[[str, str], float | None]  # provider, model -> measured seconds; None where unknown
 type Key = tuple[str, str, str]  # provider, model, name of the credential
+
+type Weight = Literal["one", "all", "credential"]
+
+EVERY_MODEL = ""  # in the place of the model: the breaker of a credential
 
 
 def unmeasured(_provider: str, _model: str) -> float | None:
@@ -96,6 +103,7 @@ class Breakers:
         self._records: dict[Key, _Record] = {}  # of closed ones; an offer without a failure has none
         self._open: dict[Key, float] = {}  # -> when it may be asked for the next loan
         self._changes: dict[Key, bool] = {}  # opened (or closed) here, and Redis does not know it yet
+        self._mendable: dict[tuple[str, str], str] = {}  # (provider, credential) -> a model that waits for the operator
         self._lent: set[Key] = set()  # borrowed here, being tried, and nothing is known yet
         self._returned: set[Key] = set()  # loans that ended without a finding; the next may come at once
         self._changed = asyncio.Event()
@@ -112,14 +120,25 @@ class Breakers:
 
     def is_open(self, provider: str, model: str, credential: str) -> bool:
         """Whether the offer is known to be out of order."""
-        return bool(self._open) and (provider, model, credential) in self._open
+        return bool(self._open) and self._covering((provider, model, credential)) is not None
 
-    def failed(self, provider: str, model: str, credential: str, *, for_good: bool = False) -> None:
-        """A try failed by the provider's fault; `for_good`: so would the next, until the operator does something."""
+    @property
+    def open(self) -> list[tuple[str, str]]:
+        """(provider, model) of all that is out of order, for who watches; the model is empty for a whole credential."""
+        return sorted({(provider, model) for provider, model, _ in self._open})
+
+    def failed(
+        self, provider: str, model: str, credential: str, *, weight: Weight = "one", reason: str = "failed"
+    ) -> None:
+        """A try failed by the provider's fault; `weight` as in `routing.gateway.verdicts`."""
         key = (provider, model, credential)
-        if key in self._open:  # a probe failed, or somebody's last resort
-            self._lent.discard(key)
-            self._note(key, is_open=True)
+        covering = self._covering(key)
+        if weight != "one" and covering != (provider, EVERY_MODEL, credential):
+            self._failed_for_good(key, reason, may_be_credential=weight == "credential")
+            return
+        if covering is not None:  # a probe failed, or somebody's last resort
+            self._lent.discard(covering)
+            self._note(covering, is_open=True)
             return
         record = self._records.get(key)
         if record is None:
@@ -127,20 +146,36 @@ class Breakers:
                 del self._records[next(iter(self._records))]
             record = self._records[key] = _Record()
         record.add(failed=True)
-        if for_good or record.is_bad:
+        if record.is_bad:
             del self._records[key]
             self._note(key, is_open=True)
-            count("komilion_breakers", (provider, model, "opened"))
-            log.warning("breaker opened", extra={"provider": provider, "model": model, "for_good": for_good})
+            log.warning("breaker opened", extra={"provider": provider, "model": model, "reason": reason})
+
+    def _failed_for_good(self, key: Key, reason: str, *, may_be_credential: bool) -> None:
+        """Open the offer's breaker; that of its credential, where another of its models has failed so too."""
+        provider, model, credential = key
+        before = self._mendable.setdefault((provider, credential), model) if may_be_credential else model
+        opening = key if before == model else (provider, EVERY_MODEL, credential)
+        self._records.pop(key, None)
+        self._lent.discard(key)
+        is_news = opening not in self._open
+        self._note(opening, is_open=True)
+        if is_news:
+            log.error(
+                "a provider does not serve us until an operator mends it",
+                extra={"provider": provider, "model": opening[1], "reason": reason, "alarm": f"provider_{reason}"},
+            )
 
     def succeeded(self, provider: str, model: str, credential: str) -> None:
         """The provider answered; it may have refused the request, but it is there."""
         key = (provider, model, credential)
-        if key in self._open:
-            self._lent.discard(key)
-            self._note(key, is_open=False)
-            count("komilion_breakers", (provider, model, "closed"))
-            log.warning("breaker closed", extra={"provider": provider, "model": model})
+        if self._covering(key) is not None:
+            self._mendable.pop((provider, credential), None)
+            for opened in ((provider, EVERY_MODEL, credential), key):
+                if opened in self._open:
+                    self._lent.discard(opened)
+                    self._note(opened, is_open=False)
+                    log.warning("breaker closed", extra={"provider": provider, "model": opened[1]})
             return
         record = self._records.get(key)
         if record is not None:
@@ -156,33 +191,38 @@ class Breakers:
     # probes
 
     async def borrow(self, keys: Iterable[Key]) -> Key | None:
-        """The first of these open offers that may be probed now, for this caller alone; None where none may.
+        """The first of these offers that are out of order that may be probed now, for this caller alone; else None.
 
         Tell `begin` when the probe starts and `end` when it is over, whatever came of it.
         """
         now = self._clock()
         for key in keys:
-            due = self._open.get(key)
-            if due is None or due > now:
+            covering = self._covering(key)
+            if covering is None or self._open[covering] > now:
                 continue
-            self._open[key] = now + ASK_AGAIN_S
-            if await self._is_lent_to_us(key):
+            self._open[covering] = now + ASK_AGAIN_S
+            if await self._is_lent_to_us(covering):
                 return key
         return None
 
     def begin(self, key: Key) -> None:
         """The borrowed offer is being tried: the loan lasts until `end`."""
-        self._lent.add(key)
+        self._lent.add(self._covering(key) or key)
 
     def end(self, key: Key) -> None:
         """The probe is over. One that showed neither success nor failure makes room for the next."""
-        if key not in self._lent:
-            return
-        self._lent.discard(key)
-        if key in self._open:
-            self._open[key] = self._clock()
-            self._returned.add(key)
-            self._changed.set()
+        for lent in ((key[0], EVERY_MODEL, key[2]), key):
+            if lent in self._lent:
+                self._lent.discard(lent)
+                if lent in self._open:
+                    self._open[lent] = self._clock()
+                    self._returned.add(lent)
+                    self._changed.set()
+
+    def _covering(self, key: Key) -> Key | None:
+        """The open breaker that keeps callers from this offer: that of its credential, or its own."""
+        of_all = (key[0], EVERY_MODEL, key[2])
+        return of_all if of_all in self._open else key if key in self._open else None
 
     async def _is_lent_to_us(self, key: Key) -> bool:
         if self._redis is not None:
@@ -257,10 +297,12 @@ class Breakers:
         for key in self._lent - changes.keys():
             _ = pipe.pexpire(_loan(key), int(LOAN_S * 1_000))
         _ = pipe.hgetall(OPEN_KEY)
-        stored = (await pipe.execute())[-1]
-        for key, is_open in changes.items():
+        *_, stored = done = await pipe.execute()
+        for (key, is_open), has_changed in zip(changes.items(), done[::2], strict=False):
             if self._changes.get(key) is is_open:
                 del self._changes[key]
+            if has_changed:  # of all the processes that found out, one changed it
+                count("komilion_breakers", (key[0], key[1], "opened" if is_open else "closed"))
         self._merge({_key(field): int(since) for field, since in stored.items()})
 
     def _merge(self, stored: dict[Key, int]) -> None:
@@ -273,6 +315,7 @@ class Breakers:
             elif key not in self._changes and key not in self._open:
                 self._open[key] = self._clock()
                 self._records.pop(key, None)
+                log.info("breaker is open", extra={"provider": key[0], "model": key[1]})
         for key in [key for key in self._open if key not in stored and key not in self._changes]:
             del self._open[key]
 

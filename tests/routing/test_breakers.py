@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+import httpx
 import pytest
 import redis
 
@@ -92,8 +93,35 @@ class TestOpening:
 
     def test_what_only_the_operator_can_mend(self):
         breakers = alone()
-        breakers.failed(*KEY, for_good=True)
+        breakers.failed(*KEY, weight="all")
         assert breakers.is_open(*KEY)
+        breakers.failed(*OTHER, weight="all")
+        assert not breakers.is_open("up", "acme/three", KEY[2])
+
+    def test_a_credential_that_is_refused_for_two_models_is_refused_for_all(self, caplog: pytest.LogCaptureFixture):
+        breakers = alone()
+        for _ in range(2):
+            breakers.failed(*KEY, weight="credential", reason="closed_to_us")
+        third = ("up", "acme/three", KEY[2])
+        assert [breakers.is_open(*key) for key in (KEY, OTHER, third)] == [True, False, False]
+        breakers.failed(*OTHER, weight="credential", reason="closed_to_us")
+        assert all(breakers.is_open(*key) for key in (KEY, OTHER, third))
+        assert not breakers.is_open("up", "acme/three", "another credential")
+        assert breakers.open == [("up", ""), ("up", "acme/one")]
+        alarms = [record.model for record in caplog.records if record.alarm == "provider_closed_to_us"]
+        assert alarms == ["acme/one", ""]
+        breakers.failed(*third, weight="credential", reason="closed_to_us")
+        assert breakers.is_open(*third)
+        assert len(alarms) == 2
+
+    def test_one_answer_shows_that_a_credential_is_in_order(self):
+        breakers = alone()
+        for key in (KEY, OTHER):
+            breakers.failed(*key, weight="credential")
+        breakers.succeeded(*OTHER)
+        assert [breakers.is_open(*key) for key in (KEY, OTHER)] == [True, False]
+        breakers.failed(*OTHER, weight="credential")
+        assert not breakers.is_open("up", "acme/three", KEY[2])
 
     def test_records_are_bounded(self, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setattr(health, "MOST_RECORDS", 2)
@@ -115,6 +143,23 @@ class TestProbes:
 
     def borrow(self, breakers: Breakers, *keys: health.Key) -> health.Key | None:
         return asyncio.run(breakers.borrow(keys or (KEY,)))
+
+    def test_of_all_models_of_a_credential_one_is_probed(self):
+        clock = Clock()
+        breakers = alone(clock)
+        for key in (KEY, OTHER):
+            breakers.failed(*key, weight="credential")
+        third = ("up", "acme/three", KEY[2])
+        clock.now += 5
+        assert self.borrow(breakers, third) == third
+        breakers.begin(third)
+        clock.now += 60
+        assert self.borrow(breakers, OTHER) is None
+        breakers.end(third)
+        assert self.borrow(breakers, OTHER) == OTHER
+        breakers.begin(OTHER)
+        breakers.failed(*OTHER)
+        assert self.borrow(breakers, third) is None
 
     def test_one_at_a_time_and_not_too_often(self):
         clock = Clock()
@@ -411,6 +456,19 @@ class TestCalls:
 
         wait_until(is_probed, what="two probes")
         assert_in_order(gateway, places.tenant, places.counts[1] * charge_of(Tokens(25, 12)))
+
+    def test_who_watches_sees_what_is_out_of_order_and_each_change_once(self, gateway: Gateway):
+        places = add_places(gateway, PRESETS_401, OK)
+
+        def metric(name: str) -> float:
+            lines = httpx.get(f"{gateway.url}/metrics").text.splitlines()
+            found = [line for line in lines if line.startswith(name) and f'"{places.providers[0]}"' in line]
+            return sum(float(line.split()[-1]) for line in found)
+
+        assert metric("komilion_breaker_open") == 0
+        places.ask()
+        assert wait_until(lambda: metric("komilion_breaker_open") == 1, what="the gauge")
+        assert wait_until(lambda: metric("komilion_breakers_total") == 1, what="the counter")
 
     def test_every_server_knows(self, gateway: Gateway):
         places = add_places(gateway, PRESETS_401, OK)
