@@ -182,7 +182,18 @@ def out_of_time(path: str) -> AttemptFailed:
     return AttemptFailed(error.reason, error, is_abandoned=True)
 
 
+def prefill_s(attempt: Attempt) -> float:
+    """How long a provider may take to read the input."""
+    return attempt.likely_input / numbers.PREFILL_TOKENS_PER_S
+
+
+def thinking_s(attempt: Attempt) -> float:
+    """How long it may say nothing because it thinks."""
+    return numbers.REASONING_TIMEOUT_S if attempt.offer.is_reasoning else 0
+
+
 def expected_answer_s(attempt: Attempt) -> float:
-    """How long a whole answer may take: a base plus its output at the offer's speed."""
+    """How long a whole answer may take: a base plus its input and its output at the offer's speed."""
     speed = attempt.offer.tokens_per_s or numbers.UNKNOWN_TOKENS_PER_S
-    return min(numbers.TOTAL_TIMEOUT_S, numbers.ANSWER_BASE_S + attempt.output_ceiling / speed)
+    expected_s = numbers.ANSWER_BASE_S + prefill_s(attempt) + attempt.output_ceiling / speed
+    return min(numbers.TOTAL_TIMEOUT_S, max(expected_s, thinking_s(attempt)))

@@ -5,7 +5,8 @@
                              failed -> VERDICTS: the same offer again, a later attempt, or the end
 
 Nothing follows where the caller has left (unless an Idempotency-Key says that it will ask again), where the whole time
-is over, or where this server stops. Two tries an offer, four in all.
+is over, where this server stops, or where giving up on attempts has cost the house enough. Two tries an offer, four
+in all.
 """
 
 import asyncio
@@ -16,9 +17,9 @@ from komilion.common.clock import monotonic_s
 from komilion.common.errors import KomilionError
 from komilion.common.metrics import count
 from komilion.common.numbers import numbers
-from routing.gateway.call import AttemptFailed, Call, NotSent, UpstreamResponse, out_of_time
+from routing.gateway.call import AttemptFailed, Call, NotSent, UpstreamResponse, out_of_time, prefill_s, thinking_s
 from routing.gateway.exchange import Exchange
-from routing.gateway.progress import Progress
+from routing.gateway.progress import Progress, if_abandoned
 from routing.gateway.reserve import take_up
 from routing.gateway.services import Services
 from routing.gateway.types import Attempt, Reserved
@@ -43,6 +44,7 @@ class Calls:
         self._watch = watch
         self._client = services.client
         self._breakers = services.breakers
+        self._losses = services.losses
         self._first_content_p99_s = services.first_content_p99_s
         self._place = 0
         self._tries_here = 0
@@ -90,16 +92,28 @@ class Calls:
 
     def _limits_s(self, attempt: Attempt) -> tuple[float, float]:
         """For the first content, and for the gap between two frames."""
-        first_content_s: float = numbers.FIRST_CONTENT_TIMEOUT_S
+        first_content_s: float = numbers.FIRST_CONTENT_TIMEOUT_S + prefill_s(attempt)
         if self._has_fallback():
             measured_s = self._first_content_p99_s(attempt.offer.provider, attempt.offer.model_id)
-            first_content_s = max(numbers.FIRST_CONTENT_FALLBACK_S, P99_MULTIPLE * (measured_s or 0))
-        floor_s = numbers.REASONING_TIMEOUT_S if attempt.offer.is_reasoning else 0
+            fallback_s = numbers.FIRST_CONTENT_FALLBACK_S + prefill_s(attempt)
+            first_content_s = max(fallback_s, P99_MULTIPLE * (measured_s or 0))
+        floor_s = thinking_s(attempt)
         return max(first_content_s, floor_s), max(numbers.FRAME_GAP_TIMEOUT_S, floor_s)
 
     def _has_fallback(self) -> bool:
+        """Whether another attempt would follow if the running one is given up."""
         has_later = self._place + 1 < len(self.reserved.attempts)
-        return has_later and len(self.progress.tries) < numbers.ATTEMPTS_MOST
+        if not has_later or len(self.progress.tries) >= numbers.ATTEMPTS_MOST:
+            return False
+        attempt = self.reserved.attempt
+        goes_on = not attempt.offer.cancel_stops_billing
+        return self._is_within_loss(attempt.offer.price.charge(if_abandoned(attempt)).cost if goes_on else 0)
+
+    def _is_within_loss(self, more_nano: int = 0) -> bool:
+        """Whether the house can bear what it cost to give up on attempts so far, and so much more."""
+        loss = self.progress.abandoned_nano + more_nano
+        is_over = loss > 0 and self._losses.is_over(self.reserved.caller.organization_id)
+        return not is_over and loss < numbers.ATTEMPT_LOSS_MOST_NANO
 
     # after a failure
 
@@ -139,7 +153,7 @@ class Calls:
 
     def _following(self, failure: AttemptFailed) -> tuple[int, float] | None:
         """Which attempt is next, and after how many seconds; None where none is."""
-        if len(self.progress.tries) >= numbers.ATTEMPTS_MOST:
+        if len(self.progress.tries) >= numbers.ATTEMPTS_MOST or not self._is_within_loss():
             return None
         if self.is_resumable is not None and not self.is_resumable():
             return None

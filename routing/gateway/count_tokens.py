@@ -48,6 +48,19 @@ def count_media(messages: Iterable[dict[str, Any]]) -> int:
     )
 
 
+def media_bytes(messages: Iterable[dict[str, Any]]) -> int:
+    """How much of a body the media themselves are, as data or as links; about, since JSON may write them longer."""
+    return sum(
+        len(text)
+        for message in messages
+        if isinstance(message.get("content"), list)
+        for part in message["content"]
+        if (kind := part.get("type")) in MEDIA_KEYS
+        for text in part[kind].values()
+        if isinstance(text, str)
+    )
+
+
 def bound_tokens(messages: Iterable[dict[str, Any]], parameters: dict[str, Any]) -> int:
     """As many tokens as a common tokenizer makes of this input, or more."""
     texts: list[str] = []

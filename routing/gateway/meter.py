@@ -5,12 +5,11 @@ import logging
 from komilion.common.money import ceil_div
 from komilion.common.usage import Usage, UsageSource
 from routing.gateway.count_tokens import MEDIA_NEEDS
-from routing.gateway.types import Attempt, Reserved
+from routing.gateway.types import BYTES_PER_TOKEN, Attempt, Reserved
 from routing.providers.base import UsageReport
 
 log = logging.getLogger(__name__)
 
-BYTES_PER_TOKEN = 4
 TEMPLATE_TOKENS = 2_000  # what a provider's chat template and tool preamble may add to the bytes we sent
 
 
@@ -56,7 +55,7 @@ class Meter:
         return usage
 
     def estimated(self) -> Usage:
-        """Input by the bytes we sent, output by what was counted, but never more than the hold pays for.
+        """Input by what we sent, output by what was counted, but never more than the hold pays for.
 
         Only a provider's own figures may make debt.
         """
@@ -65,9 +64,7 @@ class Meter:
 
     def counted(self) -> Usage:
         """The same without a limit: what the provider may have counted too."""
-        body_bytes = len(self._attempt.upstream.body)
-        sent = min(self._attempt.input_bound, ceil_div(body_bytes, BYTES_PER_TOKEN))
-        return Usage(input=sent, output=self.counted_output)
+        return Usage(input=self._attempt.likely_input, output=self.counted_output)
 
     def final(self, request_id: str) -> tuple[Usage, UsageSource]:
         """What is charged for an answer that was received whole."""

@@ -42,12 +42,15 @@ async def serve_chat(exchange: Exchange, services: Services, form: Form = OPENAI
         settlement = Settlement(
             exchange.request_id, admitted, reserved, progress, services.committer, services.process_id
         )
-        async with settlement, Watch(exchange) as watch:
-            calls = Calls(exchange, reserved, progress, watch, services)
-            if admitted.inbound.chat.stream:
-                await Stream(exchange, calls, settlement, watch, services.committer).relay()
-            else:
-                await answer(exchange, calls, settlement)
+        try:
+            async with settlement, Watch(exchange) as watch:
+                calls = Calls(exchange, reserved, progress, watch, services)
+                if admitted.inbound.chat.stream:
+                    await Stream(exchange, calls, settlement, watch, services.committer).relay()
+                else:
+                    await answer(exchange, calls, settlement)
+        finally:
+            services.losses.add(reserved.caller.organization_id, settlement.attempt_loss)
         services.learning.take_notice(settlement)
 
 

@@ -23,21 +23,35 @@ class Try(msgspec.Struct):
     end: Literal["", "not_sent", "failed", "abandoned"] = ""  # failed: by the provider; abandoned: by us
 
     @property
+    def used(self) -> Usage:
+        """What it used by our own count if it came to nothing: no more than an error where nothing was written.
+
+        Where we gave up, the provider goes on unless it stops for that, and we count an answer of ordinary length.
+        """
+        if self.end in {"", "not_sent"} or not (self.meter.frames or self.end == "abandoned"):
+            return Usage()
+        counted = self.meter.counted()
+        if self.end == "abandoned" and not self.attempt.offer.cancel_stops_billing:
+            return if_abandoned(self.attempt, counted.output)
+        return counted
+
+    @property
     def loss_nano(self) -> int:
         """What the provider may bill for it if the caller does not pay, in nano-USD; our fee is not in it.
 
-        A provider bills what it wrote before it broke off, and nothing for an error. What we gave up on it bills as
-        far as it had written; where it does not stop for that, it goes on, and we count an answer of ordinary length.
+        A provider bills what it wrote before it broke off, and nothing for an error; nothing either where it stops
+        when we give up, as long as it had not written.
         """
         offer = self.attempt.offer
-        goes_on = self.end == "abandoned" and not offer.cancel_stops_billing
-        if self.end in {"", "not_sent"} or not (self.meter.frames or goes_on):
+        if offer.cancel_stops_billing and not self.meter.frames:
             return 0
-        counted = self.meter.counted()
-        output = counted.output
-        if goes_on:
-            output = max(output, min(ABANDONED_OUTPUT_TOKENS * self.attempt.chat.choices, self.attempt.output_ceiling))
-        return offer.price.charge(Usage(input=counted.input, output=output)).cost
+        return offer.price.charge(self.used).cost
+
+
+def if_abandoned(attempt: Attempt, output: int = 0) -> Usage:
+    """What an attempt uses that we give up on after so much output, where the provider goes on."""
+    ordinary = min(ABANDONED_OUTPUT_TOKENS * attempt.chat.choices, attempt.output_ceiling)
+    return Usage(input=attempt.likely_input, output=max(output, ordinary))
 
 
 class Progress(msgspec.Struct):
@@ -52,10 +66,23 @@ class Progress(msgspec.Struct):
 
     def loss_nano(self, *, is_charged: bool) -> int:
         """What the tries that the caller does not pay for may cost the house."""
+        return sum(tried.loss_nano for tried in self._in_vain(is_charged=is_charged))
+
+    @property
+    def abandoned_nano(self) -> int:
+        """The same of those that we gave up on: who asks decides how long an answer takes, so these can be provoked."""
+        return sum(tried.loss_nano for tried in self.tries if tried.end == "abandoned")
+
+    def lost_tokens(self, *, is_charged: bool) -> int:
+        """What they used, also where it costs nobody anything."""
+        used = [tried.used for tried in self._in_vain(is_charged=is_charged)]
+        return sum(each.total_input + each.total_output for each in used)
+
+    def _in_vain(self, *, is_charged: bool) -> list[Try]:
         if len(self.tries) == 1 and is_charged:
-            return 0
+            return []
         charged = (self.charged or self.tries[-1]) if is_charged else None
-        return sum(tried.loss_nano for tried in self.tries if tried is not charged)
+        return [tried for tried in self.tries if tried is not charged]
 
 
 def finish_reason_of(payloads: Iterable[dict[str, Any]]) -> str | None:

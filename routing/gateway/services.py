@@ -28,6 +28,7 @@ from routing.gateway.call import new_client
 from routing.gateway.choice.learning import Learning
 from routing.gateway.choice.preferences import PreferenceBook
 from routing.gateway.count_tokens import tokenizer
+from routing.gateway.losses import Losses
 from routing.gateway.refusals import Refusals
 from routing.limits.limiter import Limiter
 from routing.selection.health import Breakers, FirstContentP99, unmeasured
@@ -56,6 +57,7 @@ class Services:
     breakers: Breakers
     first_content_p99_s: FirstContentP99 = unmeasured
     bodies: BodyReader = field(default_factory=BodyReader)
+    losses: Losses = field(default_factory=Losses)
     preferences: PreferenceBook = field(default_factory=PreferenceBook)
     catalog: Catalog = EMPTY
     active: int = 0

@@ -51,6 +51,7 @@ class Settlement:
         self._settled = Settled(0, is_pending=False, usage={})
         self.outcome: Outcome | None = None  # once it is decided
         self.ended_s = 0.0
+        self.attempt_loss = 0  # nano-USD
 
     async def __aenter__(self) -> "Settlement":
         return self
@@ -122,7 +123,10 @@ class Settlement:
         recording, answer = self.reserved.recording, None
         if close is not None:
             self._last, answer = close(replace(self._settled, is_pending=False))
+        is_charged = source != "absent"
         self.admitted.used_tokens = usage.total_input + usage.total_output
+        self.admitted.used_tokens += self.progress.lost_tokens(is_charged=is_charged)
+        self.attempt_loss = self.progress.loss_nano(is_charged=is_charged)
         usage_row = self._usage_row(outcome, buckets, source, charge)
         tally(usage_row)
         self._future = self._committer.submit(
@@ -138,7 +142,7 @@ class Settlement:
                 caps=self.reserved.caps,
                 claim=None if recording is None else recording.claim,
                 answer=answer,
-                attempt_loss=self.progress.loss_nano(is_charged=source != "absent"),
+                attempt_loss=self.attempt_loss,
             )
         )
 

@@ -11,9 +11,11 @@ import msgspec
 
 from accounts.access import Caller
 from billing.ledger.items import CapEntry, Claim
+from komilion.common.money import ceil_div
 from routing.catalog.resolve import Resolved
 from routing.catalog.snapshot import OfferEntry
 from routing.gateway.choice.selected import Selected
+from routing.gateway.count_tokens import MEDIA_NEEDS, TOKENS_PER_MEDIUM, count_media, media_bytes
 from routing.gateway.forms import Form
 from routing.gateway.recording import Recording
 from routing.limits.admission import Admission, Scope
@@ -29,6 +31,9 @@ type Outcome = Literal[
     "key_cap_reached",  # a cap of the key could not
     "server_stopped",  # this server had to stop after its grace period
 ]
+
+
+BYTES_PER_TOKEN = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +81,15 @@ class Attempt(msgspec.Struct):
     is_named: bool = False  # by the request, beside the model it asks for
     lowered: tuple[dict[str, Any], ...] = ()  # for `adjusted`, where less is asked for than the request does
     _upstream: UpstreamRequest | None = None
+
+    @property
+    def likely_input(self) -> int:
+        """Input tokens by our own count: one for every 4 bytes of text in the body, and the bound for each medium."""
+        size, media = len(self.upstream.body), 0
+        if self.chat.needs & MEDIA_NEEDS:
+            media = count_media(self.chat.messages) * TOKENS_PER_MEDIUM
+            size = max(0, size - media_bytes(self.chat.messages))
+        return min(self.input_bound, ceil_div(size, BYTES_PER_TOKEN) + media)
 
     @property
     def upstream(self) -> UpstreamRequest:
