@@ -30,6 +30,7 @@
     +- InternalError                  500 api_error              internal_error
     +- ProviderError                  502 provider_error         provider_error
     |  +- ProviderRefusedUs           502                        provider_rejected_credentials
+    |  +- AnswerTooLarge              502                        answer_too_large
     +- Unavailable                    503 service_unavailable    unavailable
        +- LedgerUnavailable           503                        ledger_unavailable
        +- PaymentsOff                 503                        payments_unavailable
@@ -249,6 +250,14 @@ class ProviderError(KomilionError):
 class ProviderRefusedUs(ProviderError):
     reason = "provider_rejected_credentials"
     default_message = "The provider rejected this gateway's credentials; the operator has been told."
+
+
+class AnswerTooLarge(ProviderError):
+    reason = "answer_too_large"
+    default_message = (
+        "The provider's answer is too large to be taken in one piece. Stream it, or ask for less of it by `max_tokens`,"
+        " `top_logprobs` or `n`."
+    )
 
 
 class Unavailable(KomilionError):

@@ -41,7 +41,12 @@ class BadResponse(HttpError):
 
 
 class TooLarge(BadResponse):
-    """The body is longer than the reader takes."""
+    """The body is longer than the reader takes: `size` bytes so far, of which `last` came last."""
+
+    def __init__(self, message: str, size: int, last: bytes) -> None:
+        super().__init__(message)
+        self.size = size
+        self.last = last
 
 
 class Response:
@@ -94,7 +99,7 @@ class Response:
         while piece := await self.read_some():
             size += len(piece)
             if size > limit_bytes:
-                raise TooLarge("the body is too large")
+                raise TooLarge("the body is too large", size, piece)
             pieces.append(piece)
         return b"".join(pieces)
 

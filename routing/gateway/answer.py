@@ -2,7 +2,9 @@
 
 import orjson
 
+from komilion.common.errors import AnswerTooLarge
 from komilion.common.failpoints import failpoint
+from komilion.common.http_client import TooLarge
 from komilion.common.numbers import numbers
 from routing.gateway.call import UpstreamResponse
 from routing.gateway.calls import Calls
@@ -10,6 +12,7 @@ from routing.gateway.exchange import JSON_TYPE, Exchange
 from routing.gateway.idempotency import NOT_KEPT
 from routing.gateway.meter import Meter
 from routing.gateway.notes import annotate, cost_headers, origin_headers
+from routing.gateway.oversize import charge_oversize, read_on
 from routing.gateway.progress import finish_reason_of
 from routing.gateway.recording import Composed
 from routing.gateway.settle import Settlement
@@ -24,13 +27,21 @@ async def answer(exchange: Exchange, calls: Calls, settlement: Settlement) -> No
 
     async def read(upstream: UpstreamResponse) -> tuple[ChatAnswer, Meter]:
         offer, meter = upstream.attempt.offer, upstream.tried.meter
-        body = await upstream.response.read(numbers.UPSTREAM_BODY_LIMIT_BYTES)
+        try:
+            body = await upstream.response.read(numbers.UPSTREAM_BODY_LIMIT_BYTES)
+        except TooLarge as error:
+            await read_on(upstream.response, error, upstream.attempt, meter)
+            raise
         whole = offer.dialect.chat_answer(body, Identity(exchange.request_id, offer.model_id))
         meter.count(0, whole.output_bytes)
         meter.report = whole.report
         return whole, meter
 
-    whole, meter = await calls.run(read)
+    try:
+        whole, meter = await calls.run(read)
+    except AnswerTooLarge:
+        await charge_oversize(settlement)
+        raise
     usage, source = meter.final(exchange.request_id)
     settlement.progress.finish_reason = finish_reason_of([whole.payload])
     is_v1 = exchange.path.startswith("/v1/")

@@ -10,20 +10,28 @@ import logging
 import msgspec
 
 from komilion.common.clock import monotonic_s
-from komilion.common.errors import KomilionError, ProviderError, ProviderTimeout, ProviderUnavailable, RequestTimeout
+from komilion.common.errors import (
+    AnswerTooLarge,
+    KomilionError,
+    ProviderError,
+    ProviderTimeout,
+    ProviderUnavailable,
+    RequestTimeout,
+)
 from komilion.common.failpoints import failpoint
 from komilion.common.http_client import Disconnected, HttpClient, HttpError, NotConnected, Response, TooLarge
 from komilion.common.numbers import numbers
 from routing.gateway.meter import Meter
 from routing.gateway.progress import Progress, Try
 from routing.gateway.types import Attempt, Reserved
-from routing.gateway.verdicts import BROKEN_OFF, UNREACHABLE, VERDICTS, kind_of
+from routing.gateway.verdicts import BROKEN_OFF, TOO_LARGE, UNREACHABLE, VERDICTS, kind_of
 from routing.providers.failures import retry_after_s
 from routing.providers.scrub import scrub
 
 log = logging.getLogger(__name__)
 
 ERROR_BODY_BYTES = 64 * 2**10
+NO_RETRY = {"x-should-retry": "false"}  # OpenAI's clients try again after any 5xx but this
 
 
 class NotSent(Exception):
@@ -127,10 +135,12 @@ class Call:
             return AttemptFailed(UNREACHABLE, ProviderUnavailable(f"{provider} cannot be reached."))
         if isinstance(error, TimeoutError):
             return out_of_time(self._path)
+        if isinstance(error, TooLarge):
+            return AttemptFailed(TOO_LARGE, AnswerTooLarge(headers=NO_RETRY), is_abandoned=True)
         if isinstance(error, HttpError):
             broken = ProviderError(f"{provider} {_fault(error)}.")
             kind = BROKEN_OFF if isinstance(error, Disconnected) else broken.reason
-            return AttemptFailed(kind, broken, is_abandoned=isinstance(error, TooLarge))
+            return AttemptFailed(kind, broken)
         if isinstance(error, KomilionError) and (kind := kind_of(error)) in VERDICTS:
             return AttemptFailed(kind, error, wait_s=self._wait_s)
         return None
@@ -164,8 +174,6 @@ class Call:
 
 
 def _fault(error: HttpError) -> str:
-    if isinstance(error, TooLarge):
-        return "sent an answer that is too large"
     return "broke off the connection" if isinstance(error, Disconnected) else "sent something that is no HTTP answer"
 
 

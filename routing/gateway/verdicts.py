@@ -6,7 +6,7 @@ offer's breaker. What is in no row is not the provider's doing (the ledger is aw
 
 from typing import Literal, NamedTuple
 
-from komilion.common.errors import KomilionError, ProviderClosedToUs
+from komilion.common.errors import AnswerTooLarge, KomilionError, ProviderClosedToUs
 
 
 class Verdict(NamedTuple):
@@ -29,6 +29,7 @@ UNREACHABLE = "unreachable"
 BROKEN_OFF = "broken_off"
 CLOSED_TO_US = "closed_to_us"
 DIVERGED = "diverged"
+TOO_LARGE = AnswerTooLarge.reason
 
 VERDICTS: dict[str, Verdict] = {
     UNREACHABLE: Verdict("as a last resort", "any", "one"),  # not a byte was sent
@@ -45,6 +46,7 @@ VERDICTS: dict[str, Verdict] = {
     "content_filter": Verdict("never", "named model", "nothing"),
     "invalid_request": Verdict("never", "none", "nothing"),  # 400, 422
     "payload_too_large": Verdict("never", "none", "nothing"),  # 413
+    TOO_LARGE: Verdict("never", "none", "nothing"),  # a whole answer above our limit: another one would be no smaller
     DIVERGED: Verdict("never", "any", "nothing"),  # another answer than the one that broke off
 }
 

@@ -160,6 +160,9 @@ class Dialect(Protocol):
     def chat_answer(self, body: bytes, identity: Identity) -> ChatAnswer:
         """Read a whole 200 answer. Raises a `KomilionError` when the body is an error or no answer at all."""
 
+    def usage_at_end(self, tail: bytes) -> UsageReport | None:
+        """What a whole answer says it used, by its last bytes alone; None where it is not there."""
+
     def chat_stream(self, identity: Identity) -> StreamDecoder:
         """A decoder for one streamed answer."""
 

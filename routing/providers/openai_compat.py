@@ -11,11 +11,19 @@ from typing import Any
 import orjson
 
 from komilion.common.errors import KomilionError, ProviderError
-from routing.providers.base import ChatAnswer, ChatRequest, Identity, StreamDecoder, Target, UpstreamRequest
+from routing.providers.base import (
+    ChatAnswer,
+    ChatRequest,
+    Identity,
+    StreamDecoder,
+    Target,
+    UpstreamRequest,
+    UsageReport,
+)
 from routing.providers.failures import failure_of
 from routing.providers.openai_stream import ChatStream, failure_within, parse, settle_finishes
 from routing.providers.sse import EVENT_LIMIT_BYTES
-from routing.providers.usage import read_usage
+from routing.providers.usage import read_usage, usage_at_end
 
 WRITTEN_FIELDS = ("content", "reasoning_content", "reasoning", "refusal")
 PART_FIELDS = ("text", "thinking")
@@ -71,6 +79,10 @@ class OpenAICompatible:
         payload["id"] = identity.request_id
         payload["model"] = identity.model
         return ChatAnswer(payload, read_usage(payload.get("usage")), _written_bytes(choices))
+
+    def usage_at_end(self, tail: bytes) -> UsageReport | None:
+        """What a whole answer says it used, by its last bytes alone; None where it is not there."""
+        return usage_at_end(tail)
 
     def chat_stream(self, identity: Identity) -> StreamDecoder:
         """A decoder for one streamed answer."""

@@ -7,10 +7,15 @@ missing was not reported; its tokens then stay in the plain bucket. A total that
 unknown, never 0.
 """
 
+import json
 from typing import Any
 
 from komilion.common.usage import MAX_UNITS, Usage
 from routing.providers.base import UsageReport
+
+WHITE_SPACE_AND_COLON = " \t\r\n:"
+
+_decoder = json.JSONDecoder()
 
 
 class _UnreadableError(Exception):
@@ -92,6 +97,16 @@ def read_usage(raw: Any) -> UsageReport | None:
         return UsageReport(_read(raw), raw)
     except _UnreadableError:
         return UsageReport(None, raw)
+
+
+def usage_at_end(tail: bytes) -> UsageReport | None:
+    """The usage in the last bytes of an answer, behind its text. Inside a text the name's quotes would be escaped."""
+    _, found, rest = tail.rpartition(b'"usage"')
+    written = rest.decode("utf-8", "replace").lstrip(WHITE_SPACE_AND_COLON)
+    try:
+        return read_usage(_decoder.raw_decode(written)[0]) if found else None
+    except ValueError:
+        return None
 
 
 def usage_of_chunk(chunk: dict[str, Any]) -> UsageReport | None:

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -157,6 +157,29 @@ def refused_streamed(play: Play) -> None:
 @case
 def half_an_answer(play: Play) -> None:
     play.call(Reply(cut=Cut(body_bytes=100)), 502)
+
+
+def _answer_too_large(play: Play, reply: Reply, **body: object) -> None:
+    play.settings.UPSTREAM_BODY_LIMIT_BYTES = 1_000
+    reply = replace(reply, content="many words " * 1_000)
+    answer = play.call(reply, 502, max_tokens=300, **body)
+    assert answer.json["error"]["reason"] == "answer_too_large"
+
+
+@case
+def too_large(play: Play) -> None:
+    _answer_too_large(play, Reply(usage=Tokens(25, 280)))
+
+
+@case
+def too_large_no_usage(play: Play) -> None:
+    _answer_too_large(play, Reply(report="missing"), logprobs=True)
+    play.delivered(300, "")
+
+
+@case
+def too_large_unasked(play: Play) -> None:
+    _answer_too_large(play, Reply(report="missing"))
 
 
 @case

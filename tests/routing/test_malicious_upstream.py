@@ -120,6 +120,7 @@ class TestFloods:
     @pytest.fixture(autouse=True)
     def _small_limits(self, settings: object) -> None:
         settings.UPSTREAM_BODY_LIMIT_BYTES = 2**20
+        settings.UPSTREAM_DRAIN_LIMIT_BYTES = 2**21
 
     @pytest.mark.parametrize("script", ["endless-header", "endless-headers", "gzip-bomb"])
     @STREAMED
@@ -131,10 +132,12 @@ class TestFloods:
 
     def test_an_endless_body(self, gateway: Gateway):
         tenant = gateway.tenant()
-        answer, _ = ask(gateway, tenant, "endless-body")
-        assert answer.status == 502
-        assert "too large" in answer.json["error"]["message"]
+        answer, model = ask(gateway, tenant, "endless-body", max_tokens=500)
+        assert (answer.status, answer.json["error"]["reason"]) == (502, "answer_too_large")
+        assert answer.headers["x-should-retry"] == "false"
+        assert len(gateway.calls_of(model)) == 1, "another one would be no smaller"
         assert_in_order(gateway, tenant, 0)
+        assert only_row(tenant).attempt_loss_nano >= 500 * 15_000, "all that it can have written"
 
     def test_a_body_that_declares_too_much(self, gateway: Gateway):
         tenant = gateway.tenant()

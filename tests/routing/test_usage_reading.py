@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from komilion.common.usage import Usage
-from routing.providers.usage import read_usage, usage_of_chunk
+from routing.providers.usage import read_usage, usage_at_end, usage_of_chunk
 
 PLAIN = {"prompt_tokens": 25, "completion_tokens": 150, "total_tokens": 175}
 
@@ -170,3 +170,19 @@ def test_a_readable_report_never_has_a_negative_bucket_and_keeps_the_totals(raw:
             raw["completion_tokens"],
             raw["completion_tokens"] + report.usage.reasoning,
         )
+
+
+@pytest.mark.parametrize(
+    ("tail", "expected"),
+    [
+        (b'\\"usage\\": {}}}], "usage" :\n {"prompt_tokens": 25, "completion_tokens": 150}, "tier": "\xff"}', True),
+        (b'"}}], "usage": {"prompt_tokens": 25, "compl', False),
+        (b'"usage": null}', False),
+        (b"no such thing", False),
+        (b"", False),
+    ],
+)
+def test_the_usage_of_an_answer_of_which_only_the_end_is_kept(tail: bytes, expected: bool) -> None:
+    report = usage_at_end(tail)
+    assert (report is not None and report.usage == Usage(input=25, output=150)) == expected
+    assert (report is not None) == expected
