@@ -158,8 +158,9 @@ class Calls:
         if self.is_resumable is not None and not self.is_resumable():
             return None
         verdict = VERDICTS[failure.kind]
-        may_again = self._tries_here < numbers.TRIES_PER_OFFER
-        later = next(self._later(verdict.then), None)
+        is_reserved = self._is_reserved()
+        may_again = self._tries_here < numbers.TRIES_PER_OFFER and not is_reserved
+        later = next(self._later(verdict.then, only_new=is_reserved), None)
         here: tuple[int, float] | None = None
         if may_again and verdict.again == "at once":
             here = self._place, 0.0
@@ -176,11 +177,22 @@ class Calls:
             return self._place, _pause_s()
         return None
 
-    def _later(self, then: str) -> Iterator[int]:
-        """The places of the attempts that may follow the running one."""
-        running = self.reserved.attempt.offer
+    def _new_models(self) -> set[str]:
+        """Those of the attempts to come that have not been asked yet."""
+        coming = {attempt.offer.model_id for attempt in self.reserved.attempts[self._place + 1 :]}
+        return coming - {tried.attempt.offer.model_id for tried in self.progress.tries}
+
+    def _is_reserved(self) -> bool:
+        """Whether the tries that are left are no more than those models: each is to have its turn."""
+        return numbers.ATTEMPTS_MOST - len(self.progress.tries) <= len(self._new_models())
+
+    def _later(self, then: str, *, only_new: bool) -> Iterator[int]:
+        """The places of the attempts that may follow the running one, of models that have not been asked or of all."""
+        running, new = self.reserved.attempt.offer, self._new_models()
         for place in range(self._place + 1, len(self.reserved.attempts)):
             attempt = self.reserved.attempts[place]
+            if only_new and attempt.offer.model_id not in new:
+                continue
             is_larger = attempt.offer.context_length > running.context_length
             is_other = attempt.is_named and attempt.offer.model_id != running.model_id
             if then == "any" or (then == "larger context" and is_larger) or (then == "named model" and is_other):

@@ -15,6 +15,7 @@ from komilion.common.errors import (
     KomilionError,
     ModelNotAllowed,
 )
+from komilion.common.numbers import numbers
 from routing.catalog.resolve import Resolved, resolve
 from routing.catalog.snapshot import Catalog, OfferEntry
 from routing.gateway.adapt import adapt
@@ -52,7 +53,7 @@ def route(inbound: Inbound, caller: Caller, catalog: Catalog, *, may_cost_more: 
     if not attempts:
         assert refusal is not None, "no attempt without a reason"
         raise refusal
-    return Plan(chat.model, tuple(attempts), model=found.model.id, adjusted=tuple(adjusted), named=found)
+    return Plan(chat.model, tuple(_in_turn(attempts)), model=found.model.id, adjusted=tuple(adjusted), named=found)
 
 
 def plan_of(inbound: Inbound, offers: Sequence[OfferEntry], caller: Caller, catalog: Catalog) -> Plan:
@@ -65,6 +66,7 @@ def plan_of(inbound: Inbound, offers: Sequence[OfferEntry], caller: Caller, cata
     chosen = list(takewhile(lambda offer: offer.model_id == model, offers))
     refusal = _add_offers(attempts, chosen, inbound, is_named=True)
     skipped = _add_fallbacks(attempts, inbound, caller, catalog)
+    attempts = _in_turn(attempts)
     asked = {attempt.offer.model_id for attempt in attempts} - {model}
     others = [offer for offer in offers[len(chosen) :] if offer.model_id not in asked]
     refusal = _add_offers(attempts, others, inbound, is_named=True) or refusal
@@ -99,6 +101,18 @@ def _add_fallbacks(attempts: list[Attempt], inbound: Inbound, caller: Caller, ca
         if error is not None:
             skipped.append(_skipped(name, error))
     return skipped
+
+
+def _in_turn(attempts: list[Attempt]) -> list[Attempt]:
+    """The same, so that as many models as possible are among those that are made; more offers of theirs come last."""
+    most = numbers.ATTEMPTS_MOST
+    if len(attempts) <= most:
+        return attempts
+    firsts = {attempt.offer.model_id: place for place, attempt in reversed(list(enumerate(attempts)))}
+    made = sorted(firsts.values())[:most]
+    others = [place for place in range(len(attempts)) if place not in made]
+    spare = most - len(made)
+    return [attempts[place] for place in (*sorted(made + others[:spare]), *others[spare:])]
 
 
 def _add_offers(

@@ -346,6 +346,28 @@ class TestFallbacks:
         assert_served(places, places.ask(models=[fallback]), 1, [2, 1])
         assert gateway.calls_of(fallback) == []
 
+    @BOTH
+    @pytest.mark.parametrize(
+        ("offers", "fallbacks", "counts"),
+        [(1, 1, [2]), (2, 1, [2, 1]), (2, 2, [2, 0]), (4, 1, [2, 1, 0, 0]), (5, 1, [2, 1, *[0] * 3]), (5, 3, [1, *[0] * 4])],
+    )
+    def test_each_model_that_is_named_gets_its_turn(
+        self, gateway: Gateway, offers: int, fallbacks: int, counts: list[int], stream: bool
+    ):
+        places = add_places(gateway, *[BAD] * offers)
+        *failing, last = [*[add_fallback(gateway, BAD) for _ in range(fallbacks - 1)], add_fallback(gateway, OK)]
+        answer = places.ask(models=[*failing, last], stream=stream)
+        assert answer.status == 200
+        assert (answer.frames[-1] if stream else answer.json)["model"] == last
+        assert places.counts == counts
+        assert [len(gateway.calls_of(model)) for model in failing] == [1] * len(failing)
+
+    def test_several_offers_of_one_fallback_leave_the_next_its_turn(self, gateway: Gateway):
+        places, next_one = add_places(gateway, BAD), add_places(gateway, BAD, BAD, BAD)
+        last = add_fallback(gateway, OK)
+        assert places.ask(models=[next_one.model, last]).json["model"] == last
+        assert (places.counts, next_one.counts) == ([2], [1, 0, 0])
+
     def test_a_capability_that_only_one_offer_lacks_drops_the_parameter_there(self, gateway: Gateway):
         places = add_places(gateway, Reply(status=503), capabilities="reasoning")
         add_offer(places, OK, gateway.add_provider(f"plain-{places.providers[0]}"), capabilities="tools")

@@ -47,7 +47,7 @@ class Outcome:
 OUTCOMES = {
     "completed": Outcome("completed", "good", "The provider finished its answer."),
     "provider_failed": Outcome("failed", "bad", "The provider refused or failed before anything was written."),
-    "provider_cut": Outcome("cut off", "warn", "The stream broke off; what was delivered is charged."),
+    "provider_cut": Outcome("cut off", "warn", "The answer broke off, or was too large; what was written is charged."),
     "client_left": Outcome("you left", "quiet", "Your program closed the connection, and the provider stopped."),
     "insufficient_balance": Outcome("wallet ran out", "warn", "The wallet could not cover more of the answer."),
     "key_cap_reached": Outcome("cap reached", "warn", "A cap of the key did not allow more of the answer."),
