@@ -11,6 +11,7 @@ from django.core.management import call_command
 from billing.models import UsageRow
 from routing.catalog.models import Model
 from routing.queries import catalog_rows
+from routing.selection.choose import Choice
 from routing.selection.markets import keep_market
 from routing.selection.queries import follows_successors, pins_of
 from routing.selection.receipt import pack
@@ -18,10 +19,15 @@ from tests.billing.calling import Calls
 from tests.billing.rolling import roll_forward
 from tests.komilion.web.dashboard.reading import open_page, tables_of, text_of
 from tests.people import Person, new_member
-from tests.routing.choosing import BEST, asked, brain
+from tests.routing.choosing import BEST, CHEAP, MIDDLING, asked, brain, catalog, offer
 
 NOON = datetime(2026, 6, 17, 12, 0, tzinfo=UTC)
 MODEL = "routing/one"
+TOOLS = [{"type": "function", "function": {"name": "look"}}]
+PICTURE = [
+    {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}]}
+]
+SCHEMA = {"type": "json_schema", "json_schema": {"name": "it", "schema": {"type": "object"}}}
 
 
 @pytest.fixture
@@ -43,9 +49,9 @@ def post(person: Person, path: str, **form: str) -> Any:
     return person.browser.post(f"/dashboard/routing/{path}", form, follow=True)
 
 
-def routed(calls: Calls, policy: str = "neo-mode", **detail: Any) -> str:
+def routed(calls: Calls, policy: str = "neo-mode", choice: Choice | None = None, **detail: Any) -> str:
     """A call that the brain routed; returns its id."""
-    choice = brain().decide(asked())
+    choice = choice or brain().decide(asked())
     assert choice is not None
     keep_market(choice.market.facts)
     request_id = calls.add(NOON - timedelta(hours=1), 1_000)
@@ -74,9 +80,35 @@ class TestChoices:
         for said in ("Why this model", "cheapest_above_floor", "would have taken", BEST):
             assert said in text
 
+    @pytest.mark.parametrize(
+        ("body", "more", "why"),
+        [
+            ({"max_tokens": 4_000}, {}, "filtered: context"),
+            ({"tools": TOOLS}, {}, "filtered: no tools"),
+            ({"messages": PICTURE}, {}, "filtered: no image input"),
+            ({"response_format": SCHEMA}, {}, "filtered: no JSON schema output"),
+            ({"reasoning_effort": "high"}, {}, "filtered: no reasoning"),
+            ({}, {"models_allowed": frozenset({BEST})}, "filtered: not allowed by the key"),
+            ({}, {"open_offers": frozenset({("up", MIDDLING)})}, "filtered: its provider is failing"),
+        ],
+    )
+    @time_machine.travel(NOON)
+    def test_what_was_filtered_has_its_reason_and_no_cost(
+        self, alice: Person, calls: Calls, body: dict[str, Any], more: dict[str, Any], why: str
+    ):
+        able = frozenset({"tools", "vision", "json_schema", "reasoning"})
+        offers = {BEST: (offer(BEST, 5, 200_000, capabilities=able),)}
+        offers |= {model: (offer(model, 1, 2_048, capabilities=frozenset()),) for model in (CHEAP, MIDDLING)}
+        choice = brain(catalog(**offers)).decide(asked(body, **more))
+        rows = tables_of(open_page(alice, f"/dashboard/usage/{routed(calls, choice=choice)}"))
+        filtered = [row for row in rows if len(row) == 6 and row[1].startswith(why)]
+        assert filtered
+        assert {tuple(row[4:]) for row in filtered} == {("-", "-")}
+
     @time_machine.travel(NOON)
     def test_one_without_a_receipt_is_there_all_the_same(self, alice: Person, calls: Calls):
-        routed(calls, "neo-mode/frugal", choice=None, task_type=None)
+        request_id = routed(calls, "neo-mode/frugal", task_type=None)
+        UsageRow.objects.filter(request_id=request_id).update(detail={})
         (row,) = [row for row in tables_of(page(alice)) if BEST in row]
         assert row[1:3] == ["frugal", "-"]
         assert "could not be scored" in row[4]
