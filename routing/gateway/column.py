@@ -53,6 +53,7 @@ class Column:
         self.characters = 0
         self.refusal: Fields = {}  # the body of an error status
         self.answer = NULL  # a whole answer
+        self.is_running = False
         self._relay = relay
         self._gone = gone
         self._body: bytes | None = None
@@ -65,13 +66,23 @@ class Column:
         self._first_content_s: float | None = None
 
     def open(self, outer: Exchange, chat: Mapping[str, Any], *, stream: bool) -> Exchange:
-        """The call's own exchange, with an id of its own; made in the call's own task, whose log lines it names."""
+        """The call's own exchange, with an id of its own; made in the call's own task, whose log lines it names.
+
+        A call that was refused may be opened again.
+        """
         self._body = orjson.dumps({**chat, "model": self.model, "stream": stream})
         headers = [(name, value) for name, value in outer.raw_headers if name not in NOT_OF_THE_CALL]
         scope = {"method": outer.method, "path": outer.path, "headers": headers}
+        self.refusal, self._error = {}, NULL  # of a try before this one
+        self.is_running = True
         self._started_s = monotonic_s()
         self.exchange = Exchange(scope, self._receive, self._catch)
         return self.exchange
+
+    @property
+    def is_admitted(self) -> bool:
+        """Whether the limits let it in."""
+        return self.exchange.admission is not None and self.exchange.admission.allowed
 
     @property
     def is_refused(self) -> bool:
@@ -81,6 +92,7 @@ class Column:
     def end(self) -> None:
         """The call is over: read what came whole."""
         self._ended_s = monotonic_s()
+        self.is_running = False
         if not self._caught:
             return
         caught = bytes(self._caught)

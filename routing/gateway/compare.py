@@ -6,10 +6,15 @@ answer at a time and in the order in which they ask, so nothing is buffered and 
 not read holds all of them up, as it would each. When it leaves, each call learns of it and ends as its own offer says
 (docs/decisions/0005). An error ends the call that has it and no other.
 
+A comparison is one act of the caller, so its calls do not refuse each other: one that finds no free place, or the
+second's requests used up, because of others of the same comparison waits for them. For what is used by anything else
+it is refused like any call.
+
 As long as nothing was answered, calls that were all refused for the same reason make that the status of the whole.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -36,6 +41,7 @@ from routing.gateway.watch import COMMENT_FRAME
 
 LEAST_MODELS, MOST_MODELS = 2, 6
 MODEL_CHARACTERS = 200
+TRIES = 2 * MOST_MODELS  # of a call that waits for others: each of them ends once, and each can take a second
 FORM = replace(OPENAI, endpoint="compare")
 
 
@@ -85,6 +91,7 @@ class Comparison:
         self._last_sent_s = monotonic_s()
         self._untold: list[Column] = []  # refused while the answer's status was open
         self._columns = [Column(index, model, self._send, self._gone) for index, model in enumerate(models)]
+        self._place_is_free = asyncio.Event()  # a new one whenever a call has ended
 
     async def run(self, chat: Mapping[str, Any], services: Services) -> None:
         """All calls to their settled ends; a server that stops cuts them all, and they say so themselves."""
@@ -101,13 +108,42 @@ class Comparison:
         await self._conclude()
 
     async def _call(self, column: Column, chat: Mapping[str, Any], services: Services) -> None:
-        inner = column.open(self._exchange, chat, stream=self._stream)
-        await serve_to_the_end(inner, services, partial(serve_chat, form=FORM))
-        column.end()
+        for _ in range(TRIES):
+            place = self._place_is_free
+            inner = column.open(self._exchange, chat, stream=self._stream)
+            await serve_to_the_end(inner, services, partial(serve_chat, form=FORM))
+            column.end()
+            if not await self._is_our_turn(column, place):
+                break
+        self._give_back()
         if column.is_refused and self._stream:
             self._untold.append(column)
             if self._exchange.started:
                 await self._say(b"")
+
+    async def _is_our_turn(self, column: Column, place: asyncio.Event) -> bool:
+        """Whether a call that the limits refused is made again, now that others of this comparison have made room.
+
+        `place` is set when a call has ended since this one was made.
+        """
+        admission = column.exchange.admission
+        others = [other for other in self._columns if other is not column and other.is_admitted]
+        if admission is None or admission.never or not others:
+            return False
+        try:
+            if admission.refused_by == "burst":
+                await _until(self._gone, admission.retry_after_s)
+            elif admission.refused_by == "parallel" and (place.is_set() or any(other.is_running for other in others)):
+                await place.wait()
+            else:
+                return False
+        except asyncio.CancelledError:  # this server stops
+            return False
+        return not self._gone.is_set()
+
+    def _give_back(self) -> None:
+        self._place_is_free.set()
+        self._place_is_free = asyncio.Event()
 
     async def _wait(self, calls: set[asyncio.Task[None]]) -> None:
         """Until all have ended; with a sign of life whenever none of them has given one for a while."""
@@ -175,3 +211,9 @@ class Comparison:
 
 def _reason(column: Column) -> Any:
     return msgspec.json.decode(column.refusal["error"])["reason"]
+
+
+async def _until(event: asyncio.Event, timeout_s: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(timeout_s):
+            await event.wait()

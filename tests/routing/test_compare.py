@@ -12,6 +12,7 @@ from komilion import settings as komilion_settings
 from komilion.common.numbers import numbers
 from routing.gateway.compare import Comparison
 from routing.gateway.exchange import Exchange
+from routing.limits.admission import REFUSALS, read_verdict
 from tests.fakes import frames, wire
 from tests.fakes.client import PROMPT, Answer, RawCall, call
 from tests.fakes.replies import Cut, Reply, ToolCall
@@ -48,6 +49,18 @@ def text_of(answer: Answer, index: int) -> str:
     lists = [frame.get("choices") for frame in frames_of(answer, index)]
     deltas = [choice["delta"] for choices in lists if isinstance(choices, list) for choice in choices if choice != 5]
     return "".join(delta.get("content") or "" for delta in deltas if isinstance(delta, dict) and "tool" not in delta)
+
+
+def limited_key(tenant: Tenant, limits: dict[str, int]) -> str:
+    """Another key of the tenant's, with limits of its own."""
+    made = key_of(tenant)
+    type(made.row).objects.filter(pk=made.row.pk).update(limits=limits)
+    return made.secret
+
+
+async def no_messages(*_: Any) -> Any:
+    """Of a client that says and takes nothing."""
+    await asyncio.Event().wait()
 
 
 def rows_by_model(tenant: Tenant, count: int) -> dict[str, Any]:
@@ -271,12 +284,6 @@ class TestErrors:
         answer = compare(gateway, alice, ["acme/nobody", "acme/neither"], stream=stream)
         assert_error(answer, COMPARE, 400, "invalid_request_error", "unknown_model")
 
-    def test_a_limit_that_lets_only_some_in(self, gateway: Gateway):
-        """The free tier takes five requests a second."""
-        tenant, model = gateway.tenant(tier="free"), gateway.add_model(Reply())
-        results = summary(compare(gateway, tenant, [model] * 6))["results"]
-        assert [row["error"]["reason"] for row in results if row["error"]] == ["rate_limited"]
-
     def test_a_wallet_that_covers_only_some(self, gateway: Gateway):
         tenant = gateway.tenant(credit="0.01")
         gate = Gate(2)
@@ -335,6 +342,109 @@ class TestErrors:
         answer = call(gateway.url, COMPARE, key, {"models": [allowed, other], "messages": PROMPT})
         reasons = [row["error"] and row["error"]["reason"] for row in summary(answer)["results"]]
         assert reasons == [None, "model_not_allowed"]
+
+
+class TestPlaces:
+    """The calls of one comparison wait for each other's places, and for nobody else's."""
+
+    def test_are_taken_one_after_the_other(self, gateway: Gateway, alice: Tenant):
+        gates = [Gate(2) for _ in range(4)]
+        models = [gateway.add_model(gate.script) for gate in gates]
+        key = limited_key(alice, {"parallel": 2})
+        with RawCall(gateway.url, key, path=COMPARE, models=models) as raw:
+            raw.send()
+            for gate in gates[:2]:
+                gate.wait_for_call()
+            raw.read_frames(4)
+            assert not any(gateway.calls_of(model) for model in models[2:])
+            for gate in gates:
+                gate.open()
+            raw.rest()
+        assert raw.payload.count(b'"finish_reason":"stop"') == 4
+        assert b"too_many_parallel" not in raw.payload
+
+    @pytest.mark.parametrize("stream", [True, False])
+    def test_one_is_enough(self, gateway: Gateway, alice: Tenant, stream: bool):
+        key = limited_key(alice, {"parallel": 1})
+        body = {"models": [gateway.add_model(Reply())] * 6, "messages": PROMPT, "stream": stream}
+        answer = call(gateway.url, COMPARE, key, body)
+        results = (summary(answer) if stream else answer.json)["results"]
+        assert [row["error"] for row in results] == [None] * 6
+        assert len({row["request_id"] for row in results}) == 6
+
+    def test_the_next_second_brings_the_rest(self, gateway: Gateway):
+        """The free tier takes five requests a second."""
+        tenant, model = gateway.tenant(tier="free"), gateway.add_model(Reply())
+        results = summary(compare(gateway, tenant, [model] * 6))["results"]
+        assert [row["error"] for row in results] == [None] * 6
+        assert max(row["duration_ms"] for row in results) < 900  # waiting is none of a model's time
+
+    def test_that_other_calls_have_are_not_waited_for(self, gateway: Gateway, alice: Tenant, model: str):
+        key = limited_key(alice, {"parallel": 1})
+        gate = Gate()
+        with RawCall(gateway.url, key, model=gateway.add_model(gate.script), stream=True) as raw:
+            raw.send()
+            gate.wait_for_call()
+            answer = call(gateway.url, COMPARE, key, {"models": [model] * 2, "messages": PROMPT})
+            gate.open()
+            raw.rest()
+        assert_error(answer, COMPARE, 429, "rate_limit_error", "too_many_parallel_requests")
+
+    def test_the_minutes_limits_are_not_waited_for(self, gateway: Gateway, alice: Tenant, model: str):
+        key = limited_key(alice, {"requests_per_minute": 1})
+        answer = call(gateway.url, COMPARE, key, {"models": [model] * 2, "messages": PROMPT})
+        assert {row["error"] and row["error"]["reason"] for row in summary(answer)["results"]} == {None, "rate_limited"}
+
+    def test_that_other_calls_took_meanwhile_are_not_waited_for_either(self):
+        async def turn() -> bool:
+            exchange = Exchange({"method": "POST", "path": COMPARE, "headers": []}, no_messages, no_messages)
+            comparison = Comparison(exchange, ["a/b", "c/d"], stream=True)
+            first, second = comparison._columns
+            for column in (first, second):
+                column.open(exchange, {}, stream=True)
+            first.exchange.admission = read_verdict([0] * 8, second=0, catalog_version=0, degraded=False)
+            first.end()
+            refused_by_parallel = REFUSALS.index("parallel")
+            verdict = [refused_by_parallel, 1_000, *[0] * 6]
+            second.exchange.admission = read_verdict(verdict, second=0, catalog_version=0, degraded=False)
+            return await comparison._is_our_turn(second, comparison._place_is_free)
+
+        assert not asyncio.run(turn())
+
+    def test_waiting_has_an_end(self, gateway: Gateway, alice: Tenant, model: str, monkeypatch: pytest.MonkeyPatch):
+        """So that other calls of a busy caller, which take each place that comes free, hold nobody up for ever."""
+        monkeypatch.setattr("routing.gateway.compare.TRIES", 1)
+        answer = call(
+            gateway.url, COMPARE, limited_key(alice, {"parallel": 1}), {"models": [model] * 2, "messages": PROMPT}
+        )
+        reasons = [row["error"] and row["error"]["reason"] for row in summary(answer)["results"]]
+        assert reasons == [None, "too_many_parallel_requests"]
+
+    def test_who_leaves_has_nothing_begun_any_more(self, gateway: Gateway, alice: Tenant):
+        gates = [Gate(2), Gate(2)]
+        models = [gateway.add_model(gate.script, provider=CANCELLING) for gate in gates]
+        key = limited_key(alice, {"parallel": 1})
+        before = len(usage_rows(alice))
+        with RawCall(gateway.url, key, path=COMPARE, models=models) as raw:
+            raw.send()
+            raw.read_frames(2)
+            raw.leave()
+        wait_until(lambda: len(usage_rows(alice)) == before + 1, what="the running one to end")
+        assert len([model for model in models if gateway.calls_of(model)]) == 1
+
+    def test_a_server_that_stops_ends_the_waiting(self, gateway: Gateway, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setattr(komilion_settings, "SHUTDOWN_GRACE_S", 0.1)
+        tenant, gate = gateway.tenant(), Gate(2)
+        key = limited_key(tenant, {"parallel": 1})
+        with (
+            second_server() as server,
+            RawCall(server.url, key, path=COMPARE, models=[gateway.add_model(gate.script)] * 2) as raw,
+        ):
+            raw.send().read_frames(2)
+            server.ask_to_stop()
+            raw.rest()
+        assert b"server is stopping" in raw.payload
+        assert raw.payload.endswith(b"data: [DONE]\n\n")
 
 
 class TestSilence:
