@@ -3,7 +3,7 @@
 from django.db.models import OuterRef, Q, Subquery, Sum
 from django.db.models.functions import Coalesce
 
-from billing.models import Dispute, Payment, Refund, TopUpOrder
+from billing.models import Dispute, LedgerEntry, Payment, Refund, TopUpOrder
 from billing.payments.objects import ENDED
 from komilion.common.errors import NotFound
 
@@ -43,6 +43,17 @@ def keeps_credit() -> Q:
     """Payments of which not all was given back."""
     given = Refund.objects.filter(payment=OuterRef("pk")).exclude(state=Refund.State.FAILED).values("payment")
     return Q(credit_cents__gt=Coalesce(Subquery(given.annotate(cents=Sum("credit_cents")).values("cents")), 0))
+
+
+def has_paid(organization_id: int) -> bool:
+    """Whether real money stands behind the organization: a payment of which not all was given back, or a top-up that
+    an operator entered. Trial credit, grants and test money do not count.
+    """
+    payments = Payment.objects.filter(wallet_id=organization_id)
+    if payments.filter(keeps_credit(), livemode=True).exists():
+        return True
+    topups = LedgerEntry.objects.filter(wallet_id=organization_id, kind=LedgerEntry.Kind.TOPUP)
+    return topups.exclude(reference__in=payments.values("pk")).exists()
 
 
 def refunds_of(organization_id: int, limit: int = ROWS) -> list[Refund]:

@@ -5,6 +5,7 @@ from typing import Any
 from django.db import transaction
 
 from billing.models import UsageRow
+from billing.payments.queries import has_paid
 from komilion.common import news
 from komilion.common.clock import utc_now
 from routing.selection.models import Feedback
@@ -15,9 +16,10 @@ from routing.selection.receipts import CHOICE, stored_receipt
 def do_give_feedback(row: UsageRow, score: float) -> Feedback:
     """Keep the score (0 to 1) of this settled call; a second one replaces the first.
 
-    Every process hears of it and counts it where the model was chosen by us.
+    Every process hears of it, and counts it where the model was chosen by us and the organization has paid.
     """
-    values = {"score": score, "created_at": utc_now(), **_how_it_was_chosen(row, score)}
+    is_paid = has_paid(row.organization_id)
+    values = {"score": score, "is_paid": is_paid, "created_at": utc_now(), **_how_it_was_chosen(row, score)}
     with transaction.atomic():
         feedback, is_new = Feedback.objects.update_or_create(
             organization_id=row.organization_id, request_id=row.request_id, defaults=values

@@ -1,9 +1,13 @@
 """What traffic of late says of every offer: time to first content, tokens per second, length of answers.
 
 Percentiles come from histograms whose buckets grow by a factor of 2^(1/4), so a percentile is right to 9 %; every
-weight halves in `HALF_LIFE_S`. Lengths are kept as the mean logarithm of what came over what was guessed, by model and
-task, and pulled towards the model's mean and that towards nothing. All of it is bounded, losable, and a function of
-what was noted and when: times are given by the caller, in Unix seconds.
+weight halves in `HALF_LIFE_S`. Lengths are kept as the mean logarithm of what came over what was guessed, by model,
+task and organization, and pulled towards the model's mean and that towards nothing. All of it is bounded, losable, and
+a function of what was noted and when: times are given by the caller, in Unix seconds.
+
+Lengths make a model dearer or cheaper in the eyes of every tenant, and who writes the prompt chooses the length. So an
+organization's weight in a cell is limited, and a correction by more than `LENGTH_FACTOR_ALONE` goes only as far as
+`LENGTH_AGREEING` organizations go, each by its own mean.
 
 Each process notes its own calls and publishes `dumps()`; what the others published is read with `merged`. Two parts
 that are merged must not hold the same call.
@@ -19,6 +23,7 @@ from routing.selection.cost import TABLES_KEPT, Lengths, Outlook
 from routing.selection.filters import Needs
 from routing.selection.guesses import GUESSES, thinking_factor
 from routing.selection.market import Floats, Market
+from routing.selection.parts import Cell, Limits, Part, say
 from routing.selection.words import TASKS
 
 HALF_LIFE_S = 900.0  # of latency
@@ -31,6 +36,14 @@ CALLS_FOR_P50 = 5.0  # weights below which a percentile is not believed
 CALLS_FOR_P99 = 30.0
 PULL_CALLS = 8.0  # how many calls the pull of a length towards the mean weighs as much as
 LENGTH_FACTOR_AT_MOST = 10.0
+LENGTH_FACTOR_ALONE = 1.5  # up or down, while fewer than these agree that it is more:
+LENGTH_AGREEING = 5
+LENGTH_LIMITS = Limits(
+    half_life_s=LENGTH_HALF_LIFE_S,
+    weight=8.0,  # calls
+    total=8.0 * math.log(LENGTH_FACTOR_AT_MOST),
+    organizations=8,
+)
 
 
 class Histogram(msgspec.Struct, array_like=True):
@@ -86,30 +99,9 @@ class OfferFigures(msgspec.Struct, array_like=True):
         return max(self.first_content_s.at_s, self.tokens_per_s.at_s)
 
 
-class LengthFigures(msgspec.Struct, array_like=True):
-    """Of one model at one task type: calls, and the sum of ln(tokens / guessed median)."""
-
-    weight: float = 0.0
-    log_sum: float = 0.0
-    at_s: float = 0.0
-
-    def age_to(self, now_s: float) -> None:
-        """Let both halve for the time that has passed."""
-        if now_s > self.at_s:
-            factor = 0.5 ** ((now_s - self.at_s) / LENGTH_HALF_LIFE_S)
-            self.weight, self.log_sum, self.at_s = self.weight * factor, self.log_sum * factor, now_s
-
-    def add(self, other: "LengthFigures") -> None:
-        """Take in what another process saw."""
-        self.age_to(other.at_s)
-        factor = 0.5 ** ((self.at_s - other.at_s) / LENGTH_HALF_LIFE_S)
-        self.weight += other.weight * factor
-        self.log_sum += other.log_sum * factor
-
-
 class _State(msgspec.Struct, array_like=True):
     offers: list[tuple[str, str, OfferFigures]]
-    lengths: list[tuple[str, str, LengthFigures]]
+    lengths: list[tuple[str, str, Cell]]
 
 
 class Live:
@@ -117,7 +109,7 @@ class Live:
 
     def __init__(self) -> None:
         self._offers: dict[tuple[str, str], OfferFigures] = {}
-        self._lengths: dict[tuple[str, str], LengthFigures] = {}
+        self._lengths: dict[tuple[str, str], Cell] = {}  # what was noted last stands last
 
     @classmethod
     def loads(cls, data: bytes) -> "Live":
@@ -125,7 +117,7 @@ class Live:
         state = msgspec.msgpack.decode(data, type=_State)
         live = cls()
         live._offers = {(provider, model): figures for provider, model, figures in state.offers[:OFFERS_KEPT]}
-        live._lengths = {(model, task): figures for model, task, figures in state.lengths[:LENGTHS_KEPT]}
+        live._lengths = {(model, task): cell for model, task, cell in state.lengths[-LENGTHS_KEPT:]}
         return live
 
     @classmethod
@@ -137,16 +129,17 @@ class Live:
                 mine = whole._offer(*offer)
                 mine.first_content_s.add(figures.first_content_s)
                 mine.tokens_per_s.add(figures.tokens_per_s)
-            for cell, lengths in part._lengths.items():
-                whole._length(*cell).add(lengths)
+            for name, cell in part._lengths.items():
+                for organization, said in cell.items():
+                    say(whole._length(*name), organization, said, LENGTH_LIMITS)
         return whole
 
     def dumps(self) -> bytes:
-        """For Redis: about 200 bytes an offer that is used."""
+        """For Redis: about 200 bytes an offer that is used, and 35 for an organization in a cell of lengths."""
         return msgspec.msgpack.encode(
             _State(
                 [(provider, model, figures) for (provider, model), figures in self._offers.items()],
-                [(model, task, figures) for (model, task), figures in self._lengths.items()],
+                [(model, task, cell) for (model, task), cell in self._lengths.items()],
             )
         )
 
@@ -160,12 +153,14 @@ class Live:
         if tokens_per_s is not None:
             figures.tokens_per_s.note(tokens_per_s, now_s)
 
-    def wrote(self, model: str, task: str, tokens: int, guessed: float, now_s: float) -> None:
-        """A choice of this many tokens came where `guesses.median_tokens` said `guessed`; not for one that was cut."""
-        figures = self._length(model, task)
-        figures.age_to(now_s)
-        figures.weight += 1.0
-        figures.log_sum += math.log(max(tokens, 1) / guessed)
+    def wrote(self, cell: tuple[str, str], organization: str, length: float, now_s: float) -> None:
+        """A choice of this length came, as a multiple of what `guesses.median_tokens` said; not for one that was cut.
+
+        `cell` is (model id, task type), `organization` any name for whose call it was.
+        """
+        limit = math.log(LENGTH_FACTOR_AT_MOST)
+        log_length = min(max(math.log(max(length, SMALLEST)), -limit), limit)
+        say(self._length(*cell), organization, Part(1.0, log_length, now_s), LENGTH_LIMITS)
 
     def first_content_s(self, provider: str, model: str, share: float, now_s: float) -> float | None:
         """A percentile (`share` of 0.5, 0.75, 0.95, 0.99) of the time to the first content."""
@@ -189,27 +184,33 @@ class Live:
             figures = self._offers[provider, model] = OfferFigures()
         return figures
 
-    def _length(self, model: str, task: str) -> LengthFigures:
-        figures = self._lengths.get((model, task))
-        if figures is None:
+    def _length(self, model: str, task: str) -> Cell:
+        cell = self._lengths.pop((model, task), None)
+        if cell is None:
             if len(self._lengths) >= LENGTHS_KEPT:
-                del self._lengths[min(self._lengths, key=lambda cell: self._lengths[cell].at_s)]
-            figures = self._lengths[model, task] = LengthFigures()
-        return figures
+                del self._lengths[next(iter(self._lengths))]
+            cell = {}
+        self._lengths[model, task] = cell
+        return cell
 
     def log_correction(self, market: Market, now_s: float) -> Floats:
         """ln(measured / guessed) length, float64 [models, tasks], pulled towards 0 where little was seen."""
         weights = np.zeros((len(market.models), len(TASKS)))
         sums = np.zeros_like(weights)
-        for (model, task), figures in self._lengths.items():
+        lowest = np.full_like(weights, -math.log(LENGTH_FACTOR_ALONE))
+        highest = -lowest
+        for (model, task), cell in self._lengths.items():
             if model in market.index and task in TASKS:
-                cell = market.index[model], TASKS.index(task)
-                factor = 0.5 ** (max(0.0, now_s - figures.at_s) / LENGTH_HALF_LIFE_S)
-                weights[cell] = figures.weight * factor
-                sums[cell] = figures.log_sum * factor
+                at = market.index[model], TASKS.index(task)
+                parts = [part.aged(now_s, LENGTH_HALF_LIFE_S) for part in cell.values()]
+                weights[at] = sum(part.weight for part in parts)
+                sums[at] = sum(part.total for part in parts)
+                means = sorted(part.total / max(part.weight, 1.0) for part in parts)
+                if len(means) >= LENGTH_AGREEING:
+                    lowest[at] = min(lowest[at], means[LENGTH_AGREEING - 1])
+                    highest[at] = max(highest[at], means[-LENGTH_AGREEING])
         of_model = sums.sum(1, keepdims=True) / (weights.sum(1, keepdims=True) + PULL_CALLS)
-        limit = math.log(LENGTH_FACTOR_AT_MOST)
-        corrected: Floats = np.clip((sums + PULL_CALLS * of_model) / (weights + PULL_CALLS), -limit, limit)
+        corrected: Floats = np.clip((sums + PULL_CALLS * of_model) / (weights + PULL_CALLS), lowest, highest)
         return corrected
 
 

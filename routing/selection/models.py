@@ -58,6 +58,7 @@ class Feedback(models.Model):
     expected = models.FloatField(null=True, blank=True)  # probability of a good answer, without what votes say
     features = models.JSONField(default=dict)  # what the choice was made by, compact
     propensity = models.FloatField(null=True, blank=True)  # probability with which this model was chosen
+    is_paid = models.BooleanField(default=False)  # of an organization that had paid; others' votes move nothing
     created_at = models.DateTimeField()
 
     class Meta:

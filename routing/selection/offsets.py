@@ -8,9 +8,8 @@ Newton step from 0,
 
 A vote halves in 30 days. An organization's part of a cell is limited by itself: its weight to `ORGANIZATION_WEIGHT`,
 beyond which older votes fade as new ones come, and its residual to `ORGANIZATION_RESIDUAL`. So nobody alone moves a
-cell by more than 1.6 / 16 = 0.1 logit (2.5 points of 100), and 0.5 takes at least five who agree. A cell remembers 32
-organizations, those with the least to say are forgotten first, with what they said: there is no sum into which an
-organization could pour twice.
+cell by more than 0.8 / 16 = 0.05 logit (1.25 points of 100, where the floor of the policy balanced is 5 % wide), and
+0.5 takes more than ten who agree. A cell remembers 32 organizations.
 
 State is small, losable and counted by `version`; nothing in it but numbers and the names it was given.
 """
@@ -22,6 +21,7 @@ import msgspec
 import numpy as np
 
 from routing.selection.market import Floats, Market
+from routing.selection.parts import Cell, Limits, Part, say
 from routing.selection.words import TASKS
 
 BANDS = ("easy", "middling", "hard")
@@ -29,8 +29,8 @@ BAND_EDGES = (-0.5, 0.5)  # difficulty, logit
 HALF_LIFE_S = 30 * 86_400.0
 PRIOR_PRECISION = 16.0  # a standard deviation of 0.25 logit
 LARGEST_OFFSET = 0.5
-ORGANIZATION_WEIGHT = 2.0  # eight votes at p = 0.5
-ORGANIZATION_RESIDUAL = 1.6
+ORGANIZATION_WEIGHT = 1.0  # four votes at p = 0.5
+ORGANIZATION_RESIDUAL = 0.8
 CELLS_KEPT = 4_096
 ORGANIZATIONS_KEPT = 32  # in a cell
 CERTAIN = 0.02  # a probability counts as at least this far from 0 and 1
@@ -46,29 +46,6 @@ class Feedback:
     probability: float
     score: float  # 0 to 1; thumbs are 1 and 0
     organization: str
-
-
-class Part(msgspec.Struct, array_like=True):
-    """What one organization says in one cell."""
-
-    weight: float = 0.0
-    residual: float = 0.0
-    at_s: float = 0.0
-
-    def aged(self, now_s: float) -> "Part":
-        """The same, at a later moment."""
-        factor = 0.5 ** (max(0.0, now_s - self.at_s) / HALF_LIFE_S)
-        return Part(self.weight * factor, self.residual * factor, max(self.at_s, now_s))
-
-    def plus(self, weight: float, residual: float) -> "Part":
-        """With another vote, within the limits of one organization."""
-        weight, residual = self.weight + weight, self.residual + residual
-        if weight > ORGANIZATION_WEIGHT:
-            weight, residual = ORGANIZATION_WEIGHT, residual * ORGANIZATION_WEIGHT / weight
-        return Part(weight, min(max(residual, -ORGANIZATION_RESIDUAL), ORGANIZATION_RESIDUAL), self.at_s)
-
-
-type Cell = dict[str, Part]
 
 
 class _State(msgspec.Struct, array_like=True):
@@ -142,17 +119,13 @@ class Offsets:
             if len(self._cells) >= CELLS_KEPT:
                 del self._cells[min(self._cells, key=lambda k: max(part.at_s for part in self._cells[k].values()))]
             cell = self._cells[key] = {}
-        now_s = max(said.at_s, cell[organization].at_s if organization in cell else 0.0)
-        aged = said.aged(now_s)
-        cell[organization] = cell.get(organization, Part()).aged(now_s).plus(aged.weight, aged.residual)
-        if len(cell) > ORGANIZATIONS_KEPT:
-            others = (name for name in cell if name != organization)
-            del cell[min(others, key=lambda name: cell[name].aged(now_s).weight)]
+        limits = Limits(HALF_LIFE_S, ORGANIZATION_WEIGHT, ORGANIZATION_RESIDUAL, ORGANIZATIONS_KEPT)
+        say(cell, organization, said, limits)
 
 
 def _posterior(cell: Cell, now_s: float) -> float:
-    parts = [part.aged(now_s) for part in cell.values()]
-    weight, residual = sum(part.weight for part in parts), sum(part.residual for part in parts)
+    parts = [part.aged(now_s, HALF_LIFE_S) for part in cell.values()]
+    weight, residual = sum(part.weight for part in parts), sum(part.total for part in parts)
     return min(max(residual / (weight + PRIOR_PRECISION), -LARGEST_OFFSET), LARGEST_OFFSET)
 
 

@@ -39,11 +39,12 @@ class Vote:
 
 
 def votes_after(vote_id: int, since: datetime, most: int) -> list[Vote]:
-    """Every organization's votes on chosen models that came after that one, the newest `most`, the oldest first.
+    """Votes on chosen models that came after that one, the newest `most`, the oldest first.
 
-    No tenant's in particular: they add up to what is known of models.
+    No tenant's in particular: they add up to what is known of models. An account costs nothing, so only the votes of
+    those count who had paid when they voted.
     """
-    rows = Feedback.objects.filter(pk__gt=vote_id, created_at__gte=since, expected__isnull=False)
+    rows = Feedback.objects.filter(pk__gt=vote_id, created_at__gte=since, expected__isnull=False, is_paid=True)
     return [_vote(row) for row in reversed(rows.order_by("-pk")[:most])]
 
 

@@ -1,9 +1,12 @@
 """Feedback by the REST API: whose requests, which scores, and what is kept of it."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from billing.models import LedgerEntry, Payment, Refund, TopUpOrder
+from komilion.common.clock import utc_now
 from tests.komilion.tenancy import CANARY, new_usage_row
 from tests.people import Api, Person, new_member, new_owner
 
@@ -61,6 +64,68 @@ def test_a_second_vote_replaces_the_first(made: tuple[Api, str], alice: Person):
     for body in ({"thumbs": "up"}, {"score": 0.5}):
         assert vote(api, request_id, **body).status_code == 200
     assert [row.score for row in kept(alice)] == [0.5]
+
+
+def paid(person: Person, payment_id: str, *, livemode: bool = False) -> None:
+    """A payment of a dollar, credited as its event would."""
+    order = TopUpOrder.objects.create(
+        id=f"ord-{payment_id}",
+        wallet_id=person.organization_id,
+        kind=TopUpOrder.Kind.CHECKOUT,
+        credit_cents=100,
+        fee_cents=0,
+        currency="usd",
+        livemode=livemode,
+        created_by=person.email,
+    )
+    amounts = {"credit_cents": 100, "fee_cents": 0, "tax_cents": 0, "total_cents": 100, "currency": "usd"}
+    Payment.objects.create(
+        id=payment_id,
+        order=order,
+        wallet_id=person.organization_id,
+        livemode=livemode,
+        created_at=utc_now(),
+        **amounts,
+    )
+    entered(person, "topup", payment_id)
+
+
+def entered(person: Person, kind: str, reference: str) -> None:
+    """A movement of a dollar in the ledger."""
+    LedgerEntry.objects.create(reference=reference, kind=kind, wallet_id=person.organization_id, amount_nano=10**9)
+
+
+class TestWhoseVotesCount:
+    @pytest.mark.parametrize(
+        ("pays", "is_paid"),
+        [
+            (lambda person: None, False),
+            (lambda person: entered(person, "grant", "trial-1"), False),
+            (lambda person: paid(person, "test-pi-1"), False),
+            (lambda person: entered(person, "topup", "by the operator"), True),
+            (lambda person: paid(person, "pi_1", livemode=True), True),
+        ],
+        ids=["nothing", "trial credit", "test money", "a top-up by an operator", "a payment"],
+    )
+    def test_those_of_who_has_paid(
+        self, made: tuple[Api, str], alice: Person, pays: Callable[[Person], None], is_paid: bool
+    ):
+        pays(alice)
+        vote(made[0], made[1], thumbs="up")
+        assert [row.is_paid for row in kept(alice)] == [is_paid]
+
+    def test_those_of_who_has_it_back_do_not(self, made: tuple[Api, str], alice: Person):
+        paid(alice, "pi_1", livemode=True)
+        Refund.objects.create(
+            id="ref-1",
+            payment_id="pi_1",
+            wallet_id=alice.organization_id,
+            credit_cents=100,
+            refund_cents=100,
+            created_at=utc_now(),
+        )
+        vote(made[0], made[1], thumbs="up")
+        assert [row.is_paid for row in kept(alice)] == [False]
 
 
 def test_a_request_shows_what_was_thought_of_it(made: tuple[Api, str]):

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -37,15 +38,18 @@ def made(monkeypatch: pytest.MonkeyPatch) -> Learning:
     return found
 
 
-def finished(made: Learning, *, is_routed: bool = True, **more: Any) -> Finished:
+def finished(
+    made: Learning, *, is_routed: bool = True, pins: dict[str, str] | None = None, tier: str = "standard", **more: Any
+) -> Finished:
     """A call that the brain routed, of 100 tokens in and 50 out in 2 s, the first after 0.5 s."""
-    request = asked({"session_id": "s"})
+    request = asked({"session_id": "s", **more.pop("body", {})}, pins)
     choice = made.brain.decide(request)
     assert choice is not None
     given: dict[str, Any] = {
         "request_id": "gen-1",
         "started_at": "2026-03-01 09:00:00",
         "chat": request.chat,
+        "caller": replace(request.caller, tier=tier),
         "offer": choice.attempts[0][0],
         "selected": Selected("balanced", choice, request.session, wants_receipt=False) if is_routed else None,
         "is_whole": True,
@@ -95,10 +99,24 @@ class TestCalls:
         assert made.live.own.first_content_s(*offer, 0.5, unix_s()) is None
         assert made.live.own.tokens_per_s(*offer, 0.5, unix_s()) == pytest.approx(25, rel=0.1)
 
-    @pytest.mark.parametrize("more", [{"is_whole": False}, {"usage": {"input": 5}}])
+    @pytest.mark.parametrize(
+        "more",
+        [
+            {"is_whole": False},
+            {"usage": {"input": 5}},
+            {"tier": "free"},
+            {"pins": {"code-generation": BEST}},
+            {"body": {"max_tokens": 60}},
+        ],
+        ids=["cut", "empty", "on trial", "pinned", "a limit below the guess"],
+    )
     def test_a_length_that_says_nothing_is_not_noted(self, made: Learning, more: dict[str, Any]):
         made.finished(finished(made, **more))
         assert length_correction(made.live.own, made, BEST, "code-generation") == 0
+
+    def test_a_limit_above_the_guess_changes_nothing(self, made: Learning):
+        made.finished(finished(made, body={"max_tokens": 4_000}))
+        assert length_correction(made.live.own, made, BEST, "code-generation") < 0
 
     @pytest.mark.parametrize("more", [{"took_s": 0.5}, {"usage": {}}])
     def test_a_pace_that_says_nothing_is_not_noted(self, made: Learning, more: dict[str, Any]):
@@ -148,10 +166,17 @@ class TestVotes:
         monkeypatch.setattr(votes_module, "GATHER_S", 0)
         return []
 
-    def vote(self, tenant: Tenant) -> None:
+    def vote(self, tenant: Tenant, *, is_paid: bool = True) -> None:
         from routing.selection.models import Feedback
 
-        known = {"task": "math", "difficulty": 0.1, "expected": 0.5, "model": BEST, "revision": REVISION}
+        known = {
+            "is_paid": is_paid,
+            "task": "math",
+            "difficulty": 0.1,
+            "expected": 0.5,
+            "model": BEST,
+            "revision": REVISION,
+        }
         Feedback.objects.create(
             organization_id=organization_id(tenant),
             request_id="gen-1",
@@ -182,6 +207,20 @@ class TestVotes:
             await in_thread(lambda: Feedback.objects.filter(revision=REVISION).update(score=0.0))
             votes.hear(replaced=True)
             await eventually(lambda: offset() < 0)
+
+        asyncio.run(go())
+
+    def test_votes_of_those_who_have_not_paid_move_nothing(self, gateway: Gateway, taken: list[Offsets]):
+        async def counted() -> int:
+            taken.clear()
+            Votes(taken.append).begin_again()
+            await eventually(lambda: bool(taken))
+            return taken[-1].version
+
+        async def go() -> None:
+            before = await counted()
+            await in_thread(lambda: self.vote(gateway.tenant(), is_paid=False))
+            assert await counted() == before
 
         asyncio.run(go())
 

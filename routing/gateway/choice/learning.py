@@ -7,6 +7,8 @@ from collections.abc import Mapping
 import msgspec
 from django.db import DatabaseError, connection
 
+from accounts.access import Caller
+from accounts.models import Tier
 from komilion.common.clock import unix_s
 from routing.catalog.snapshot import OfferEntry
 from routing.gateway.choice.afterwards import Afterwards
@@ -32,6 +34,7 @@ class Finished(msgspec.Struct, frozen=True):
     request_id: str
     started_at: str
     chat: ChatRequest
+    caller: Caller
     offer: OfferEntry  # that answered
     selected: Selected | None
     is_whole: bool  # the model came to its own end
@@ -48,6 +51,21 @@ class Finished(msgspec.Struct, frozen=True):
     def tokens(self) -> int:
         """All that the conversation has now."""
         return sum(units for name, units in self.usage.items() if name not in {"reasoning", "web_searches"})
+
+    @property
+    def guessed_tokens(self) -> float | None:
+        """The length that was guessed of each choice; None where the answer's own says nothing of others' answers.
+
+        So it is where the caller pinned the model, or set a limit below the guess: what ends by itself within that is
+        short.
+        """
+        task = None if self.selected is None or self.selected.rule == "pinned" else self.selected.task
+        if task is None or not self.is_whole or not self.output_tokens:
+            return None
+        effort = self.chat.parameters.get("reasoning_effort")
+        guessed = median_tokens(task, effort, thinks=self.offer.is_reasoning)
+        limit = self.chat.max_output_tokens
+        return guessed if limit is None or limit >= guessed else None
 
     @property
     def tokens_per_s(self) -> float | None:
@@ -97,6 +115,7 @@ class Learning:
                 request_id=settlement.request_id,
                 started_at=progress.started_at,
                 chat=settlement.admitted.inbound.chat,
+                caller=reserved.caller,
                 offer=reserved.attempt.offer,
                 selected=reserved.plan.choice,
                 is_whole=progress.finish_reason != CUT,
@@ -115,11 +134,11 @@ class Learning:
             self.afterwards.note(call.request_id, call.started_at, call.chat)
             return
         self.brain.remember(selected.session, offer.model_id, offer.provider, call.tokens)
-        task = selected.task
-        if call.is_whole and task is not None and call.output_tokens:
-            effort = call.chat.parameters.get("reasoning_effort")
-            guessed = median_tokens(task, effort, thinks=offer.is_reasoning)
-            self.live.own.wrote(offer.model_id, task, call.output_tokens // call.chat.choices, guessed, now_s)
+        guessed = call.guessed_tokens
+        if guessed is not None and call.caller.tier != Tier.FREE:
+            length = call.output_tokens / call.chat.choices / guessed
+            assert selected.task is not None
+            self.live.own.wrote((offer.model_id, selected.task), str(call.caller.organization_id), length, now_s)
 
 
 def _keep(facts: Facts) -> None:

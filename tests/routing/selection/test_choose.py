@@ -232,8 +232,8 @@ def test_figures_of_another_market_are_not_read(four: Market) -> None:
 def test_measured_lengths_change_the_cost() -> None:
     two = market(Row("a/terse", **priced(2)), Row("b/wordy", **priced(1)))
     live = Live()
-    for _ in range(200):
-        live.wrote("b/wordy", "math", 3_500, 350.0, 0.0)
+    for number in range(200):
+        live.wrote(("b/wordy", "math"), f"organization {number % 8}", 10.0, 0.0)
     assert choose(inputs(two, [1.0, 1.0])).models[0] == "b/wordy"
     assert choose(inputs(two, [1.0, 1.0], live=LiveView(two, live, 0.0))).models[0] == "a/terse"
 

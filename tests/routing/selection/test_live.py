@@ -14,6 +14,7 @@ from routing.selection.words import TASKS
 from tests.routing.selection.stand_ins import Row, market, reading
 
 OFFER = ("alpha", "a/a")
+CELL = ("a/a", "math")
 
 
 def seen(values: list[float], now_s: float = 0.0, live: Live | None = None) -> Live:
@@ -74,8 +75,8 @@ def test_what_is_not_known_of_an_answer_is_left_out() -> None:
 
 def test_processes_together_know_what_each_saw() -> None:
     slow, fast = seen([8.0] * 60, 0.0), seen([1.0] * 40, 0.0)
-    slow.wrote("a/a", "math", 700, 350.0, 0.0)
-    fast.wrote("a/a", "math", 700, 350.0, 0.0)
+    slow.wrote(CELL, "alice", 1.2, 0.0)
+    fast.wrote(CELL, "bob", 1.2, 0.0)
     parts = [slow.dumps(), fast.dumps()]
     whole = Live.merged(parts)
     assert whole.first_content_s(*OFFER, 0.25, 0.0) == pytest.approx(1.0, rel=0.2)
@@ -90,7 +91,7 @@ def test_processes_together_know_what_each_saw() -> None:
 
 def test_a_dump_is_read_again_and_anything_else_refused() -> None:
     live = seen([1.0, 2.0, 3.0])
-    live.wrote("a/a", "math", 10, 20.0, 5.0)
+    live.wrote(CELL, "alice", 0.5, 5.0)
     assert Live.loads(live.dumps()).dumps() == live.dumps()
     with pytest.raises(msgspec.DecodeError):
         Live.loads(b"no such thing")
@@ -103,20 +104,32 @@ def test_state_is_bounded_and_the_oldest_goes_first(monkeypatch: pytest.MonkeyPa
     for number in range(6):
         for _ in range(6):
             live.answered(("alpha", f"a/{number}"), 1.0, 1.0, float(number))
-        live.wrote(f"a/{number}", "math", 10, 20.0, float(number))
+        live.wrote((f"a/{number}", "math"), "alice", 0.5, float(number))
     known = [number for number in range(6) if live.first_content_s("alpha", f"a/{number}", 0.5, 6.0) is not None]
     assert known == [3, 4, 5]
     here = market(*(Row(f"a/{number}") for number in range(6)))
     assert (live.log_correction(here, 6.0).any(axis=1) == [False, False, False, True, True, True]).all()
 
 
+def wrote(length: float, organizations: int, task: str = "math", calls: int = 50, live: Live | None = None) -> Live:
+    """So many calls of each of these organizations, whose answers were so many times as long as was guessed."""
+    live = live or Live()
+    for number in range(organizations):
+        for _ in range(calls):
+            live.wrote(("a/a", task), f"organization {number}", length, 0.0)
+    return live
+
+
+def factor(live: Live, task: str = "math") -> float:
+    """By which the length is corrected."""
+    return math.exp(float(live.log_correction(market(Row("a/a")), 0.0)[0, TASKS.index(task)]))
+
+
 def test_a_length_is_pulled_towards_the_model_and_that_towards_the_guess() -> None:
     here = market(Row("a/a"), Row("b/b"))
-    live = Live()
-    live.wrote("gone/away", "math", 10**6, 1.0, 0.0)
-    live.wrote("a/a", "no-such-task", 10**6, 1.0, 0.0)
-    for _ in range(50):
-        live.wrote("a/a", "math", 700, 350.0, 0.0)
+    live = wrote(2.0, 8)
+    live.wrote(("gone/away", "math"), "alice", 10.0, 0.0)
+    live.wrote(("a/a", "no-such-task"), "alice", 10.0, 0.0)
     correction = live.log_correction(here, 0.0)
     math_task, writing = TASKS.index("math"), TASKS.index("writing")
     assert 0 < correction[0, writing] < correction[0, math_task] < math.log(2)
@@ -126,13 +139,33 @@ def test_a_length_is_pulled_towards_the_model_and_that_towards_the_guess() -> No
 
 
 def test_a_length_is_corrected_by_a_factor_of_ten_at_most() -> None:
-    live = Live()
-    for _ in range(500):
-        live.wrote("a/a", "math", 10**9, 1.0, 0.0)
-        live.wrote("a/a", "writing", 0, 10.0**9, 0.0)
-    correction = live.log_correction(market(Row("a/a")), 0.0)
-    assert correction[0, TASKS.index("math")] == pytest.approx(math.log(10))
-    assert correction[0, TASKS.index("writing")] == pytest.approx(-math.log(10))
+    live = wrote(1e9, 8)
+    assert 7 < factor(live) <= 10
+    assert 1 / 10 <= factor(wrote(0.0, 8)) < 1 / 7
+
+
+@pytest.mark.parametrize("organizations", [1, 4])
+@pytest.mark.parametrize("calls", [12, 1_000])
+def test_few_organizations_move_a_length_by_half_at_most(organizations: int, calls: int) -> None:
+    live = wrote(1e6, organizations, calls=calls)
+    wrote(1e-6, organizations, "writing", calls, live)
+    assert 1 < factor(live) <= 1.5 + 1e-9
+    assert 1 / 1.5 - 1e-9 <= factor(live, "writing") < 1
+
+
+def test_a_length_goes_as_far_as_five_organizations_go() -> None:
+    live = wrote(2.0, 5)
+    for _ in range(1_000):
+        live.wrote(CELL, "mallory", 1e6, 0.0)
+    assert 1.5 < factor(live) <= 2 + 1e-9
+    assert 1 / 2 - 1e-9 <= factor(wrote(0.5, 5)) < 1 / 1.5
+
+
+def test_an_organization_weighs_no_more_for_calling_more() -> None:
+    few, many = wrote(1.3, 1, calls=8), wrote(1.3, 1, calls=500)
+    assert factor(few) == pytest.approx(factor(many))
+    parts = [wrote(1.3, 1).dumps() for _ in range(6)]
+    assert factor(Live.merged(parts)) == pytest.approx(factor(many))
 
 
 def test_a_latency_is_the_first_content_and_then_the_tokens_one_after_the_other() -> None:

@@ -223,7 +223,7 @@ def scored_by(five: Market) -> Choice:
     """A choice whose scores came from that scorer, with feedback on one model."""
     read = reading()
     offsets = Offsets()
-    offsets.note(Feedback(five.facts.models[2].revision, "math", 0.25, 0.9, 0.0, "alice"), 0.0)
+    offsets.note(Feedback(five.facts.models[2].revision, "math", 0.25, 0.7, 0.0, "alice"), 0.0)
     stored = StoredReading(read.regime, read.known, read.difficulty, read.reasons)
     given = inputs(five, [0.0] * 5, reading=read, offsets=offsets.view(five, 0.0), weights="w1")
     return choose(replace(given, quality=Scorer(five).score(stored)))
@@ -251,7 +251,7 @@ def test_replay_says_what_differs(five: Market) -> None:
 def test_an_offset_is_told_and_taken_off_again_for_the_next_vote(five: Market) -> None:
     choice = scored_by(five)
     candidates = {each["model"]: each for each in told(choice)["candidates"]}
-    assert candidates["c/good"]["offset"] == pytest.approx(-0.9 / (0.09 + 16), abs=1e-3)
+    assert candidates["c/good"]["offset"] == pytest.approx(-0.7 / (0.09 + 16), abs=1e-3)
     assert "offset" not in candidates["a/cheap"]
     vote = vote_on(unpack(receipt(choice), five.facts), "c/good", 0.5, "bob")
     assert vote is not None
