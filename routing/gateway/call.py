@@ -6,6 +6,7 @@ too. Whatever goes wrong between the first byte out and the last byte in leaves 
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 import msgspec
 
@@ -31,6 +32,7 @@ from routing.providers.scrub import scrub
 log = logging.getLogger(__name__)
 
 ERROR_BODY_BYTES = 64 * 2**10
+KEPT_FOR_OTHERS = 0.5  # of the whole time
 NO_RETRY = {"x-should-retry": "false"}  # OpenAI's clients try again after any 5xx but this
 
 
@@ -78,14 +80,22 @@ class Call:
     Raises `AttemptFailed`. A call that was given up on is closed behind the block, so it stops at the provider too.
     """
 
-    __slots__ = ("_client", "_is_first", "_path", "_response", "_started_s", "_wait_s", "tried")
+    __slots__ = ("_client", "_has_fallback", "_is_first", "_path", "_response", "_started_s", "_wait_s", "tried")
 
-    def __init__(self, reserved: Reserved, client: HttpClient, progress: Progress, path: str) -> None:
+    def __init__(
+        self,
+        reserved: Reserved,
+        client: HttpClient,
+        progress: Progress,
+        path: str,
+        has_fallback: Callable[[], bool],
+    ) -> None:
         attempt = reserved.attempt
         note = {"provider": attempt.offer.provider, "model": attempt.offer.model_id, "status": None, "ms": None}
         self.tried = Try(attempt, Meter(attempt, reserved), note, monotonic_s())
         self._client = client
         self._path = path
+        self._has_fallback = has_fallback  # whether another attempt would follow
         self._started_s = progress.started_s
         self._response: Response | None = None
         self._wait_s: float | None = None
@@ -146,8 +156,15 @@ class Call:
         return None
 
     def _answer_limit_s(self) -> float:
-        """How long a whole answer may take: its own limit, within what is left of the whole call's."""
-        limit_s = expected_answer_s(self.tried.attempt)
+        """How long a whole answer may take: its own limit, within what is left of the whole call's.
+
+        Where another attempt would follow, half of the whole time is kept for it.
+        """
+        attempt = self.tried.attempt
+        limit_s = expected_answer_s(attempt)
+        enough_s = max(numbers.TOTAL_TIMEOUT_S * KEPT_FOR_OTHERS, thinking_s(attempt))
+        if limit_s > enough_s and self._has_fallback():
+            limit_s = enough_s
         if self._is_first:
             return limit_s
         return max(0.0, min(limit_s, numbers.TOTAL_TIMEOUT_S - (monotonic_s() - self._started_s)))

@@ -77,7 +77,7 @@ class Calls:
     async def _try[T](self, deliver: Callable[[UpstreamResponse], Awaitable[T]]) -> T:
         self._tries_here += 1
         attempt = self.reserved.attempt
-        call = Call(self.reserved, self._client, self.progress, self._exchange.path)
+        call = Call(self.reserved, self._client, self.progress, self._exchange.path, self._has_fallback)
         # Nobody wants the answer once the caller has left; with a key it will be asked for again.
         ends_with_client = attempt.offer.cancel_stops_billing and self.reserved.recording is None
         if attempt.chat.stream:
@@ -92,13 +92,17 @@ class Calls:
 
     def _limits_s(self, attempt: Attempt) -> tuple[float, float]:
         """For the first content, and for the gap between two frames."""
-        first_content_s: float = numbers.FIRST_CONTENT_TIMEOUT_S + prefill_s(attempt)
-        if self._has_fallback():
-            measured_s = self._first_content_p99_s(attempt.offer.provider, attempt.offer.model_id)
-            fallback_s = numbers.FIRST_CONTENT_FALLBACK_S + prefill_s(attempt)
-            first_content_s = max(fallback_s, P99_MULTIPLE * (measured_s or 0))
         floor_s = thinking_s(attempt)
-        return max(first_content_s, floor_s), max(numbers.FRAME_GAP_TIMEOUT_S, floor_s)
+        gap_s = max(numbers.FRAME_GAP_TIMEOUT_S, floor_s)
+        longer_s = numbers.FIRST_CONTENT_TIMEOUT_S + prefill_s(attempt)
+        if not self._has_fallback():
+            return max(longer_s, floor_s), gap_s
+        measured_s = self._first_content_p99_s(attempt.offer.provider, attempt.offer.model_id)
+        first_content_s = max(numbers.FIRST_CONTENT_FALLBACK_S + prefill_s(attempt), P99_MULTIPLE * (measured_s or 0))
+        if floor_s and self.reserved.plan.probe == key_of(attempt.offer):
+            # With all its time to think, one that hangs would be probed once in five minutes.
+            floor_s = longer_s if measured_s is None else 0
+        return max(first_content_s, floor_s), gap_s
 
     def _has_fallback(self) -> bool:
         """Whether another attempt would follow if the running one is given up."""

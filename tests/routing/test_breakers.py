@@ -13,6 +13,7 @@ from komilion.env import free_port
 from routing.selection import health
 from routing.selection.health import OPEN_KEY, Breakers, credential_name
 from tests.async_waiting import eventually
+from tests.fakes.client import Answer, chat
 from tests.fakes.journal import Tokens
 from tests.fakes.replies import Reply
 from tests.routing.books import assert_in_order, charge_of
@@ -456,6 +457,23 @@ class TestCalls:
 
         wait_until(is_probed, what="two probes")
         assert_in_order(gateway, places.tenant, places.counts[1] * charge_of(Tokens(25, 12)))
+
+    @pytest.mark.parametrize("measured_s", [None, 0.01])
+    def test_a_probe_of_a_model_that_reasons_has_less_time_to_think(
+        self, gateway: Gateway, settings: object, measured_s: float | None
+    ):
+        settings.BREAKER_PROBE_EVERY_S = 0.2
+        settings.FIRST_CONTENT_TIMEOUT_S = settings.FIRST_CONTENT_FALLBACK_S = 0.15
+        places = add_places(gateway, PRESETS_401, OK, capabilities="reasoning")
+        with second_server() as server:
+            server.gateway.services.first_content_p99_s = lambda *_: measured_s
+
+            def ask() -> Answer:
+                return chat(server.url, places.tenant.key, model=places.model, stream=True)
+
+            assert ask().status == 200
+            places.script(0, Reply(before_head_s=30))
+            wait_until(lambda: ask().status == 200 and places.counts[0] == 3, what="two probes")
 
     def test_who_watches_sees_what_is_out_of_order_and_each_change_once(self, gateway: Gateway):
         places = add_places(gateway, PRESETS_401, OK)

@@ -225,6 +225,11 @@ class TestTime:
         assert row.duration_ms < 3_000
         assert_in_order(gateway, places.tenant, 0)
 
+    def test_a_whole_answer_leaves_half_of_the_time_to_the_next(self, gateway: Gateway, settings: object):
+        settings.TOTAL_TIMEOUT_S, settings.ANSWER_BASE_S = 2, 60
+        places = add_places(gateway, Reply(before_head_s=30), OK)
+        assert_served(places, places.ask(), 1, [1, 1])
+
     def test_the_whole_time_holds_for_one_answer_too(self, gateway: Gateway, settings: object):
         settings.ANSWER_BASE_S = 60
         settings.COMMENT_FRAME_EVERY_S = 0.05
