@@ -283,7 +283,7 @@ class ProviderUnavailable(Unavailable):
 
 
 class ProviderClosedToUs(ProviderUnavailable):
-    """Our money or quota there is gone, or its address is wrong: it stays so until the operator does something."""
+    """Our money or quota there is gone, or our account: it stays so until the operator does something."""
 
 
 class ProviderTimeout(Unavailable):

@@ -35,12 +35,12 @@ VERDICTS: dict[str, Verdict] = {
     UNREACHABLE: Verdict("as a last resort", "any", "one"),  # not a byte was sent
     BROKEN_OFF: Verdict("at once", "any", "one"),  # a kept connection may have been closed under our hands
     "provider_error": Verdict("after a pause", "any", "one"),  # 500, 502, what is no answer
-    "provider_unavailable": Verdict("as a last resort", "any", "one"),  # 503, 529
+    "provider_unavailable": Verdict("as a last resort", "any", "one"),  # 503, 529; 403, 404 that do not say why
     "provider_timeout": Verdict("as a last resort", "any", "one"),  # 504, 522, 524; silence and slowness
     "request_timeout": Verdict("as a last resort", "any", "one"),  # the same where it is told by 408
     "rate_limited": Verdict("when told", "any", "one"),  # 408, 409, 425, 429, 498
-    "provider_rejected_credentials": Verdict("never", "any", "credential"),  # 401, 403
-    CLOSED_TO_US: Verdict("never", "any", "credential"),  # 402, 412, no quota, a wrong address
+    "provider_rejected_credentials": Verdict("never", "any", "credential"),  # 401, 403: our credential there
+    CLOSED_TO_US: Verdict("never", "any", "credential"),  # 402, 412, no quota
     "model_not_found": Verdict("never", "any", "all"),  # 404, 410: the catalogue is wrong about it
     "context_length_exceeded": Verdict("never", "larger context", "nothing"),
     "content_filter": Verdict("never", "named model", "nothing"),

@@ -3,9 +3,11 @@
     context too long, in any vendor's words     ContextLengthExceeded  400
     refused by content rules                    ContentFiltered        400
     our money or quota there is gone, 402, 412  ProviderClosedToUs     503 (402 is for the caller's own wallet)
-    our credential is refused, 401, 403         ProviderRefusedUs      502
+    our credential is refused: 401, and 403     ProviderRefusedUs      502
+      that names key, permission or account
     404, 410 that names the model               ModelNotFound          404
-    404, 410 otherwise (a wrong address)        ProviderClosedToUs     503
+    404, 410 that names one of those            ProviderClosedToUs     503
+    403, 404, 410 that does not say why         ProviderUnavailable    503
     400, 422                                    BadRequest             400, with the provider's words
     413                                         PayloadTooLarge        413
     408, 409, 425, 429, 498                     RateLimited            429, always with Retry-After
@@ -63,6 +65,7 @@ FILTERED = re.compile(
     r"content_policy_violation|content_filter|responsibleaipolicyviolation|content management policy"
     r"|data_inspection_failed|flagged_input|input_sensitive|output_sensitive"
     r"|requires moderation|flagged (?:for|by|as)"
+    r"|violates (?:our |the )?usage (?:guidelines|policies)|failed check: safety|safety_check_type"
 )
 OUR_MONEY = re.compile(
     r"insufficient[_ ]quota|insufficient[_ ]balance|insufficient[_ ]credits"
@@ -70,6 +73,10 @@ OUR_MONEY = re.compile(
     r"|credit balance is too low|billing_hard_limit|billing_not_active|account is suspended"
 )
 OUR_CREDENTIAL = re.compile(r"invalid_api_key|api_key_invalid|incorrect api key|api key not valid|invalid api key")
+# A 403 or 404 that names none of these may be about this one request: it must not close an offer to everybody.
+OUR_STANDING = re.compile(
+    r"\bkeys?\b|api.?key|permission|account|credential|\bauth|unauthori[sz]ed|organi[sz]ation|project"
+)
 TOKENS_A_MINUTE = re.compile(r"rate_limit|tokens per minute|\btpm\b")
 RETRY_DELAY = re.compile(rb'"retryDelay"\s*:\s*"(\d{1,9})(?:\.\d+)?s"')
 
@@ -222,7 +229,8 @@ def _by_words(status: int, said: Complaint) -> KomilionError | None:
         return ContextLengthExceeded(presentable(said.message))
     if status < 500 and OUR_MONEY.search(words):
         return ProviderClosedToUs()
-    if status in (400, 401, 403) and (status != 400 or OUR_CREDENTIAL.search(words)):
+    is_ours = OUR_CREDENTIAL if status == 400 else OUR_STANDING
+    if status == 401 or (status in (400, 403) and is_ours.search(words)):
         return ProviderRefusedUs()
     return None
 
@@ -235,9 +243,9 @@ def _by_status(status: int, said: Complaint, waiting: dict[str, str]) -> Komilio
             return BadRequest(message, param=said.param)
         case 404 | 410 if "model" in said.words:
             return ModelNotFound("The provider does not serve this model any more.")
-        case 402 | 404 | 410 | 412 | 503 | 529:
-            kind = ProviderUnavailable if status >= 500 else ProviderClosedToUs
-            return kind(headers=waiting)
+        case 402 | 403 | 404 | 410 | 412 | 503 | 529:
+            is_ours = status in (402, 412) or (status in (404, 410) and OUR_STANDING.search(said.words))
+            return (ProviderClosedToUs if is_ours else ProviderUnavailable)(headers=waiting)
         case 413 if not TOKENS_A_MINUTE.search(said.words):
             return PayloadTooLarge("The request is too large for the provider.")
         case 408 | 409 | 413 | 425 | 429 | 498:

@@ -414,6 +414,21 @@ class TestCalls:
             assert places.ask().status == 400
         assert places.counts == [8, 0]
 
+    def test_a_refusal_by_content_opens_nothing_and_is_not_carried_on(self, gateway: Gateway):
+        words = b'{"code": "forbidden", "error": "Content violates usage guidelines. Failed check: SAFETY_CHECK_TYPE_BIO"}'
+        places = add_places(gateway, Reply(status=403, body=words), OK)
+        for _ in range(8):
+            answer = places.ask()
+            assert (answer.status, answer.json["error"]["reason"]) == (400, "content_filter")
+        assert places.counts == [8, 0]
+
+    @pytest.mark.parametrize("status", [403, 404])
+    def test_a_refusal_that_does_not_say_why_is_one_failure_of_several(self, gateway: Gateway, status: int):
+        places = add_places(gateway, Reply(status=status, body=b"Forbidden"), OK)
+        for _ in range(3):
+            assert places.ask().status == 200
+        assert places.counts == [3, 3]
+
     def test_the_only_offer_is_a_last_resort(self, gateway: Gateway):
         places = add_places(gateway, Reply(turns=(*[BAD] * 6, OK)))
         for _ in range(3):

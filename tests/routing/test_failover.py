@@ -354,14 +354,7 @@ class TestFallbacks:
     @BOTH
     @pytest.mark.parametrize(
         ("offers", "fallbacks", "counts"),
-        [
-            (1, 1, [2]),
-            (2, 1, [2, 1]),
-            (2, 2, [2, 0]),
-            (4, 1, [2, 1, 0, 0]),
-            (5, 1, [2, 1, *[0] * 3]),
-            (5, 3, [1, *[0] * 4]),
-        ],
+        [(1, 1, [2]), (2, 1, [2, 1]), (2, 2, [2, 0]), (5, 1, [2, 1, *[0] * 3]), (5, 3, [1, *[0] * 4])],
     )
     def test_each_model_that_is_named_gets_its_turn(
         self, gateway: Gateway, offers: int, fallbacks: int, counts: list[int], stream: bool
