@@ -4,6 +4,7 @@ import logging
 
 from komilion.common.money import ceil_div
 from komilion.common.usage import Usage, UsageSource
+from routing.gateway.cache_marks import written_for_an_hour
 from routing.gateway.count_tokens import MEDIA_NEEDS
 from routing.gateway.types import BYTES_PER_TOKEN, Attempt, Reserved
 from routing.providers.base import UsageReport
@@ -39,7 +40,7 @@ class Meter:
         """The provider's usage; None where it sent none, or one that cannot be true (which raises an alarm)."""
         if self.report is None:
             return None
-        usage = self.report.usage
+        usage = written_for_an_hour(self.report) if self._attempt.caches_for_an_hour else self.report.usage
         if usage is None or not self._is_possible(usage):
             log.error(
                 "impossible usage",

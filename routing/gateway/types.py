@@ -14,6 +14,7 @@ from billing.ledger.items import CapEntry, Claim
 from komilion.common.money import ceil_div
 from routing.catalog.resolve import Resolved
 from routing.catalog.snapshot import OfferEntry
+from routing.gateway.cache_marks import is_priced, without_hours
 from routing.gateway.choice.selected import Selected
 from routing.gateway.count_tokens import MEDIA_NEEDS, TOKENS_PER_MEDIUM, count_media, media_bytes
 from routing.gateway.forms import Form
@@ -79,6 +80,7 @@ class Attempt(msgspec.Struct):
     input_bound: int
     output_ceiling: int
     is_named: bool = False  # by the request, beside the model it asks for
+    asks_for_an_hour: bool = False  # the request marks something to be cached so long
     lowered: tuple[dict[str, Any], ...] = ()  # for `adjusted`, where less is asked for than the request does
     _upstream: UpstreamRequest | None = None
 
@@ -97,6 +99,16 @@ class Attempt(msgspec.Struct):
         if self._upstream is None:
             self._upstream = self.offer.dialect.chat_request(self.chat, self.offer.target, self.max_output)
         return self._upstream
+
+    @property
+    def caches_for_an_hour(self) -> bool:
+        """Whether what it writes to the cache costs the price for that; an offer without one gets no such mark."""
+        return self.asks_for_an_hour and is_priced(self.offer.price)
+
+    def drop_hours(self) -> None:
+        """Ask without such marks."""
+        self.chat = without_hours(self.chat)
+        self._upstream = None
 
     def lower(self, max_output: int, reason: str) -> None:
         """Ask for so many tokens of each choice, and no more."""

@@ -96,6 +96,7 @@ class UsageReport(msgspec.Struct, frozen=True):
 
     usage: Usage | None
     raw: Any
+    tells_writes_apart: bool = False  # cache writes by how long they last
 
 
 class ChatAnswer(msgspec.Struct, frozen=True):

@@ -56,15 +56,24 @@ def _cached(raw: dict[str, Any], details: dict[str, Any]) -> int:
     return 0
 
 
+def _split(raw: dict[str, Any]) -> dict[str, Any]:
+    """Anthropic's cache writes by how long they last, beside the totals or in their details; empty where not told."""
+    return _details(raw, "cache_creation") or _details(_details(raw, "prompt_tokens_details"), "cache_creation")
+
+
 def _read(raw: dict[str, Any]) -> Usage:
     prompt = _checked(raw.get("prompt_tokens"))
     completion = _checked(raw.get("completion_tokens"))
     details = _details(raw, "prompt_tokens_details")
     cached = _cached(raw, details)
-    written = audio_in = reasoning = audio_out = 0
+    written = written_1h = audio_in = reasoning = audio_out = 0
     if details:
         written = _units(details, "cache_write_tokens")
         audio_in = _units(details, "audio_tokens")
+    split = _split(raw)
+    if split:
+        written = _units(split, "ephemeral_5m_input_tokens")
+        written_1h = _units(split, "ephemeral_1h_input_tokens")
     details = _details(raw, "completion_tokens_details")
     if details:
         reasoning = _units(details, "reasoning_tokens")
@@ -72,7 +81,7 @@ def _read(raw: dict[str, Any]) -> Usage:
     if reasoning and _units(raw, "total_tokens") == prompt + completion + reasoning:
         # xAI's chat counts reasoning beside the completion (its total shows that) and bills both as output.
         completion += reasoning
-    uncached = prompt - cached - written - audio_in
+    uncached = prompt - cached - written - written_1h - audio_in
     output = completion - audio_out
     if uncached < 0 or output < 0 or reasoning > completion:
         raise _UnreadableError
@@ -80,6 +89,7 @@ def _read(raw: dict[str, Any]) -> Usage:
         input=uncached,
         cache_read=cached,
         cache_write=written,
+        cache_write_1h=written_1h,
         input_audio=audio_in,
         output=output,
         output_audio=audio_out,
@@ -94,7 +104,7 @@ def read_usage(raw: Any) -> UsageReport | None:
     if type(raw) is not dict:
         return UsageReport(None, raw)
     try:
-        return UsageReport(_read(raw), raw)
+        return UsageReport(_read(raw), raw, bool(_split(raw)))
     except _UnreadableError:
         return UsageReport(None, raw)
 

@@ -415,7 +415,7 @@ class TestCalls:
         assert places.counts == [8, 0]
 
     def test_a_refusal_by_content_opens_nothing_and_is_not_carried_on(self, gateway: Gateway):
-        words = b'{"code": "forbidden", "error": "Content violates usage guidelines. Failed check: SAFETY_CHECK_TYPE_BIO"}'
+        words = b'{"error": "Content violates usage guidelines. Failed check: SAFETY_CHECK_TYPE_X"}'
         places = add_places(gateway, Reply(status=403, body=words), OK)
         for _ in range(8):
             answer = places.ask()
