@@ -3,13 +3,13 @@
 Nobody but the provider knows the tokenizer of a model, and who writes the prompt chooses what is hard for it. So the
 bound is the higher of two counts. One is of OpenAI's o200k, with a margin, for text that is dense in any tokenizer.
 The other goes by the shape of the text, as a small vocabulary would: four letters of a word are a token, and so is
-every digit, mark and byte beyond ASCII, of which o200k takes many at once. Images and other media are counted at a
-flat figure each. A bound, not a bill: the bill is what the provider reports.
+every digit, mark and byte beyond ASCII, of which o200k takes many at once. Images and other media are counted at
+what the largest one comes to, by the model. A bound, not a bill: the bill is what the provider reports.
 """
 
 import re
 from collections.abc import Iterable
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -19,7 +19,20 @@ if TYPE_CHECKING:
 
 MARGIN_PERCENT = 15
 LETTERS_PER_TOKEN = 4
-TOKENS_PER_MEDIUM = 3_000  # the dearest detail setting of the common vision models stays below this
+LIKELY_TOKENS_PER_MEDIUM = 3_000  # what most models make of a large picture, or less
+TOKENS_PER_MEDIUM = 16_384  # at most, where no row tells: the most that Qwen's models cut a picture into
+# The largest picture at its dearest detail, as the makers publish it, by how the model's id begins; the longest wins.
+TOKENS_PER_PICTURE = {
+    "anthropic/": 4_784,  # 2,576 pixels at the longer side since Opus 4.7; 1,600 before
+    "google/gemini-": 4_128,  # 16 tiles of 258
+    "mistralai/": 3_300,  # 55 x 55 patches and their line ends
+    "openai/gpt-4.1": 3_779,  # nano: 1,536 patches x 2.46
+    "openai/gpt-4o": 1_445,  # 85 + 8 tiles x 170
+    "openai/gpt-4o-mini": 48_169,  # 2,833 + 8 tiles x 5,667
+    "openai/gpt-5-nano": 24_600,  # 10,000 patches x 2.46, as if it took `original`
+    "openai/gpt-5.4-nano": 24_600,
+    "x-ai/grok-": 1_792,  # 7 tiles of 256
+}
 TOKENS_PER_MESSAGE = 8
 TOKENS_PER_REQUEST = 32  # a chat template may begin with a system prompt of its own
 READ_BY_THE_MODEL = ("tools", "functions", "response_format", "prediction")
@@ -61,15 +74,20 @@ def media_bytes(messages: Iterable[dict[str, Any]]) -> int:
     )
 
 
+@lru_cache(maxsize=4_096)
+def tokens_per_medium(model_id: str) -> int:
+    """What one picture comes to at most at this model."""
+    lines = [line for line in TOKENS_PER_PICTURE if model_id.startswith(line)]
+    return TOKENS_PER_PICTURE[max(lines, key=len)] if lines else TOKENS_PER_MEDIUM
+
+
 def bound_tokens(messages: Iterable[dict[str, Any]], parameters: dict[str, Any]) -> int:
-    """As many tokens as a common tokenizer makes of this input, or more."""
+    """As many tokens as a common tokenizer makes of the text of this input, or more; media are not counted."""
     texts: list[str] = []
-    media = 0
     for message in messages:
         content = message.get("content")
         if isinstance(content, list):
             readable = [part for part in content if part.get("type") not in MEDIA_KEYS]
-            media += len(content) - len(readable)
             texts += [part.get("text") or orjson.dumps(part).decode() for part in readable]
         elif isinstance(content, str):
             texts.append(content)
@@ -79,8 +97,7 @@ def bound_tokens(messages: Iterable[dict[str, Any]], parameters: dict[str, Any])
     written = {name: parameters[name] for name in READ_BY_THE_MODEL if name in parameters}
     if written:
         texts.append(orjson.dumps(written).decode())
-    tokens = sum(map(_bound, texts)) + TOKENS_PER_MESSAGE * len(texts) + TOKENS_PER_REQUEST
-    return tokens + media * TOKENS_PER_MEDIUM
+    return sum(map(_bound, texts)) + TOKENS_PER_MESSAGE * len(texts) + TOKENS_PER_REQUEST
 
 
 def _bound(text: str) -> int:

@@ -18,12 +18,11 @@ from komilion.common.numbers import numbers
 from komilion.common.usage import Usage
 from routing.gateway.choice.brain import Asked, characters_in
 from routing.gateway.choice.planning import catalog_for, plan_call
-from routing.gateway.count_tokens import bound_tokens
 from routing.gateway.exchange import Exchange
 from routing.gateway.inbound import parse_inbound
 from routing.gateway.limit import count
 from routing.gateway.notes import usd
-from routing.gateway.reserve import order_of, refusal_of
+from routing.gateway.reserve import count_input, order_of, refusal_of
 from routing.gateway.route import BYTES_PER_TOKEN_AT_MOST
 from routing.gateway.services import Services
 from routing.gateway.types import Attempt, Inbound, Plan
@@ -66,10 +65,7 @@ async def _preview(attempts: tuple[Attempt, ...], caller: Caller, request_id: st
     try:
         outcome = await asyncio.to_thread(_ask_the_ledger, order_of(attempts, caller, request_id, "", None))
         if isinstance(outcome, NeedsCount):
-            chat = attempts[0].chat
-            counted = await asyncio.to_thread(bound_tokens, chat.messages, chat.parameters)
-            for attempt in attempts:
-                attempt.input_bound = min(attempt.input_bound, counted)
+            await count_input(attempts)
             order = order_of(attempts, caller, request_id, "", None, is_byte_bound=False)
             outcome = await asyncio.to_thread(_ask_the_ledger, order)
     except DatabaseError as error:

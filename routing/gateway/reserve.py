@@ -53,10 +53,7 @@ async def reserve(
     order = order_of(attempts, caller, request_id, process_id, claim)
     outcome = await committer.submit(order)
     if isinstance(outcome, NeedsCount):
-        chat = attempts[0].chat
-        counted = await asyncio.to_thread(bound_tokens, chat.messages, chat.parameters)
-        for attempt in attempts:
-            attempt.input_bound = min(attempt.input_bound, counted)
+        await count_input(attempts)
         order = order_of(attempts, caller, request_id, process_id, claim, is_byte_bound=False)
         outcome = await committer.submit(order)
     if isinstance(outcome, AuthorizationChanged):
@@ -72,6 +69,14 @@ async def reserve(
     if claim is not None:
         reserved.recording = Recording(claim)
     return reserved
+
+
+async def count_input(attempts: tuple[Attempt, ...]) -> None:
+    """Lower their bounds from bytes to what a count of the input finds."""
+    chat = attempts[0].chat
+    counted = await asyncio.to_thread(bound_tokens, chat.messages, chat.parameters)
+    for attempt in attempts:
+        attempt.input_bound = min(attempt.input_bound, counted + attempt.media_bound)
 
 
 def held_output(attempt: Attempt) -> int:

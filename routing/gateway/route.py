@@ -20,9 +20,8 @@ from routing.catalog.resolve import Resolved, resolve
 from routing.catalog.snapshot import Catalog, OfferEntry
 from routing.gateway.adapt import adapt
 from routing.gateway.cache_marks import asks_for_an_hour
-from routing.gateway.count_tokens import MEDIA_NEEDS, TOKENS_PER_MEDIUM, count_media
+from routing.gateway.count_tokens import MEDIA_NEEDS
 from routing.gateway.types import Attempt, Inbound, Plan
-from routing.providers.base import ChatRequest
 
 BYTES_PER_TOKEN_AT_MOST = 12  # no tokenizer packs more of ordinary text; beyond it the prompt cannot fit
 BODY_SLACK_BYTES = 256  # by which the body for one offer may be longer than that for another: names, limits
@@ -166,14 +165,15 @@ def _attempt(offer: OfferEntry, inbound: Inbound, first: Attempt | None, *, is_n
         attempt.asks_for_an_hour = first.asks_for_an_hour
     if attempt.asks_for_an_hour and not attempt.caches_for_an_hour:
         attempt.drop_hours()
-    attempt.input_bound = _bound(size, offer, chat)
+    attempt.input_bound = _bound(size, attempt)
     return attempt
 
 
-def _bound(size: int, offer: OfferEntry, chat: ChatRequest) -> int:
+def _bound(size: int, attempt: Attempt) -> int:
     """Input tokens at most, by the bytes of the body."""
-    if chat.needs & MEDIA_NEEDS:  # a link is short, what it links to is not
-        size = min(size + count_media(chat.messages) * TOKENS_PER_MEDIUM, offer.context_length)
+    offer = attempt.offer
+    if attempt.chat.needs & MEDIA_NEEDS:  # a link is short, what it links to is not
+        size = min(size + attempt.media_bound, offer.context_length)
     if size > offer.context_length * BYTES_PER_TOKEN_AT_MOST:
         raise ContextLengthExceeded(
             f"The request has at least {size // BYTES_PER_TOKEN_AT_MOST} tokens;"

@@ -16,7 +16,13 @@ from routing.catalog.resolve import Resolved
 from routing.catalog.snapshot import OfferEntry
 from routing.gateway.cache_marks import is_priced, without_hours
 from routing.gateway.choice.selected import Selected
-from routing.gateway.count_tokens import MEDIA_NEEDS, TOKENS_PER_MEDIUM, count_media, media_bytes
+from routing.gateway.count_tokens import (
+    LIKELY_TOKENS_PER_MEDIUM,
+    MEDIA_NEEDS,
+    count_media,
+    media_bytes,
+    tokens_per_medium,
+)
 from routing.gateway.forms import Form
 from routing.gateway.recording import Recording
 from routing.limits.admission import Admission, Scope
@@ -86,10 +92,10 @@ class Attempt(msgspec.Struct):
 
     @property
     def likely_input(self) -> int:
-        """Input tokens by our own count: one for every 4 bytes of text in the body, and the bound for each medium."""
+        """Input tokens by our own count: one for every 4 bytes of text in the body, and some for each medium."""
         size, media = len(self.upstream.body), 0
         if self.chat.needs & MEDIA_NEEDS:
-            media = count_media(self.chat.messages) * TOKENS_PER_MEDIUM
+            media = count_media(self.chat.messages) * LIKELY_TOKENS_PER_MEDIUM
             size = max(0, size - media_bytes(self.chat.messages))
         return min(self.input_bound, ceil_div(size, BYTES_PER_TOKEN) + media)
 
@@ -99,6 +105,13 @@ class Attempt(msgspec.Struct):
         if self._upstream is None:
             self._upstream = self.offer.dialect.chat_request(self.chat, self.offer.target, self.max_output)
         return self._upstream
+
+    @property
+    def media_bound(self) -> int:
+        """What its pictures and other media come to at most, in tokens."""
+        if not self.chat.needs & MEDIA_NEEDS:
+            return 0
+        return count_media(self.chat.messages) * tokens_per_medium(self.offer.model_id)
 
     @property
     def caches_for_an_hour(self) -> bool:

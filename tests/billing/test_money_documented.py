@@ -17,6 +17,7 @@ from routing.gateway.count_tokens import (
     TOKENS_PER_MEDIUM,
     TOKENS_PER_MESSAGE,
     TOKENS_PER_REQUEST,
+    tokens_per_medium,
 )
 
 PAGE = (Path(__file__).parents[2] / "docs" / "money.md").read_text()
@@ -115,4 +116,6 @@ def test_the_figures_in_the_text_are_those_in_force():
     assert f"makes of it plus {MARGIN_PERCENT} %" in text
     assert f"a token for every {LETTERS_PER_TOKEN} letters of a word" in text
     assert f"{TOKENS_PER_MESSAGE} tokens for each text, {TOKENS_PER_REQUEST} for the request" in text
-    assert f"{TOKENS_PER_MEDIUM:,} tokens for each picture" in text
+    assert f"{tokens_per_medium('openai/gpt-4o-mini'):,} tokens for `openai/gpt-4o-mini`" in text
+    assert f"{tokens_per_medium('anthropic/claude-opus-5'):,} for Claude" in text
+    assert f"else {TOKENS_PER_MEDIUM:,} tokens" in text

@@ -24,6 +24,7 @@ from tests.services.valkey import ValkeyServer
 from tests.stand import CANCELLING, Gateway, Tenant
 from tests.waiting import wait_until
 
+LINK = "https://example.com/a.png"
 AMOUNTS = re.compile(r"needs at least \$([\d.]+) and the wallet has \$([\d.]+) available")
 
 
@@ -120,7 +121,7 @@ class TestCounting:
         assert Decimal("0.02") < Decimal(needed[1]) < Decimal("0.03")
 
     def test_pictures_tools_and_everything_else_count(self, gateway: Gateway):
-        tenant = gateway.tenant(credit="0.05")
+        tenant = gateway.tenant(credit="0.07")
         model = gateway.add_model(Reply(usage=Tokens(9_000, 5)), capabilities="tools,vision,json_schema")
         picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 40_000}}
         messages = [
@@ -132,6 +133,37 @@ class TestCounting:
         answer = gateway.chat(tenant, model, messages=messages, tools=tools)
         assert answer.status == 200
         assert only_row(tenant).usage_source == "provider", "with a picture the context is what bounds the input"
+
+    @pytest.mark.parametrize(
+        ("name", "tokens"),
+        [
+            ("openai/gpt-4o-mini", 2_833 + 8 * 5_667),
+            ("openai/gpt-4o", 85 + 8 * 170),
+            ("anthropic/claude-opus-5", 4_784),
+            ("acme/sees", 16_384),
+        ],
+    )
+    @pytest.mark.parametrize("url", [LINK, "data:image/png;base64," + "A" * 60_000], ids=["link", "data"])
+    def test_a_picture_is_held_at_what_the_largest_may_cost(self, gateway: Gateway, name: str, tokens: int, url: str):
+        model = gateway.add_model(Reply(), name=f"{name}-{len(url)}", capabilities="vision")
+        picture = [{"type": "image_url", "image_url": {"url": url}}]
+        answer = gateway.chat(gateway.tenant(credit="0.000001"), model, messages=[{"role": "user", "content": picture}])
+        assert answer.status == 402
+        needed = AMOUNTS.search(answer.json["error"]["message"])
+        assert needed is not None
+        picture_cost = Decimal(tokens) * 3 / 10**6 * 5 / 4
+        rest = Decimal(300 * 3 + 256 * 15) / 10**6 * 5 / 4
+        assert picture_cost < Decimal(needed[1]) < picture_cost + rest
+
+    def test_the_dearest_of_several_models_with_pictures_is_held(self, gateway: Gateway):
+        first = gateway.add_model(Reply(), name="openai/gpt-4o-first", capabilities="vision")
+        second = gateway.add_model(Reply(), name="openai/gpt-4o-mini-second", capabilities="vision")
+        picture = [{"type": "image_url", "image_url": {"url": LINK}}]
+        tenant = gateway.tenant(credit="0.10")
+        messages = [{"role": "user", "content": picture}]
+        answer = gateway.chat(tenant, first, models=[second], messages=messages, max_tokens=5)
+        (skipped,) = answer.json["x_komilion"]["adjusted"]
+        assert (skipped["model"], skipped["reason"]) == (second, "insufficient_balance")
 
 
 class TestExtension:
