@@ -1,6 +1,7 @@
 """Setting and removing pins, and the switches beside them. In force with the next hold, in every process.
 
-A change raises the organization's epoch: a call that was planned by the old state is planned again.
+A change raises the organization's epoch: a call that was planned by the old state is planned again. What is set to what
+it was raises nothing, so that saying it over and over holds up no call.
 """
 
 from collections.abc import Iterable
@@ -12,6 +13,7 @@ from komilion.common.clock import utc_now
 from komilion.common.errors import BadRequest, NotFound
 from routing.queries import catalog_rows
 from routing.selection.models import Pin, RoutingPreferences
+from routing.selection.queries import follows_successors
 from routing.selection.words import TASKS, task_named
 
 WORD_CHARACTERS = 100  # of a wrong word, in the message
@@ -27,9 +29,11 @@ def do_set_pin(
     task, model_id = check_task(task), check_model(model_id)
     with transaction.atomic():
         lock_organization(organization_id)
+        before = Pin.objects.filter(organization_id=organization_id, task=task).values_list("model", flat=True).first()
         values = {"model": model_id, "source": source, "set_by": actor[:254], "created_at": utc_now()}
         pin, _ = Pin.objects.update_or_create(organization_id=organization_id, task=task, defaults=values)
-        raise_epoch(organization_id)
+        if before != model_id:
+            raise_epoch(organization_id)
         audit(organization_id, actor, "pin.set", task, model=model_id, source=source.value)
     return pin
 
@@ -52,10 +56,12 @@ def do_follow_successors(organization_id: int, *, follows: bool, actor: str) -> 
     """Let a retired model move to its successor even where that is dearer, or no longer."""
     with transaction.atomic():
         lock_organization(organization_id)
+        before = follows_successors(organization_id)
         RoutingPreferences.objects.update_or_create(
             organization_id=organization_id, defaults={"follows_successors": follows}
         )
-        raise_epoch(organization_id)
+        if before != follows:
+            raise_epoch(organization_id)
         audit(organization_id, actor, "routing.follow_successors", "on" if follows else "off")
 
 

@@ -4,7 +4,7 @@ authenticate -> limit -> route (planning) -> reserve -> call -> answer or stream
 """
 
 from komilion.common.clock import monotonic_s, utc_now
-from komilion.common.errors import InsufficientBalance, KomilionError, Unauthenticated
+from komilion.common.errors import InsufficientBalance, KomilionError, Unavailable
 from routing.gateway.answer import answer
 from routing.gateway.calls import Calls
 from routing.gateway.choice.planning import catalog_for, plan_call
@@ -21,6 +21,8 @@ from routing.gateway.stream import Stream
 from routing.gateway.types import Admitted, Inbound, Reserved, Session
 from routing.gateway.watch import Watch
 
+ROUNDS = 3  # of looks at a caller whose rights change meanwhile
+SOON = {"Retry-After": "1"}
 TIMESTAMP_LENGTH = len("2026-01-31 12:00:00.000000")  # without the zone, which is UTC
 
 
@@ -55,11 +57,11 @@ async def serve_chat(exchange: Exchange, services: Services, form: Form = OPENAI
 
 
 async def _plan_and_reserve(exchange: Exchange, admitted: Admitted, services: Services) -> Reserved:
-    """Once more with a fresh look at the caller where its rights changed since they were cached."""
+    """Again with a fresh look at the caller where its rights changed since they were cached; a few times."""
     session: Session = admitted.session
     claim = admitted.inbound.claim
     catalog = await catalog_for(admitted.inbound, services, admitted.admission.catalog_version)
-    for _ in range(2):
+    for _ in range(ROUNDS):
         try:
             plan = await plan_call(admitted.inbound, session.caller, catalog, services)
         except KomilionError as error:
@@ -75,4 +77,4 @@ async def _plan_and_reserve(exchange: Exchange, admitted: Admitted, services: Se
         except InsufficientBalance as error:
             services.refusals.note(session.caller, error)
             raise
-    raise Unauthenticated
+    raise Unavailable("Something about your organization is being changed all the time; try again.", headers=SOON)

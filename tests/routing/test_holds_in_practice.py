@@ -306,7 +306,25 @@ class TestRevocation:
         assert call(cut_off.url, f"/v1/models/{model}").status == 200
         wait_until(lambda: status_at(cut_off.url, tenant, model) == 200, what="the catalogue")
 
-    def test_rights_that_change_without_end_are_refused(self, gateway: Gateway, monkeypatch: pytest.MonkeyPatch):
+    def test_rights_that_change_all_the_time_are_no_reason_to_doubt_the_key(
+        self, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+    ):
+        from routing.gateway import pipeline
+
+        rounds = []
+
+        async def changed(*arguments: object) -> object:
+            rounds.append(arguments)
+            if len(rounds) < 3:
+                raise pipeline.CallerChanged
+            return await reserve(*arguments)
+
+        reserve = pipeline.reserve
+        monkeypatch.setattr(pipeline, "reserve", changed)
+        assert gateway.chat(gateway.tenant(), gateway.add_model(Reply())).status == 200
+        assert len(rounds) == 3
+
+    def test_rights_that_change_without_end_are_tried_later(self, gateway: Gateway, monkeypatch: pytest.MonkeyPatch):
         from routing.gateway import pipeline
 
         async def changed(*_: object) -> None:
@@ -314,4 +332,6 @@ class TestRevocation:
 
         monkeypatch.setattr(pipeline, "reserve", changed)
         tenant = gateway.tenant()
-        assert gateway.chat(tenant, gateway.add_model(Reply())).status == 401
+        answer = gateway.chat(tenant, gateway.add_model(Reply()))
+        assert (answer.status, answer.json["error"]["reason"]) == (503, "unavailable")
+        assert answer.headers["retry-after"] == "1"

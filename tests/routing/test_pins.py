@@ -167,3 +167,20 @@ def test_following_successors_is_a_switch(alice: Person, charlie: Person):
         do_follow_successors(alice.organization_id, follows=follows, actor="test")
         assert follows_successors(alice.organization_id) is follows
     assert not follows_successors(charlie.organization_id)
+
+
+def test_what_is_set_to_what_it_was_holds_up_no_call(alice: Person):
+    from accounts.models import Organization
+    from routing.actions.pins import do_follow_successors
+
+    def epoch() -> int:
+        return Organization.objects.get(pk=alice.organization_id).auth_epoch
+
+    api = Api(browser=alice.browser)
+    before = epoch()
+    for model in ("acme/one", "acme/one", "acme/two", "acme/two"):
+        assert pin(api, model=model).status_code == 200
+    assert epoch() == before + 2
+    for follows in (False, True, True, False):
+        do_follow_successors(alice.organization_id, follows=follows, actor="test")
+    assert epoch() == before + 4
