@@ -36,6 +36,7 @@ from routing.gateway.outlet import SSE_HEADERS
 from routing.gateway.pipeline import serve_chat
 from routing.gateway.services import Services
 from routing.gateway.serving import serve_to_the_end
+from routing.gateway.shares import Shares
 from routing.gateway.stream import DONE
 from routing.gateway.watch import COMMENT_FRAME
 
@@ -91,6 +92,7 @@ class Comparison:
         self._last_sent_s = monotonic_s()
         self._untold: list[Column] = []  # refused while the answer's status was open
         self._columns = [Column(index, model, self._send, self._gone) for index, model in enumerate(models)]
+        self._shares = Shares(len(models))
         self._place_is_free = asyncio.Event()  # a new one whenever a call has ended
 
     async def run(self, chat: Mapping[str, Any], services: Services) -> None:
@@ -111,7 +113,7 @@ class Comparison:
         for _ in range(TRIES):
             place = self._place_is_free
             inner = column.open(self._exchange, chat, stream=self._stream)
-            await serve_to_the_end(inner, services, partial(serve_chat, form=FORM))
+            await serve_to_the_end(inner, services, partial(serve_chat, form=FORM, shares=self._shares))
             column.end()
             if not await self._is_our_turn(column, place):
                 break

@@ -3,6 +3,8 @@
 authenticate -> limit -> route (planning) -> reserve -> call -> answer or stream (which meter and settle)
 """
 
+from msgspec.structs import replace
+
 from komilion.common.clock import monotonic_s, utc_now
 from komilion.common.errors import InsufficientBalance, KomilionError, Unavailable
 from routing.gateway.answer import answer
@@ -17,6 +19,7 @@ from routing.gateway.progress import Progress
 from routing.gateway.reserve import CallerChanged, reserve
 from routing.gateway.services import Services
 from routing.gateway.settle import Settlement
+from routing.gateway.shares import Shares
 from routing.gateway.stream import Stream
 from routing.gateway.types import Admitted, Inbound, Reserved, Session
 from routing.gateway.watch import Watch
@@ -26,8 +29,11 @@ SOON = {"Retry-After": "1"}
 TIMESTAMP_LENGTH = len("2026-01-31 12:00:00.000000")  # without the zone, which is UTC
 
 
-async def serve_chat(exchange: Exchange, services: Services, form: Form = OPENAI) -> None:
-    """From the first header to the last, settled byte. Raises what the caller must be told before the first byte."""
+async def serve_chat(exchange: Exchange, services: Services, form: Form = OPENAI, shares: Shares | None = None) -> None:
+    """From the first header to the last, settled byte. Raises what the caller must be told before the first byte.
+
+    `shares` are those of the calls that are compared with this one.
+    """
     progress = Progress(monotonic_s(), utc_now().isoformat(" ", "microseconds")[:TIMESTAMP_LENGTH])
     session = await services.authenticator.authenticate(exchange)
     inbound: Inbound | KomilionError
@@ -37,7 +43,7 @@ async def serve_chat(exchange: Exchange, services: Services, form: Form = OPENAI
         inbound = error  # it counts as a request, and its answer carries the state of the limits
     async with Limit(exchange, session, inbound, services.limiter) as admitted:
         try:
-            reserved = await _plan_and_reserve(exchange, admitted, services)
+            reserved = await _plan_and_reserve(exchange, admitted, services, shares)
         except AlreadyMade as known:
             await replay(exchange, known)
             return
@@ -56,7 +62,9 @@ async def serve_chat(exchange: Exchange, services: Services, form: Form = OPENAI
         services.learning.take_notice(settlement)
 
 
-async def _plan_and_reserve(exchange: Exchange, admitted: Admitted, services: Services) -> Reserved:
+async def _plan_and_reserve(
+    exchange: Exchange, admitted: Admitted, services: Services, shares: Shares | None
+) -> Reserved:
     """Again with a fresh look at the caller where its rights changed since they were cached; a few times."""
     session: Session = admitted.session
     claim = admitted.inbound.claim
@@ -67,6 +75,8 @@ async def _plan_and_reserve(exchange: Exchange, admitted: Admitted, services: Se
         except KomilionError as error:
             await refuse_or_replay(claim, error)
             raise
+        if shares is not None:
+            plan = replace(plan, share=await shares.each(session.caller.organization_id))
         try:
             return await reserve(
                 plan, session.caller, exchange.request_id, services.committer, services.process_id, claim

@@ -2,7 +2,8 @@
 
 A call that can be metered as it goes (streamed, no hidden reasoning) first holds its input and part of its output and
 extends later; any other call holds its whole ceiling. Where the wallet covers less than the ceiling, the upstream's
-output limit is lowered to what it covers, and the answer says so.
+output limit is lowered to what it covers, and the answer says so. A call that is compared with others holds its part of
+the wallet at most (`shares`).
 """
 
 import asyncio
@@ -31,7 +32,7 @@ from komilion.common.numbers import numbers
 from routing.gateway.count_tokens import bound_tokens
 from routing.gateway.idempotency import AlreadyMade
 from routing.gateway.recording import Recording
-from routing.gateway.types import Attempt, Plan, Reserved
+from routing.gateway.types import Attempt, Bound, Plan, Reserved
 
 type Extension = Literal["granted", "insufficient_balance", "key_cap_reached", "unavailable"]
 
@@ -51,10 +52,11 @@ async def reserve(
     """
     attempts = plan.attempts[: numbers.ATTEMPTS_MOST]
     order = order_of(attempts, caller, request_id, process_id, claim)
-    outcome = await committer.submit(order)
+    is_within = plan.share is None or order.ceiling <= plan.share
+    outcome = await committer.submit(order) if is_within else NeedsCount()
     if isinstance(outcome, NeedsCount):
         await count_input(attempts)
-        order = order_of(attempts, caller, request_id, process_id, claim, is_byte_bound=False)
+        order = _within_share(order_of(attempts, caller, request_id, process_id, claim, is_byte_bound=False), plan)
         outcome = await committer.submit(order)
     if isinstance(outcome, AuthorizationChanged):
         raise CallerChanged
@@ -65,7 +67,7 @@ async def reserve(
         raise refusal_of(outcome, caller)
     if not isinstance(outcome, Granted):
         raise InternalError
-    reserved = _granted(plan, caller, outcome, order.ceiling)
+    reserved = _granted(plan, caller, outcome, order)
     if claim is not None:
         reserved.recording = Recording(claim)
     return reserved
@@ -77,6 +79,20 @@ async def count_input(attempts: tuple[Attempt, ...]) -> None:
     counted = await asyncio.to_thread(bound_tokens, chat.messages, chat.parameters)
     for attempt in attempts:
         attempt.input_bound = min(attempt.input_bound, counted + attempt.media_bound)
+
+
+def _within_share(order: Place, plan: Plan) -> Place:
+    """No more than the plan's share. Raises 402 where that lets nothing start."""
+    if plan.share is None or plan.share >= order.ceiling:
+        return order
+    if plan.share < order.minimum:
+        raise InsufficientBalance(
+            f"This request needs at least ${format_usd(order.minimum)}, and its part of what the wallet has is"
+            f" ${format_usd(plan.share)}: the rest is held by the other models of this comparison."
+            " Top it up, or compare fewer models.",
+            needed_nano=order.minimum,
+        )
+    return replace(order, ceiling=plan.share)
 
 
 def held_output(attempt: Attempt) -> int:
@@ -161,15 +177,17 @@ def _cap_message(refused: Refused, cap: CapReached, caller: Caller) -> str:
     )
 
 
-def _granted(plan: Plan, caller: Caller, granted: Granted, ceiling: int) -> Reserved:
-    """Leave out what cannot start with less than the `ceiling` that was asked for; take up the first of the rest."""
-    attempts = plan.attempts[: numbers.ATTEMPTS_MOST]
-    if granted.amount < ceiling and len(attempts) > 1:
+def _granted(plan: Plan, caller: Caller, granted: Granted, order: Place) -> Reserved:
+    """Leave out what cannot start with less than was asked for; take up the first of the rest."""
+    attempts, spare = plan.attempts[: numbers.ATTEMPTS_MOST], granted.available
+    bounded_by: Bound = "key_cap_reached" if granted.is_capped else "insufficient_balance"
+    if plan.share is not None and plan.share - granted.amount <= spare:
+        spare, bounded_by = plan.share - granted.amount, "shared_balance"
+    if (granted.amount < order.ceiling or order.ceiling == plan.share) and len(attempts) > 1:
         fitting = tuple(each for each in attempts if _least(each) <= granted.amount)
-        reason = _reason(is_capped=granted.is_capped)
         served = {each.offer.model_id for each in fitting}
         skipped = [model for model in dict.fromkeys(each.offer.model_id for each in attempts) if model not in served]
-        notes = ({"param": "models", "action": "skipped", "model": model, "reason": reason} for model in skipped)
+        notes = ({"param": "models", "action": "skipped", "model": model, "reason": bounded_by} for model in skipped)
         plan, attempts = replace(plan, adjusted=(*plan.adjusted, *notes)), fitting
     reserved = Reserved(
         plan=plan,
@@ -177,8 +195,8 @@ def _granted(plan: Plan, caller: Caller, granted: Granted, ceiling: int) -> Rese
         attempts=attempts,
         caller=caller,
         held=granted.amount,
-        spare=granted.available,
-        is_capped=granted.is_capped,
+        spare=spare,
+        bounded_by=bounded_by,
         caps=granted.caps,
     )
     take_up(reserved, attempts[0])
@@ -201,12 +219,8 @@ def take_up(reserved: Reserved, attempt: Attempt) -> None:
         affordable = price.output_tokens_for(spendable, attempt.input_bound)
         if affordable < attempt.output_ceiling:
             lowered = max(1, affordable // attempt.chat.choices)
-            attempt.lower(lowered, _reason(is_capped=reserved.is_capped))
+            attempt.lower(lowered, reserved.bounded_by)
     reserved.adjusted = (*reserved.plan.adjusted, *attempt.chat.adjusted, *attempt.lowered)
-
-
-def _reason(*, is_capped: bool) -> str:
-    return "key_cap_reached" if is_capped else "insufficient_balance"
 
 
 async def extend(reserved: Reserved, used: int, request_id: str, committer: Committer) -> Extension:

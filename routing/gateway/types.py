@@ -39,6 +39,9 @@ type Outcome = Literal[
     "server_stopped",  # this server had to stop after its grace period
 ]
 
+# What a call may spend at most is bounded by: the wallet, a cap of the key, or its part of the wallet (`shares`).
+type Bound = Literal["insufficient_balance", "key_cap_reached", "shared_balance"]
+
 
 BYTES_PER_TOKEN = 4
 
@@ -142,6 +145,7 @@ class Plan(msgspec.Struct, frozen=True):
     model: str = ""
     adjusted: tuple[dict[str, Any], ...] = ()  # fallbacks of the request that cannot serve it
     named: Resolved | None = None  # what the requested name meant
+    share: int | None = None  # nano-USD that it may hold and spend at most; the rest is for the calls compared with it
     probe: Key | None = None  # the breaker whose offer the first attempt has on loan
 
 
@@ -149,7 +153,7 @@ class Reserved(msgspec.Struct):
     """A plan with a hold; `held` nano-USD pay for `held_output` output tokens of `attempt` on top of the input.
 
     `attempt` is the one that runs, in the end the one that is charged; `attempts` are those that the hold pays for.
-    `spare` is what the wallet, or a cap of the key (`is_capped`), had beside the hold.
+    `spare` is what `bounded_by` left beside the hold.
     """
 
     plan: Plan
@@ -159,7 +163,7 @@ class Reserved(msgspec.Struct):
     held: int
     held_output: int = 0
     spare: int = 0
-    is_capped: bool = False
+    bounded_by: Bound = "insufficient_balance"
     adjusted: tuple[dict[str, Any], ...] = ()
     joins: list[dict[str, Any]] = msgspec.field(default_factory=list)  # of one attempt's answer to another's
     extensions: int = 0

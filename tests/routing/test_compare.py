@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.db import DatabaseError
 
 from komilion import settings as komilion_settings
 from komilion.common.numbers import numbers
@@ -284,17 +285,6 @@ class TestErrors:
         answer = compare(gateway, alice, ["acme/nobody", "acme/neither"], stream=stream)
         assert_error(answer, COMPARE, 400, "invalid_request_error", "unknown_model")
 
-    def test_a_wallet_that_covers_only_some(self, gateway: Gateway):
-        tenant = gateway.tenant(credit="0.01")
-        gate = Gate(2)
-        model = gateway.add_model(gate.script, max_output=500)
-        with RawCall(gateway.url, tenant.key, path=COMPARE, models=[model] * 3, max_tokens=400) as raw:
-            raw.send().read_until(b"insufficient_balance")
-            gate.open()
-            raw.rest()
-        assert raw.status == 200
-        assert_in_order(gateway, tenant, sum(row.charge_nano for row in usage_rows(tenant)), credit="0.01")
-
     @pytest.mark.parametrize(
         ("body", "param"),
         [
@@ -445,6 +435,60 @@ class TestPlaces:
             raw.rest()
         assert b"server is stopping" in raw.payload
         assert raw.payload.endswith(b"data: [DONE]\n\n")
+
+
+class TestShares:
+    """Each of the calls may hold an equal part of the wallet."""
+
+    @pytest.mark.parametrize("stream", [True, False])
+    def test_a_dear_model_leaves_the_others_theirs(self, gateway: Gateway, stream: bool):
+        tenant = gateway.tenant(credit="0.30")
+        dear = gateway.add_model(Reply(), max_output=100_000, output_price="60.00")
+        gate = Gate(2)
+        cheap = gateway.add_model(gate.script)
+        with RawCall(gateway.url, tenant.key, path=COMPARE, models=[dear, cheap, cheap], stream=stream) as raw:
+            raw.send()
+            wait_until(lambda: len(gateway.calls_of(cheap)) == 2, what="both of the cheap calls")
+            gate.open()
+            raw.read_until(b'"diff"')
+        assert b'"finish_reason":"stop"' in raw.payload
+        assert b"insufficient_balance" not in raw.payload
+        (seen,) = gateway.calls_of(dear)
+        assert 0 < seen.body["max_tokens"] * 60_000 * 1.25 <= 0.10 * 10**9
+        rows = usage_rows(tenant)
+        (adjusted,) = [row.detail["adjusted"] for row in rows if row.model == dear]
+        assert [(note["param"], note["action"], note["reason"]) for note in adjusted] == [
+            ("max_tokens", "lowered", "shared_balance")
+        ]
+        assert_in_order(gateway, tenant, sum(row.charge_nano for row in rows), credit="0.30")
+
+    def test_one_that_needs_more_than_its_part_says_who_has_the_rest(self, gateway: Gateway):
+        tenant = gateway.tenant(credit="0.02")
+        dear, cheap = gateway.add_model(Reply(), output_price="6000.00"), gateway.add_model(Reply())
+        answer = compare(gateway, tenant, [dear, cheap], max_tokens=2)
+        results = summary(answer)["results"]
+        assert (results[0]["error"]["reason"], results[1]["error"]) == ("insufficient_balance", None)
+        said = results[0]["error"]["message"]
+        assert "its part of what the wallet has is $0.01: the rest is held by the other models" in said
+
+    def test_a_fallback_that_needs_more_than_the_part_is_left_out(self, gateway: Gateway):
+        tenant = gateway.tenant(credit="0.02")
+        dear, cheap = gateway.add_model(Reply(), output_price="6000.00"), gateway.add_model(Reply())
+        answer = compare(gateway, tenant, [cheap, cheap], max_tokens=2, fallbacks=[dear])
+        skipped = {"param": "models", "action": "skipped", "model": dear, "reason": "shared_balance"}
+        assert frames_of(answer, 0)[-1]["x_komilion"]["adjusted"] == [skipped]
+
+    def test_without_the_wallet_nothing_is_begun(
+        self, gateway: Gateway, alice: Tenant, monkeypatch: pytest.MonkeyPatch
+    ):
+        def fail(_: int) -> None:
+            raise DatabaseError
+
+        monkeypatch.setattr("routing.gateway.shares.available_nano", fail)
+        model = gateway.add_model(Reply())
+        answer = compare(gateway, alice, [model, model])
+        assert answer.status == 503
+        assert not gateway.calls_of(model)
 
 
 class TestSilence:
