@@ -26,6 +26,31 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True):
     reasoning_effort: Short = ""
 
 
+class SharedCandidate(msgspec.Struct, forbid_unknown_fields=True):
+    """A model that a policy could have taken."""
+
+    model: Model
+    verdict: Short
+    p: float | None = None
+    bound: float | None = None
+    expected_cost_nano_usd: Count | None = None
+
+
+class SharedReceipt(msgspec.Struct, forbid_unknown_fields=True):
+    """Why a policy took its model, as the playground shows it; `more` candidates are left out."""
+
+    why: Short
+    policy: Short
+    rule: Short
+    counterfactual: Annotated[str, Meta(max_length=500)] = ""
+    pin: Annotated[str, Meta(max_length=500)] = ""
+    task: Short = ""
+    difficulty: float | None = None
+    reasons: Annotated[list[Short], Meta(max_length=20)] = []
+    candidates: Annotated[list[SharedCandidate], Meta(max_length=20)] = []
+    more: Count = 0
+
+
 class SharedAnswer(msgspec.Struct, forbid_unknown_fields=True):
     """One column."""
 
@@ -36,6 +61,9 @@ class SharedAnswer(msgspec.Struct, forbid_unknown_fields=True):
     thinking: Text = ""
     tool_calls: Text = ""
     error: Text = ""
+    reason: Short = ""  # of the error
+    changes: Annotated[list[Text], Meta(max_length=200)] = []  # what was changed before it was sent, in sentences
+    receipt: SharedReceipt | None = None
     cost_nano_usd: Count | None = None
     first_content_ms: Count | None = None
     duration_ms: Count | None = None

@@ -43,7 +43,7 @@ def site(install: Install, tricky: Upstream) -> Installation:
     installation.environment |= {"TEST_PAYMENTS": "1", "TRIAL_CREDIT": "0"}
     installation.manage("collectstatic", "--no-input", "--verbosity", "0")
     installation.add_provider("tricky", tricky.url, "--cancel-stops-billing")
-    for model, script in zip(MODELS, ("ok", "ok,frames=5", "drip,gap=0.02"), strict=True):
+    for model, script in zip(MODELS, ("ok", "ok,frames=5", "drip,gap=0.02,frames=40"), strict=True):
         installation.add_model(model, "draining", script, capabilities="tools,vision,json_schema")
     installation.start()
     return installation
@@ -106,6 +106,7 @@ class TestRun:
             expect(column(page, place).locator("[data-figure=cost]")).to_contain_text("$0.00")
             expect(column(page, place).locator("[data-figure=first]")).to_contain_text("ms")
         expect(column(page, 3).locator("[data-figure=speed]")).to_contain_text("tokens/s")
+        expect(column(page, 2).locator("[data-figure=speed]")).to_have_text("-")  # five tokens are no measure
         page.get_by_text("Show how two answers differ").click()
         expect(page.locator("#difference-text del")).to_have_count(1)
         column(page, 1).get_by_role("button", name="Bad").click()
@@ -152,6 +153,13 @@ class TestRun:
         first.get_by_text("Why this model").click()
         expect(first.locator("[data-part=receipt]")).to_contain_text("pinned")
         visit.check()
+        visit.page.get_by_role("button", name="Share").click()
+        link = visit.page.get_by_role("link", name="/playground/shares/")
+        again = alice.visit(link.inner_text().removeprefix(site.url))
+        shared = column(again.page, 1)
+        shared.get_by_text("Why this model").click()
+        expect(shared.locator("[data-part=receipt]")).to_contain_text("pinned")
+        again.check()
 
     def test_a_link_never_starts_a_run_and_the_first_one_asks(
         self, alice: Person, upstream: UpstreamProcess, site: Installation
@@ -167,7 +175,7 @@ class TestRun:
         visit.check()
         dialog.get_by_role("button", name="Not now").click()
         assert upstream.calls() == []
-        assert asked == []
+        assert [url for url in asked if "/static/" not in url] == []  # its icon may come late
         run_to_the_end(page)
         assert len(upstream.calls()) == 3
         run_to_the_end(page, first=False)
@@ -227,7 +235,11 @@ class TestRun:
         field = page.locator("#pictures")
         field.set_input_files({"name": "p.svg", "mimeType": "image/svg+xml", "buffer": b"<svg/>"})
         expect(page.get_by_text("p.svg is no PNG")).to_be_visible()
-        field.set_input_files({"name": "big.png", "mimeType": "image/png", "buffer": b"0" * 3_000_000})
+        field.set_input_files({"name": "text.png", "mimeType": "image/png", "buffer": b"only words"})
+        expect(page.get_by_text("text.png is no PNG")).to_be_visible()
+        field.set_input_files({"name": "nothing.png", "mimeType": "image/png", "buffer": b""})
+        expect(page.get_by_text("nothing.png is no PNG")).to_be_visible()
+        field.set_input_files({"name": "big.png", "mimeType": "image/png", "buffer": PIXEL + b"0" * 3_000_000})
         expect(page.get_by_text("big.png is too much")).to_be_visible()
         expect(page.locator(".picture")).to_have_count(0)
 
@@ -251,9 +263,49 @@ class TestRun:
         visit = alice.visit(f"/playground?models={failing},{tools},acme/mini&prompt=hello")
         run(visit.page)
         expect(visit.page.get_by_text("1 of 3 failed")).to_be_visible()
-        expect(column(visit.page, 1).locator("[data-part=error]")).to_be_visible()
+        failed = column(visit.page, 1)
+        expect(failed.locator("[data-part=error]")).to_be_visible()
+        expect(failed).to_contain_text("Run it again in a moment, or choose another model.")
+        expect(failed.get_by_role("button", name="Good")).to_be_hidden()
+        failed.get_by_role("link", name="Details").click()
+        expect(visit.page.get_by_role("heading", name="What it cost")).to_be_visible()
+        visit.page.go_back()
+        run(visit.page, first=False)
+        expect(visit.page.get_by_text("1 of 3 failed")).to_be_visible()
         expect(column(visit.page, 2).locator("[data-part=tools]")).to_have_text('look({"at": "<b>"})')
         visit.check()
+
+    def test_one_that_was_never_begun_says_what_to_do(self, alice: Person):
+        visit = alice.visit("/playground?models=acme/gone,acme/mini&prompt=hello")
+        run(visit.page)
+        expect(column(visit.page, 1)).to_contain_text(
+            "Choose another model. This call was not begun and costs nothing."
+        )
+        expect(column(visit.page, 1).get_by_role("link", name="Details")).to_be_hidden()
+        visit.check()
+
+    def test_what_was_changed_in_a_call_is_said(self, site: Installation, alice: Person, tricky: Upstream):
+        plain = site.add_model("tricky/plain", "tricky", tricky.script("plain", Reply()), capabilities="no_sampling")
+        visit = alice.visit(f"/playground?models={plain},acme/mini&prompt=hello")
+        page = visit.page
+        page.get_by_text("System prompt, pictures").click()
+        page.get_by_label("Temperature").fill("0.5")
+        run_to_the_end(page)
+        said = "temperature was left out: this model does not take it."
+        expect(column(page, 1).get_by_role("list", name="What was changed")).to_have_text(said)
+        expect(column(page, 2).get_by_role("list", name="What was changed")).to_be_hidden()
+        for width in WIDTHS:
+            visit.look(width, "dark")
+            visit.check()
+
+    def test_a_model_that_is_added_is_one_that_is_not_there(self, alice: Person):
+        page = alice.visit("/playground").page
+        expect(page.get_by_role("button", name="Share")).to_be_disabled()  # nothing was answered yet
+        for _ in range(4):
+            page.get_by_role("button", name="Add a model").click()
+        chosen = page.locator(".column__head select").evaluate_all("all => all.map(one => one.value)")
+        assert chosen[:3] == ["neo-mode/frugal", "neo-mode/balanced", "neo-mode/premium"]
+        assert len(set(chosen)) == 6
 
     def test_an_empty_wallet_is_said_once(self, people: Browser, site: Installation):
         with people.person() as person:

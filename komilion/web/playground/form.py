@@ -21,7 +21,7 @@ FIRST_MODELS = ("neo-mode/frugal", "neo-mode/balanced")
 POLICIES = "Policies"
 SCRIPTS = tuple(
     f"web/playground/{name}.js"
-    for name in ("dom", "markdown", "words", "session", "receipt", "column", "fields", "playground")
+    for name in ("dom", "markdown", "words", "session", "receipt", "advice", "column", "fields", "playground")
 )  # in the order in which they need each other
 
 
@@ -52,6 +52,20 @@ def filled_by(query: Mapping[str, str]) -> SharedRun:
         prompt=query.get("prompt", "")[:PROMPT_CHARACTERS],
         task=task_named(query.get("task", "")[:MODEL_CHARACTERS]) or "",
     )
+
+
+def left_out_of(query: Mapping[str, str]) -> list[str]:
+    """What such a link says and the form could not take, in sentences."""
+    named = [name for name in query.get("models", "").split(",") if name.strip()]
+    task, said = query.get("task", "").strip(), []
+    if len(named) > MOST_MODELS:
+        rest = ", ".join(name.strip()[:MODEL_CHARACTERS] for name in named[MOST_MODELS : 2 * MOST_MODELS])
+        said.append(f"At most {MOST_MODELS} models are compared; left out: {rest}.")
+    if len(query.get("prompt", "")) > PROMPT_CHARACTERS:
+        said.append(f"The prompt was cut after {PROMPT_CHARACTERS:,} characters.")
+    if task and task_named(task[:MODEL_CHARACTERS]) is None:
+        said.append(f"There is no task type “{task[:MODEL_CHARACTERS]}”; it is found out by itself.")
+    return said
 
 
 def padded(models: list[str]) -> list[str]:

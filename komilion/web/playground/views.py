@@ -10,7 +10,7 @@ from accounts.access import Right, Viewer, ticket_of
 from accounts.session_tokens import LIFETIME_S, make_token
 from komilion.web.guards import with_viewer
 from komilion.web.playground.answers import in_json, json
-from komilion.web.playground.form import context_of, filled_by
+from komilion.web.playground.form import context_of, filled_by, left_out_of
 
 
 @require_safe
@@ -18,7 +18,9 @@ from komilion.web.playground.form import context_of, filled_by
 @never_cache
 def show(request: HttpRequest, viewer: Viewer) -> HttpResponse:
     """The form, filled as the link says. A link never starts a run."""
-    return render(request, "playground/playground.html", context_of(filled_by(request.GET.dict())))
+    query = request.GET.dict()
+    context = {**context_of(filled_by(query)), "left_out": left_out_of(query)}
+    return render(request, "playground/playground.html", context)
 
 
 @require_POST

@@ -1,8 +1,10 @@
 // One model's column: what it answers as it comes, what that cost, and what can be done with it.
 (function () {
   "use strict";
-  const { Answer, dollars, duration, showReceipt } = window.Playground;
+  const { Answer, advice, changes, dollars, duration, element, shownOf, showReceipt } = window.Playground;
   const NOTHING = "-";
+  const LEAST_TOKENS = 20; // below these a speed says nothing
+  const LEAST_MS = 200;
 
   class Column {
     constructor(root, actions) {
@@ -54,9 +56,12 @@
       this.requestId = this.answeredBy = this.thinking = "";
       this.calls = new Map();
       this.result = null;
+      this.reason = "";
+      this.change([]);
+      this.explain(null);
       this.isOver = false;
-      for (const name of ["by", "error", "tools", "thinking-text", "said"]) this.say(name, "");
-      for (const name of ["thinking", "receipt", "more", "waiting"]) this.part(name).hidden = true;
+      for (const name of ["by", "error", "advice", "tools", "thinking-text", "said"]) this.say(name, "");
+      for (const name of ["thinking", "more", "waiting"]) this.part(name).hidden = true;
       for (const button of this.root.querySelectorAll("[aria-pressed]")) button.setAttribute("aria-pressed", "false");
       this.figures({});
       this.part("empty").hidden = false;
@@ -72,19 +77,30 @@
 
     // A frame of its call.
     take(frame) {
-      if (frame.error) this.fail(frame.error.message);
       this.requestId = frame.id || frame.request_id || this.requestId;
+      if (frame.error) this.fail(frame.error);
       if (frame.answered_by) this.is(frame.answered_by);
       for (const choice of frame.choices || []) if (!choice.index) this.delta(choice.delta || {});
       const note = frame.x_komilion;
       if (!note) return;
       if (note.stopped) this.say("said", `It ended early: ${note.stopped.replace(/_/g, " ")}.`);
       this.task = note.task_type;
-      if (note.receipt) {
-        showReceipt(this.part("receipt-text"), note.receipt);
-        this.part("receipt").hidden = false;
-      }
+      this.change(changes(note.adjusted));
+      this.explain(note.receipt ? shownOf(note.receipt) : null);
       this.end();
+    }
+
+    // What was changed before it was sent, in sentences.
+    change(sentences) {
+      this.changes = sentences;
+      this.part("changes").replaceChildren(...sentences.map((sentence) => element("li", {}, sentence)));
+      this.part("changes").hidden = !sentences.length;
+    }
+
+    explain(receipt) {
+      this.receipt = receipt;
+      this.part("receipt").hidden = !receipt;
+      if (receipt) showReceipt(this.part("receipt-text"), receipt);
     }
 
     is(model) {
@@ -121,8 +137,9 @@
       return [...this.calls.values()].map((call) => `${call.name}(${call.text})`).join("\n");
     }
 
-    fail(message) {
-      this.say("error", message);
+    fail(error) {
+      this.reason = error.reason || "";
+      this.say("error", error.message);
       this.end();
     }
 
@@ -132,8 +149,13 @@
       this.firstMs = undefined;
       this.part("waiting").hidden = true;
       this.answer.end();
-      this.part("more").hidden = !this.requestId || Boolean(this.part("error").textContent && !this.answer.text);
+      const hasFailed = Boolean(this.part("error").textContent);
+      const { text, wasBegun } = hasFailed ? advice(this.reason) : { text: "", wasBegun: true };
+      this.say("advice", text);
+      this.part("more").hidden = !this.requestId;
+      this.part("judged").hidden = hasFailed && !this.answer.text;
       const link = this.part("request");
+      link.hidden = !wasBegun;
       link.href = this.root.dataset.requests.replace("gen-x", encodeURIComponent(this.requestId));
       this.part("task").value = this.actions.task() || this.task || "";
     }
@@ -146,7 +168,7 @@
       this.figures({
         cost: dollars(result.cost_nano_usd),
         first: result.first_content_ms === null ? NOTHING : duration(result.first_content_ms),
-        speed: result.tokens_per_s === null ? NOTHING : `${result.tokens_per_s.toLocaleString("en")} tokens/s`,
+        speed: !isMeasured(result, output) ? NOTHING : `${result.tokens_per_s.toLocaleString("en")} tokens/s`,
         output: output === null || output === undefined ? NOTHING : output.toLocaleString("en"),
       });
     }
@@ -168,6 +190,9 @@
         thinking: this.thinking,
         tool_calls: this.tools,
         error: this.part("error").textContent,
+        reason: this.reason,
+        changes: this.changes,
+        receipt: this.receipt,
         cost_nano_usd: result.cost_nano_usd ?? null,
         first_content_ms: result.first_content_ms ?? null,
         duration_ms: result.duration_ms ?? null,
@@ -184,12 +209,20 @@
       this.part("thinking").hidden = !answer.thinking;
       this.say("tools", answer.tool_calls);
       this.say("error", answer.error);
+      this.reason = answer.reason;
+      this.change(answer.changes);
+      this.explain(answer.receipt);
       this.answer.text = answer.text;
       this.end();
       const { cost_nano_usd, first_content_ms, duration_ms, tokens_per_s, output_tokens, answered_by } = answer;
       const usage = output_tokens === null ? null : { completion_tokens: output_tokens };
       if (cost_nano_usd !== null) this.finish({ cost_nano_usd, first_content_ms, duration_ms, tokens_per_s, usage, answered_by });
     }
+  }
+
+  function isMeasured(result, output) {
+    const tookMs = result.duration_ms - (result.first_content_ms || 0);
+    return result.tokens_per_s !== null && output >= LEAST_TOKENS && tookMs >= LEAST_MS;
   }
 
   window.Playground.Column = Column;

@@ -5,6 +5,7 @@
   const CONFIRMED = "playground-billing";
   const SETTINGS = ["temperature", "max_tokens", "top_p", "reasoning_effort"];
   const COMPARED = ["compared", "compared-with"];
+  const SAME_AS_BALANCED = ["neo-mode", "auto"];
   const TEXTS = ["prompt", "system", "task", "tools", "schema"];
 
   class Page {
@@ -42,7 +43,7 @@
         if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && !this.running) this.run();
       });
       this.get("stop").addEventListener("click", () => this.running && this.running.abort());
-      this.get("add").addEventListener("click", () => this.add("").select.focus());
+      this.get("add").addEventListener("click", () => this.add(this.newModel()).select.focus());
       this.get("share").addEventListener("click", () => this.share());
       this.get("billing").addEventListener("close", () => this.billingAnswered());
       COMPARED.forEach((id, which) => {
@@ -66,6 +67,14 @@
       return column;
     }
 
+    // One that no column has yet.
+    newModel() {
+      const taken = [...SAME_AS_BALANCED, ...this.columns.map((column) => column.model)];
+      const options = [...this.get("column").content.querySelectorAll("optgroup option")];
+      const free = options.find((option) => !taken.includes(option.value));
+      return free ? free.value : "";
+    }
+
     remove(column) {
       column.root.remove();
       this.columns.splice(this.columns.indexOf(column), 1);
@@ -79,6 +88,7 @@
         column.number(place + 1);
         column.part("remove").hidden = this.columns.length <= Number(leastModels) || this.running !== null;
       });
+      this.get("share").disabled = this.get("run").disabled || this.running !== null || !this.columns.some((column) => column.isOver);
       this.get("add").disabled = this.columns.length >= Number(mostModels) || this.running !== null;
       COMPARED.forEach((id, which) => {
         const options = this.columns.map((column, at) => new Option(`${at + 1}: ${column.name}`, at));
@@ -162,7 +172,7 @@
       this.get("run").hidden = busy;
       this.get("stop").hidden = !busy;
       for (const column of this.columns) column.select.disabled = busy;
-      for (const id of ["share", "pictures"]) this.get(id).disabled = busy;
+      this.get("pictures").disabled = busy;
       (busy ? this.get("stop") : this.get("run")).focus();
       this.arrange();
     }
@@ -266,6 +276,7 @@
         const column = this.add(model);
         if (run.answers[place]) column.restore(run.answers[place]);
       });
+      this.arrange();
       this.get("more").open = Boolean(run.system || run.tools || run.schema || SETTINGS.some((name) => run.settings[name]));
     }
   }

@@ -10,8 +10,8 @@
 
   function figures(candidate) {
     const said = [];
-    if (candidate.p !== undefined) said.push(`right with ${candidate.p.toFixed(2)}, at least ${candidate.bound.toFixed(2)}`);
-    if (candidate.expected_cost_nano_usd !== undefined) said.push(`about ${dollars(candidate.expected_cost_nano_usd)}`);
+    if (Number.isFinite(candidate.p)) said.push(`right with ${candidate.p.toFixed(2)}, at least ${candidate.bound.toFixed(2)}`);
+    if (Number.isFinite(candidate.expected_cost_nano_usd)) said.push(`about ${dollars(candidate.expected_cost_nano_usd)}`);
     return said.join("; ");
   }
 
@@ -26,23 +26,40 @@
     );
   }
 
+  // What is shown of a receipt, and kept where a run is shared.
+  function shownOf(receipt) {
+    const { why, counterfactual, policy, rule, pin, task, difficulty } = receipt;
+    const candidates = receipt.candidates || [];
+    return {
+      why,
+      policy,
+      rule,
+      counterfactual: counterfactual || "",
+      pin: pin ? `${pin.model} (${pin.verdict})` : "",
+      task: task ? task.likely : "",
+      difficulty: difficulty ? difficulty.logit : null,
+      reasons: difficulty ? difficulty.reasons.map((reason) => reason.feature) : [],
+      candidates: candidates.slice(0, MOST_CANDIDATES).map(({ model, verdict, p, bound, expected_cost_nano_usd }) => ({ model, verdict, p, bound, expected_cost_nano_usd })),
+      more: Math.max(0, candidates.length - MOST_CANDIDATES),
+    };
+  }
+
+  // `receipt` as `shownOf` makes it.
   function show(place, receipt) {
     const rows = [...row("Policy", receipt.policy), ...row("Rule", receipt.rule)];
-    if (receipt.pin) rows.push(...row("Pin", `${receipt.pin.model} (${receipt.pin.verdict})`));
-    if (receipt.task) rows.push(...row("Task type", receipt.task.likely));
-    if (receipt.difficulty) {
-      const reasons = receipt.difficulty.reasons.map((reason) => reason.feature).join(", ");
-      rows.push(...row("Difficulty", receipt.difficulty.logit.toFixed(2), reasons ? ` by ${reasons}` : ""));
+    if (receipt.pin) rows.push(...row("Pin", receipt.pin));
+    if (receipt.task) rows.push(...row("Task type", receipt.task));
+    if (Number.isFinite(receipt.difficulty)) {
+      const reasons = receipt.reasons.join(", ");
+      rows.push(...row("Difficulty", receipt.difficulty.toFixed(2), reasons ? ` by ${reasons}` : ""));
     }
-    const candidates = receipt.candidates || [];
-    const more = candidates.length - MOST_CANDIDATES;
     place.replaceChildren(
       element("p", {}, receipt.why, receipt.counterfactual ? ` Otherwise: ${receipt.counterfactual}.` : ""),
       element("dl", { className: "definition" }, ...rows),
-      element("ul", { className: "candidates" }, ...candidates.slice(0, MOST_CANDIDATES).map(candidate)),
-      ...(more > 0 ? [element("p", { className: "muted" }, `and ${more} more, on the page of the request`)] : [])
+      element("ul", { className: "candidates" }, ...receipt.candidates.map(candidate)),
+      ...(receipt.more > 0 ? [element("p", { className: "muted" }, `and ${receipt.more} more, on the page of the request`)] : [])
     );
   }
 
-  window.Playground.showReceipt = show;
+  Object.assign(window.Playground, { shownOf, showReceipt: show });
 })();

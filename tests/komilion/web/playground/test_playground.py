@@ -80,6 +80,13 @@ class TestForm:
         assert run.models == list("abcdef")
         assert (len(run.prompt), run.task) == (20_000, "")
 
+    def test_what_was_left_out_is_said(self, alice: Person):
+        html = unescape(page(alice, f"?models=a,b,c,d,e,f,acme/seven,acme/eight&task=nothing&prompt={'x' * 20_001}"))
+        assert "At most 6 models are compared; left out: acme/seven, acme/eight." in html
+        assert "The prompt was cut after 20,000 characters." in html
+        assert "There is no task type “nothing”" in html
+        assert "The link said more" not in page(alice, "?models=acme/one,acme/two&prompt=Why&task=coding")
+
     def test_one_model_gets_company(self):
         assert filled_by({"models": "acme/one"}).models == ["acme/one", "neo-mode/frugal"]
         assert filled_by({"models": "neo-mode/frugal"}).models == ["neo-mode/frugal", "neo-mode/balanced"]

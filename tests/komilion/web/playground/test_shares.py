@@ -27,7 +27,20 @@ RUN: dict[str, Any] = {
     "images": [PIXEL],
     "answers": [
         {"model": "acme/one", "text": "**four** </script>", "cost_nano_usd": 1_250, "tokens_per_s": 12.5},
-        {"model": "neo-mode", "answered_by": "acme/two", "error": "It broke off.", "request_id": "gen-1"},
+        {
+            "model": "neo-mode",
+            "answered_by": "acme/two",
+            "error": "It broke off.",
+            "reason": "provider_error",
+            "request_id": "gen-1",
+            "changes": ["temperature was left out: this model does not take it."],
+            "receipt": {
+                "why": "It has the highest bound.",
+                "policy": "premium",
+                "rule": "best",
+                "candidates": [{"model": "acme/two", "verdict": "chosen", "p": 0.9, "bound": 0.8}],
+            },
+        },
     ],
 }
 
@@ -61,7 +74,9 @@ class TestSharing:
         html = opened(alice, made["id"])
         state = re.search(r'<script id="state" type="application/json">(.*?)</script>', html, re.DOTALL)
         assert state is not None
+        assert "Why this model: It has the highest bound." in html
         kept = json.loads(state[1])
+        assert kept["answers"][1]["changes"] == RUN["answers"][1]["changes"]
         assert {name: kept[name] for name in ("models", "prompt", "system", "task", "images")} == {
             name: RUN[name] for name in ("models", "prompt", "system", "task", "images")
         }
