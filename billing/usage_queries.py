@@ -6,9 +6,11 @@ sums of the quarter-hours say where such calls are (billing.cubes).
 
 import binascii
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+
+from django.db.models import Count, Sum
 
 from billing.models import LabelSum, UsageRow
 from billing.usage_pages import Position, Wanted, newest
@@ -113,6 +115,23 @@ def usage_row(organization_id: int, request_id: str) -> UsageRow | None:
 def has_usage(organization_id: int) -> bool:
     """Whether any call was ever settled."""
     return UsageRow.objects.filter(organization_id=organization_id).exists()
+
+
+def sums_by_request_for(organization_id: int, window: Window, names: Collection[str]) -> Sums:
+    """Requests, charge and savings of the calls that asked for one of `names` in place of a model.
+
+    From the rows themselves, since no sum is kept by what was asked for.
+    """
+    rows = UsageRow.objects.filter(
+        organization_id=organization_id,
+        created_at__gte=window.start,
+        created_at__lt=window.end,
+        requested_model__in=names,
+    )
+    found = rows.aggregate(requests=Count("pk"), charge_nano=Sum("charge_nano"), savings_nano=Sum("savings_nano"))
+    return Sums(
+        found["requests"], charge_nano=int(found["charge_nano"] or 0), savings_nano=int(found["savings_nano"] or 0)
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,7 @@ SITE_PAGES = [
         "anybody",
         "/docs",
         "/docs/chat",
+        "/docs/choosing",
         "/docs/compare",
         "/docs/models",
         "/docs/keys",

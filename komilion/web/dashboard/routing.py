@@ -14,7 +14,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from accounts.access import Right, Viewer
 from billing.models import UsageRow
-from billing.usage_queries import UsageFilter, usage_page
+from billing.usage_queries import UsageFilter, sums_by_request_for, usage_page
 from billing.usage_sums import Sums, call_sums
 from komilion.common.errors import BadRequest, NotFound
 from komilion.web.dashboard.periods import CHOICES, Period, period
@@ -49,6 +49,7 @@ def show(request: HttpRequest, viewer: Viewer) -> HttpResponse:
     chosen = period(request.GET.get("days", ""))
     cursor = request.GET.get("cursor", "")
     page = usage_page(viewer.organization_id, UsageFilter(), cursor, ROWS_READ)
+    routed = sums_by_request_for(viewer.organization_id, chosen.window, VIRTUAL_MODELS)
     days = _days(viewer.organization_id, chosen)
     here = {"days": chosen.days}
     context = {
@@ -56,6 +57,8 @@ def show(request: HttpRequest, viewer: Viewer) -> HttpResponse:
         "choices": CHOICES.items(),
         "days": [(label, sums) for label, sums in days if sums.requests],
         "total": sum((sums for _, sums in days), Sums()),
+        "routed": routed,
+        "saved_percent": _percent(routed),
         "rows": list(_chosen(page.rows)),
         "older": None if page.next_cursor is None else "?" + urlencode({**here, "cursor": page.next_cursor}),
         "newer": f"?{urlencode(here)}" if cursor else None,
@@ -72,6 +75,12 @@ def _days(organization_id: int, chosen: Period) -> list[tuple[str, Sums]]:
     """What was charged and saved in each slot of the period."""
     found = call_sums(organization_id, chosen.slots, measures=MEASURES)
     return [(label, found.get((number,), Sums())) for number, label in enumerate(chosen.labels)]
+
+
+def _percent(routed: Sums) -> int | None:
+    """Savings of 100 that the best models would have cost; None where they would have cost nothing."""
+    best_nano = routed.charge_nano + routed.savings_nano
+    return round(100 * routed.savings_nano / best_nano) if best_nano > 0 else None
 
 
 def _chosen(rows: list[UsageRow]) -> Iterator[Chosen]:

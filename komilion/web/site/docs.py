@@ -18,6 +18,7 @@ from django.utils.safestring import SafeString
 
 from komilion.web.site.figures import error_rows, fee_percent, parameter_names
 from komilion.web.site.markdown import to_html
+from routing.selection.words import TASKS
 
 FIRST = "quick-start"
 FOLDER = Path("docs")
@@ -47,6 +48,7 @@ def _pages(*pages: Page) -> Mapping[str, Page]:
 PAGES = _pages(
     Page(FIRST, "Quick start", "From nothing to an answer and its bill.", "site/quick-start.md"),
     Page("chat", "Chat completions", "The request, the answer, streams, and what is added to both.", "site/chat.md"),
+    Page("choosing", "Choosing a model", "Policies, pins, receipts, and what they save.", "site/choosing.md"),
     Page("compare", "Compare models", "One request, several models, side by side.", "site/compare.md"),
     Page("models", "Models and providers", "What can be called, and what it costs.", "site/models.md"),
     Page("keys", "API keys", "Make, list and revoke keys from a program.", "site/keys.md"),
@@ -86,6 +88,7 @@ def source_of(slug: str, figures: Figures) -> str:
         "errors": error_rows(),
         "parameters": parameter_names(),
         "settings": settings,
+        "tasks": TASKS,
     }
     return Engine.get_default().from_string(text).render(Context(context, autoescape=False))
 

@@ -9,6 +9,7 @@ from billing.payments.mode import has_tax
 from komilion.common.errors import NotFound
 from komilion.common.money import NANO_PER_CENT, format_percent
 from komilion.common.tiers import TIERS
+from komilion.web.dashboard.words import POLICIES
 from komilion.web.site import docs as documents
 from komilion.web.site.caching import public_page
 from komilion.web.site.examples import Example, example_model, first_request, worked_example
@@ -120,6 +121,7 @@ def _terms() -> dict[str, object]:
     top_up_fee = settings.TOPUP_FEE_BASIS_POINTS
     return {
         "fee_percent": fee_percent(),
+        "policies": POLICIES.items(),
         "trial_nano": settings.TRIAL_CREDIT_NANO,
         "trial_days": settings.TRIAL_DAYS,
         "top_up_minimum_nano": settings.TOPUP_MINIMUM_CENTS * NANO_PER_CENT,

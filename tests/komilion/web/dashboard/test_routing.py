@@ -129,6 +129,19 @@ class TestChoices:
         assert BEST in page(alice, f"?days=7&cursor={older}")
 
     @time_machine.travel(NOON)
+    def test_those_of_policies_are_told_apart_from_all(self, alice: Person, calls: Calls):
+        routed(calls)
+        calls.add(NOON - timedelta(minutes=30), 7_000)  # named its model
+        text = text_of(page(alice))
+        assert "Saved, 7 days $0.00000004 3 % of what the best model of each task would have cost." in text
+        assert "Charged for policies $0.00000125 of $0.00001" in text
+        assert "Requests to policies 1 of 2 in all" in text
+
+    def test_without_any_nothing_was_saved(self, alice: Person):
+        text = text_of(page(alice))
+        assert "Saved, 7 days $0.00 How it is counted" in text
+
+    @time_machine.travel(NOON)
     def test_savings_are_summed_by_day(self, alice: Person, calls: Calls):
         routed(calls)
         roll_forward()

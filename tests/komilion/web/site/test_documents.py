@@ -1,5 +1,6 @@
 """The documents at /docs: complete, with the figures of this installation, and without anybody else's HTML."""
 
+import inspect
 import re
 
 import pytest
@@ -8,7 +9,10 @@ from komilion.common import errors
 from komilion.web.site.docs import PAGES, Figures, render_page, source_of
 from komilion.web.site.figures import parameter_names
 from komilion.web.site.markdown import runnable, to_html
+from routing.gateway import notes
+from routing.gateway.choice.selected import Selected
 from routing.gateway.parameters import TABLE
+from routing.selection.words import TASKS, VIRTUAL_MODELS
 
 FIGURES = Figures("https://gateway.example", "acme/large")
 LANGUAGES = ["bash", "python", "js"]
@@ -125,3 +129,20 @@ def test_tables_say_what_they_are():
     assert 'aria-label="Sizes"' in html
     assert 'aria-label="Sizes, table 2"' in html
     assert "style=" not in html
+
+
+def test_every_field_that_is_added_to_an_answer_is_told():
+    text = source_of("chat", FIGURES)
+    fields = ["receipt", "joined", "stopped", "idempotency_kept", "workflow_wanted", *_added_to_an_answer()]
+    assert [name for name in fields if f"`{name}`" not in text.replace("x_komilion.", "").replace("`.", "`")] == []
+
+
+def _added_to_an_answer() -> list[str]:
+    """By a call that a policy answered."""
+    source = inspect.getsource(notes.annotate) + inspect.getsource(Selected.notes)
+    return re.findall(r'^ +"(\w+)": ', source, re.MULTILINE)
+
+
+def test_choosing_a_model_names_every_policy_and_task_type():
+    text = source_of("choosing", FIGURES)
+    assert [name for name in (*VIRTUAL_MODELS, *TASKS) if f"`{name}`" not in text] == []

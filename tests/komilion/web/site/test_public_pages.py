@@ -211,3 +211,11 @@ def test_every_link_between_the_public_pages_leads_somewhere(gateway: Gateway, m
     assert {"/docs/errors", "/docs/charging-policy", "/docs/limits", "/docs/keys"} <= set(seen)
     dead = [link for link in links if link[2] and link[1] in seen and f'id="{link[2]}"' not in seen[link[1]]]
     assert dead == []
+
+
+@pytest.mark.parametrize("path", ["/", "/models"])
+def test_a_policy_can_be_found_where_models_are_looked_for(gateway: Gateway, path: str):
+    answer = page(gateway, path)
+    for name in ("neo-mode/frugal", "neo-mode/balanced", "neo-mode/premium", "auto"):
+        assert name in words(answer)
+    assert b'href="/docs/choosing"' in answer.body
