@@ -95,9 +95,9 @@ class Exchange:
         await self.start(status, lines)
         await self.send({"type": "http.response.body", "body": body})
 
-    async def respond_json(self, payload: Any, status: int = 200) -> None:
+    async def respond_json(self, payload: Any, status: int = 200, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
         """Send a whole response from a Python value."""
-        await self.respond(status, orjson.dumps(payload))
+        await self.respond(status, orjson.dumps(payload), headers)
 
     async def fail(self, error: KomilionError) -> None:
         """Send the error as this path's dialect says it."""

@@ -16,11 +16,12 @@ from accounts.access import Caller
 from billing.prices import BASIS_POINTS, PriceVersion
 from billing.queries import wallet_summary
 from komilion.common.errors import LedgerUnavailable, ModelNotFound
-from routing.catalog.resolve import ended
+from routing.catalog.resolve import Resolved, resolve
 from routing.catalog.snapshot import Catalog, ModelEntry
 from routing.gateway.authenticate import has_credential
 from routing.gateway.exchange import Exchange
 from routing.gateway.limit import count
+from routing.gateway.notes import end_headers
 from routing.gateway.parameters import TABLE
 from routing.gateway.services import Services
 from routing.selection.words import VIRTUAL_MODELS
@@ -48,7 +49,7 @@ async def serve_models(exchange: Exchange, services: Services) -> None:
 
 
 async def serve_model(exchange: Exchange, services: Services, model_id: str) -> None:
-    """`GET /models/{id}`, the slash raw or as %2F, or another name of it."""
+    """`GET /models/{id}`, the slash raw or as %2F, or another name of it: the row of what would answer a call."""
     caller, catalog = await _caller_and_catalog(exchange, services)
     model_id = unquote(model_id)
     if model_id in VIRTUAL_MODELS:
@@ -57,14 +58,21 @@ async def serve_model(exchange: Exchange, services: Services, model_id: str) -> 
             await exchange.respond_json(next(row for row in rows if row["id"] == model_id))
             return
     known = catalog.canonical(model_id) or ""
-    if known in catalog.retired:
-        raise ended(catalog, catalog.retired[known])
-    model = catalog.models.get(known)
-    if model is None or not _may_call(caller, catalog, model):
+    found = await _found(known, caller, catalog, services)
+    if found is None or not _may_call(caller, catalog, found.model):
         nearest = catalog.nearest(model_id)
         hint = f" Did you mean {' or '.join(nearest)}?" if nearest else ""
         raise ModelNotFound(f"There is no model {model_id[:200]!r}.{hint}", param="model")
-    await exchange.respond_json(model_row(model))
+    await exchange.respond_json(model_row(found.model), headers=end_headers(found))
+
+
+async def _found(model_id: str, caller: Caller | None, catalog: Catalog, services: Services) -> Resolved | None:
+    """What would answer a call to this id. Raises `ModelRetired`."""
+    if model_id in catalog.retired:
+        may_cost_more = caller is not None and (await services.preferences.of(caller)).follows_successors
+        return resolve(catalog, model_id, may_cost_more=may_cost_more)
+    model = catalog.models.get(model_id)
+    return None if model is None else Resolved(model)
 
 
 async def serve_providers(exchange: Exchange, services: Services) -> None:

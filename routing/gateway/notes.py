@@ -12,6 +12,7 @@ import orjson
 
 from komilion.common.money import format_usd
 from komilion.common.numbers import numbers
+from routing.catalog.resolve import Resolved
 from routing.gateway.exchange import Headers
 from routing.gateway.types import Reserved, Settled
 
@@ -95,10 +96,13 @@ def origin_headers(reserved: Reserved, *, is_v1: bool) -> Headers:
     if is_v1 and numbers.COMPAT_NAMES:
         headers.append((b"x-kairosroute-provider", provider))
     named = reserved.plan.named
-    ending = None if named is None else named.moved_from or named.model
-    if ending is not None and ending.sunset_on is not None:
-        headers += _end_headers(ending.deprecated_on, ending.sunset_on)
-    return headers
+    return headers if named is None else headers + end_headers(named)
+
+
+def end_headers(named: Resolved) -> Headers:
+    """Of the model that a name means, where it ends or has ended."""
+    ending = named.moved_from or named.model
+    return [] if ending.sunset_on is None else _end_headers(ending.deprecated_on, ending.sunset_on)
 
 
 @lru_cache(maxsize=1_024)

@@ -6,10 +6,11 @@ import pytest
 from django.db import transaction
 
 from routing.actions.catalog import raise_version
+from routing.actions.pins import do_follow_successors
 from routing.catalog.models import Model, Offer, Provider
 from tests.fakes.client import Answer, call
 from tests.routing.answers import PREFIXES, assert_error, key_of
-from tests.routing.books import only_row
+from tests.routing.books import only_row, organization_id
 from tests.stand import Gateway, Tenant
 
 ENDED, KNOWN = date(2026, 2, 1), date(2026, 1, 1)
@@ -73,7 +74,9 @@ def test_a_model_that_ends_says_when(gateway: Gateway, alice: Tenant):
         assert answer.status == 200
         assert answer.headers["deprecation"] == f"@{int(datetime(2026, 1, 1, tzinfo=UTC).timestamp())}"
         assert answer.headers["sunset"] == "Tue, 31 Dec 2199 00:00:00 GMT"
-    assert call(gateway.url, f"/v1/models/{model}").json["expiration_date"] == "2199-12-31"
+    answer = call(gateway.url, f"/v1/models/{model}")
+    assert answer.json["expiration_date"] == "2199-12-31"
+    assert answer.headers["sunset"] == "Tue, 31 Dec 2199 00:00:00 GMT"
 
 
 def test_a_retired_model_moves_to_a_successor_that_costs_no_more(gateway: Gateway):
@@ -103,11 +106,27 @@ def test_a_retired_model_whose_successor_is_dearer_is_404_and_names_it(gateway: 
     assert model not in {row["id"] for row in call(gateway.url, f"{prefix}/models").json["data"]}
 
 
-def test_asking_for_a_retired_model_that_moves_names_its_successor(gateway: Gateway):
+def test_asking_for_a_retired_model_that_moves_answers_its_successor(gateway: Gateway, alice: Tenant):
     successor = gateway.add_model()
     model = end(gateway, gateway.add_model(), ENDED, successor)
-    answer = call(gateway.url, f"/v1/models/{model}")
-    assert f"{successor}, which costs no more" in answer.json["error"]["message"]
+    for key in (None, alice.key):
+        answer = call(gateway.url, f"/v1/models/{model}", key)
+        assert (answer.status, answer.json["id"]) == (200, successor)
+        assert answer.headers["sunset"] == "Sun, 01 Feb 2026 00:00:00 GMT"
+        assert answer.headers["deprecation"] == f"@{int(datetime(2026, 1, 1, tzinfo=UTC).timestamp())}"
+
+
+def test_asking_for_one_whose_successor_is_dearer_answers_as_a_call_would(gateway: Gateway, alice: Tenant):
+    successor = gateway.add_model(output_price="15.01")
+    model = end(gateway, gateway.add_model(), ENDED, successor)
+    charlie = gateway.tenant()
+    do_follow_successors(organization_id(charlie), follows=True, actor="test")
+    assert call(gateway.url, f"/v1/models/{model}", alice.key).json["error"]["reason"] == "model_retired"
+    assert (
+        call(gateway.url, f"/v1/models/{model}", charlie.key).json["id"]
+        == successor
+        == gateway.chat(charlie, model).json["model"]
+    )
 
 
 def test_a_model_whose_provider_has_no_key_is_not_served(
