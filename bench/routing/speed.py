@@ -14,7 +14,8 @@ from bench.routing.fit import Router
 from bench.routing.pack import pack
 from routing.providers.base import ChatRequest
 from routing.selection.features import Question, read_question
-from routing.selection.quality import ModelFacts, Quality, Strengths
+from routing.selection.market import ModelFacts
+from routing.selection.quality import Quality, Strengths
 from routing.selection.weights import RegimeName, Weights
 from routing.selection.words import TASKS
 

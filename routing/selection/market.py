@@ -38,13 +38,20 @@ class Rates:
     output: Floats
 
 
-class ModelFacts(msgspec.Struct, frozen=True):
-    """What a receipt says of a candidate beside its numbers."""
+class ModelFacts(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a receipt says of a candidate beside its numbers, and what its quality goes by.
+
+    Of markets that were kept before the latter was noted, `line` is empty; they keep their fingerprint.
+    """
 
     id: str
-    revision: str  # changes when any provider serves another version under this id
-    context_length: int  # the largest of its offers
-    providers: tuple[str, ...]  # of its offers, in order
+    revision: str = ""  # changes when any provider serves another version under this id
+    context_length: int = 0  # the largest of its offers
+    providers: tuple[str, ...] = ()  # of its offers, in order
+    family: str = ""
+    line: str = ""
+    is_reasoning: bool = False
+    has_vision: bool = False
 
 
 class Facts(msgspec.Struct, frozen=True):
@@ -93,7 +100,7 @@ class Market:
         offers = tuple(offer for entry in models for offer in entry.offers)
         counts = [len(entry.offers) for entry in models]
         starts = (0, *np.cumsum(counts, dtype=int).tolist())
-        facts = Facts(tuple(map(_facts, models)))
+        facts = Facts(tuple(map(facts_of, models)))
         providers = sorted({offer.provider for offer in offers})
         capabilities = {name for offer in offers for name in offer.target.capabilities}
         return cls(
@@ -170,13 +177,18 @@ def _bits(positions: Iterable[int]) -> int:
     return bits
 
 
-def _facts(entry: "ModelEntry") -> ModelFacts:
+def facts_of(entry: "ModelEntry") -> ModelFacts:
+    """What is noted of a model of the catalogue."""
     upstream = "\n".join(sorted(offer.target.upstream_id for offer in entry.offers))
     return ModelFacts(
         id=entry.id,
         revision=f"{entry.id}@{hashlib.blake2b(upstream.encode(), digest_size=4).hexdigest()}",
         context_length=max(offer.context_length for offer in entry.offers),
         providers=tuple(offer.provider for offer in entry.offers),
+        family=entry.family,
+        line=entry.line or entry.id,
+        is_reasoning=any(offer.is_reasoning for offer in entry.offers),
+        has_vision="image" in entry.modalities,
     )
 
 

@@ -17,6 +17,7 @@ from typing import Self
 import msgspec
 import numpy as np
 
+from routing.selection.market import ModelFacts
 from routing.selection.weights import Reading, Regime, RegimeName, Weights
 from routing.selection.words import TASKS
 
@@ -26,16 +27,6 @@ SAME_FAMILY_ERROR = 0.5  # logits, added to what is known of the newest model of
 REASONING = 0.3  # logits that an unknown model which thinks first is ahead of one that does not
 BLIND = 1.0  # logits off for what cannot see, where work without an image is called vision (with one it is filtered)
 _VISION = TASKS.index("vision")
-
-
-class ModelFacts(msgspec.Struct, frozen=True):
-    """What the catalogue says of a model, as far as its quality goes."""
-
-    id: str
-    family: str = ""
-    line: str = ""
-    is_reasoning: bool = False
-    has_vision: bool = False
 
 
 class Placed(msgspec.Struct, frozen=True):

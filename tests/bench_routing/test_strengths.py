@@ -11,7 +11,8 @@ import pytest
 from bench.routing import strengths
 from bench.routing.ability import fit_abilities
 from bench.routing.figures import collect
-from routing.selection.quality import STRENGTHS, ModelFacts, Strengths
+from routing.selection.market import ModelFacts
+from routing.selection.quality import STRENGTHS, Strengths
 from routing.selection.words import TASKS
 from tests.bench_routing import made_up
 

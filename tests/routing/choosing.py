@@ -4,7 +4,7 @@ from typing import Any
 
 from accounts.access import Caller
 from billing.prices import PriceVersion
-from routing.catalog.snapshot import Catalog, ModelEntry, OfferEntry
+from routing.catalog.snapshot import TEXT, Catalog, ModelEntry, OfferEntry
 from routing.gateway.choice.brain import Asked, Brain, session_of
 from routing.gateway.choice.preferences import Preferences
 from routing.providers.base import Target
@@ -38,8 +38,13 @@ def offer(model: str, dollars: float, context: int, provider: str = "up", **more
 def catalog(version: int = 1, **offers: Any) -> Catalog:
     """Of `MODELS`, each at one provider; of `offers` instead where there are any."""
     found = offers or {model: (offer(model, dollars, context),) for model, (dollars, context) in MODELS.items()}
-    models = {model: ModelEntry(model, model, 0, tuple(its)) for model, its in found.items()}
-    return Catalog(version, models, ())
+    return Catalog(version, {model: entry(model, tuple(its)) for model, its in found.items()}, ())
+
+
+def entry(model: str, offers: tuple[OfferEntry, ...]) -> ModelEntry:
+    """A model at these offers, which sees where one of them does."""
+    sees = any("vision" in each.target.capabilities for each in offers)
+    return ModelEntry(model, model, 0, offers, modalities=TEXT | {"image"} if sees else TEXT)
 
 
 def caller(models_allowed: frozenset[str] | None = None, organization_id: int = 1) -> Caller:

@@ -6,15 +6,22 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from msgspec.structs import replace
 
+from routing.management.commands import routing as command
+from routing.queries import CatalogRows
+from routing.selection.market import Facts
 from routing.selection.markets import keep_market
 from routing.selection.models import Feedback, Market
 from routing.selection.receipt import pack
 from tests.komilion.tenancy import new_usage_row
 from tests.people import Api, Person, new_owner
-from tests.routing.choosing import BEST, MIDDLING, asked, brain
+from tests.routing.choosing import BEST, MIDDLING, asked, brain, catalog
+from tests.routing.parsing import IMAGE
 
 pytestmark = pytest.mark.django_db
+
+PICTURE = [{"role": "user", "content": [{"type": "text", "text": "What is in this picture?"}, IMAGE]}]
 
 
 @pytest.fixture
@@ -22,12 +29,12 @@ def alice() -> Person:
     return new_owner("alice@example.com")
 
 
-def routed(alice: Person, key_id: int, model: str = BEST, **detail: Any) -> str:
+def routed(alice: Person, key_id: int, model: str = BEST, body: dict[str, Any] | None = None, **detail: Any) -> str:
     """A call of hers that the brain routed; returns its request id."""
     from billing.models import UsageRow
 
     made = brain()
-    choice = made.decide(asked())
+    choice = made.decide(asked(body))
     assert choice is not None
     keep_market(choice.market.facts)
     request_id = new_usage_row(alice, key_id)
@@ -114,6 +121,28 @@ class TestCommand:
         text = routing("replay", routed(alice, alice.key().row.pk))
         assert text.startswith("same choice:")
         assert BEST in text
+
+    @pytest.mark.parametrize("body", [{"messages": PICTURE}, {"taskHint": "vision"}], ids=["picture", "hint"])
+    def test_replay_knows_which_models_see(self, alice: Person, body: dict[str, Any]):
+        """Whatever the catalogue says of them by now, or here: none of them can be called in this test."""
+        assert routing("replay", routed(alice, alice.key().row.pk, body=body)).startswith("same choice:")
+
+    @pytest.mark.parametrize("is_known", [True, False])
+    def test_replay_goes_by_the_catalogue_where_the_market_was_kept_before_that(
+        self, alice: Person, monkeypatch: pytest.MonkeyPatch, is_known: bool
+    ):
+        request_id = routed(alice, alice.key().row.pk, body={"messages": PICTURE})
+        facts = brain().ready.market.facts
+        nothing = {"family": "", "line": "", "is_reasoning": False, "has_vision": False}
+        older = Facts(tuple(replace(model, **nothing) for model in facts.models))
+        keep_market(older)
+        spoil(request_id, market=older.fingerprint)
+        if is_known:
+            monkeypatch.setattr(command, "catalog_rows", lambda: CatalogRows(1, {}, catalog()))
+            assert routing("replay", request_id).startswith("same choice:")
+        else:
+            with pytest.raises(CommandError, match="logit"):
+                routing("replay", request_id)
 
     def test_replay_says_what_differs(self, alice: Person):
         request_id = routed(alice, alice.key().row.pk)

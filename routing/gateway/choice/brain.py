@@ -19,7 +19,7 @@ from accounts.access import Caller
 from komilion.common.clock import unix_s, utc_now
 from komilion.common.errors import KomilionError
 from komilion.common.numbers import numbers
-from routing.catalog.snapshot import Catalog, ModelEntry, OfferEntry
+from routing.catalog.snapshot import Catalog, OfferEntry
 from routing.gateway.choice.preferences import NO_PREFERENCES, Preferences
 from routing.gateway.choice.wishes import policy_of
 from routing.gateway.count_tokens import count_media
@@ -31,7 +31,7 @@ from routing.selection.filters import Needs, feasible
 from routing.selection.live import Live, LiveView
 from routing.selection.market import Market
 from routing.selection.offsets import Offsets, OffsetsView
-from routing.selection.quality import ModelFacts, Quality, Strengths
+from routing.selection.quality import Quality, Strengths
 from routing.selection.sessions import Sessions, Sticky, session_key
 from routing.selection.weights import Weights
 from routing.selection.words import DEFAULT_POLICY
@@ -102,8 +102,7 @@ class Brain:
         try:
             self._weights = self._weights or Weights.load()
             self._strengths = self._strengths or Strengths.load()
-            models = [quality_facts(entry.id, entry) for entry in ready.market.models]
-            ready.quality = Quality.build(self._weights, models, self._strengths)
+            ready.quality = Quality.build(self._weights, ready.market.facts.models, self._strengths)
         except Exception:
             log.exception("models cannot be scored", extra=DEGRADED)
         self._look_at(ready)
@@ -207,19 +206,6 @@ class Brain:
 def facts_of(reading: Reading) -> dict[str, Any]:
     """The readable part of a reading."""
     return {"task_type": reading.task, "difficulty": round(float(reading.difficulty), DIFFICULTY_DECIMALS)}
-
-
-def quality_facts(model_id: str, entry: ModelEntry | None) -> ModelFacts:
-    """What the quality of a model goes by; without its entry nothing but its id."""
-    if entry is None:
-        return ModelFacts(model_id)
-    return ModelFacts(
-        id=entry.id,
-        family=entry.family,
-        line=entry.line,
-        is_reasoning=any(offer.is_reasoning for offer in entry.offers),
-        has_vision="image" in entry.modalities,
-    )
 
 
 def _needs(asked: Asked, input_tokens: int) -> Needs:

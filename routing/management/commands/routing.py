@@ -6,10 +6,9 @@ from typing import Any, cast, override
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from billing.models import UsageRow
-from routing.gateway.choice.brain import quality_facts
 from routing.queries import catalog_rows
 from routing.selection.explain import Scorer, explain, replay
-from routing.selection.market import Facts
+from routing.selection.market import Facts, ModelFacts, facts_of
 from routing.selection.quality import Quality
 from routing.selection.receipts import CHOICE, stored_receipt
 from routing.selection.weights import Weights
@@ -53,8 +52,13 @@ def _receipt(request_id: str) -> tuple[Any, Facts]:
 
 
 def _scorer(facts: Facts) -> Quality:
-    """The shipped weights for the candidates of that market; what the catalogue no longer knows goes by its id."""
-    catalog = catalog_rows().catalog
-    return Quality.build(
-        Weights.load(), [quality_facts(model.id, catalog.models.get(model.id)) for model in facts.models]
-    )
+    """The shipped weights for the candidates of that market, by what was noted of them then.
+
+    Of a market that was kept before that was noted, what the catalogue says now of models that can be called here.
+    """
+    return Quality.build(Weights.load(), [model if model.line else _as_of_now(model) for model in facts.models])
+
+
+def _as_of_now(model: ModelFacts) -> ModelFacts:
+    entry = catalog_rows().catalog.models.get(model.id)
+    return model if entry is None else facts_of(entry)

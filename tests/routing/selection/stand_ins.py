@@ -27,6 +27,9 @@ class Entry:
     id: str
     offers: tuple[OfferEntry, ...]
     sunset_on: date | None = None
+    family: str = ""
+    line: str = ""
+    modalities: frozenset[str] = frozenset({"text"})
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ import pytest
 from msgspec.structs import replace
 
 from routing.selection.features import question_of
-from routing.selection.quality import STRENGTHS, ModelFacts, Quality, Strengths
+from routing.selection.market import ModelFacts
+from routing.selection.quality import STRENGTHS, Quality, Strengths
 from routing.selection.weights import Weights
 from routing.selection.words import TASKS
 

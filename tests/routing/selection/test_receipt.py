@@ -229,6 +229,14 @@ def scored_by(five: Market) -> Choice:
     return choose(replace(given, quality=Scorer(five).score(stored)))
 
 
+def test_a_market_that_was_kept_without_what_quality_goes_by_keeps_its_fingerprint() -> None:
+    older = {"id": "a/a", "revision": "a/a@1", "context_length": 8_192, "providers": ["alpha"]}
+    kept = msgspec.convert({"models": [older]}, Facts)
+    assert json.loads(msgspec.json.encode(kept)) == {"models": [older]}
+    seeing = Facts((replace(kept.models[0], has_vision=True),))
+    assert seeing.fingerprint != kept.fingerprint
+
+
 def test_replay_finds_the_same(five: Market) -> None:
     choice = scored_by(five)
     again = replay(receipt(choice), five.facts, Scorer(five), "w1")
