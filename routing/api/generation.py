@@ -36,7 +36,7 @@ class GenerationView(Api):
         data["finish_reason"] = row.detail.get("finish_reason")
         data["x_komilion"] |= {
             "task_type": row.detail.get("task_type"),
-            "receipt": stored_explanation(row.detail),
+            "receipt": stored_explanation(row),
             "feedback": None if feedback is None else feedback.score,
         }
         return Response({"data": data})

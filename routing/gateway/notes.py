@@ -42,7 +42,10 @@ def annotate(
         "settlement": "pending" if settled.is_pending else "settled",
     }
     if choice is not None:
-        note |= choice.notes()
+        note |= choice.notes(offer.model_id)
+    position = _position(reserved)
+    if position:
+        note["fallback"] = position
     if reserved.joins:
         note["joined"] = reserved.joins
     if stopped is not None:
@@ -79,13 +82,21 @@ def usage_object(settled: Settled) -> dict[str, Any]:
 
 
 def _routed_from(reserved: Reserved) -> str | None:
-    """What was asked for where another model answers: a choice by us, a retired model, or one that could not."""
+    """What should have answered where another model does: one that could not, a policy's name, or a retired model."""
     plan, named = reserved.plan, reserved.plan.named
-    if plan.choice is not None:
-        return plan.requested_model
     if named is not None and named.moved_from is not None:
         return named.moved_from.id
-    return None if reserved.attempt.offer.model_id == plan.model else plan.model
+    if reserved.attempt.offer.model_id != plan.model:
+        return plan.model
+    return None if plan.choice is None else plan.requested_model
+
+
+def _position(reserved: Reserved) -> int:
+    """Which of the plan's models after the first one answers; 0 where that does."""
+    plan, model = reserved.plan, reserved.attempt.offer.model_id
+    if model == plan.model:
+        return 0
+    return list(dict.fromkeys([plan.model, *(attempt.offer.model_id for attempt in plan.attempts)])).index(model)
 
 
 def origin_headers(reserved: Reserved, *, is_v1: bool) -> Headers:

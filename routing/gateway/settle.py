@@ -182,12 +182,14 @@ class Settlement:
         }
 
     def _detail(self) -> dict[str, Any]:
-        progress, choice = self.progress, self.reserved.plan.choice
+        progress, plan = self.progress, self.reserved.plan
+        is_chosen = self.reserved.attempt.offer.model_id == plan.model
         return {
             "attempts": [tried.note for tried in progress.tries],
             "adjusted": self.reserved.adjusted,
             "finish_reason": progress.finish_reason,
-            **({} if choice is None else choice.detail()),
+            **({} if plan.choice is None else plan.choice.detail()),
+            **({} if is_chosen else {"instead_of": plan.model}),
         }
 
     @property

@@ -48,17 +48,28 @@ class Replayed(msgspec.Struct, frozen=True):
     differences: tuple[str, ...]
 
 
-def explain(value: Any, facts: Facts) -> dict[str, Any]:
-    """The whole receipt, JSON-able. Raises what `unpack` raises."""
+def why(rule: str, chosen: str, answered: str) -> str:
+    """The rule in words, and what became of the choice where another model answered."""
+    words = RULES.get(rule, rule)
+    return words if chosen == answered else f"{words} That was {chosen}; it did not answer, and {answered} did."
+
+
+def explain(value: Any, facts: Facts, answered: str | None = None) -> dict[str, Any]:
+    """The whole receipt, JSON-able; `answered` is the model that did, by default the chosen one.
+
+    Raises what `unpack` raises.
+    """
     receipt = unpack(value, facts)
     packed, ids = receipt.packed, [model.id for model in facts.models]
+    chosen = ids[packed.ranked[0]]
     told: dict[str, Any] = {
-        "chosen": ids[packed.ranked[0]],
+        "chosen": chosen,
+        "answered": answered or chosen,
         "fallbacks": [ids[candidate] for candidate in packed.ranked[1:]],
         "policy": packed.policy,
         "policy_version": packed.policy_version,
         "rule": packed.rule,
-        "why": RULES.get(packed.rule, packed.rule),
+        "why": why(packed.rule, chosen, answered or chosen),
         "counterfactual": counterfactual(receipt),
         "candidates": _candidates(receipt),
         "best": None if packed.best is None else ids[packed.best],

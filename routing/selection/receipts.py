@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from billing.models import UsageRow
 from routing.selection.explain import explain
 from routing.selection.markets import market_facts
 from routing.selection.receipt import Unpacked, WrongMarket, unpack
@@ -28,7 +29,12 @@ def stored_receipt(detail: Mapping[str, Any]) -> Unpacked | None:
         return None
 
 
-def stored_explanation(detail: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The same for people; None likewise."""
-    receipt = stored_receipt(detail)
-    return None if receipt is None else explain(detail[CHOICE], receipt.facts)
+def stored_explanation(row: UsageRow) -> dict[str, Any] | None:
+    """The receipt of a call for people, with who answered; None likewise."""
+    receipt = stored_receipt(row.detail)
+    return None if receipt is None else explain(row.detail[CHOICE], receipt.facts, answered_by(row))
+
+
+def answered_by(row: UsageRow) -> str | None:
+    """The model that answered a call; None where none did."""
+    return None if row.usage_source == "absent" else row.model

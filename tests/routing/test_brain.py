@@ -222,7 +222,7 @@ class TestSelected:
         request = asked({"model": "neo-mode/frugal", "x_komilion": {"explain": True}})
         choice = made.decide(request)
         selected = Selected("frugal", choice, request.session, wants_receipt=True)
-        detail, notes = selected.detail(), selected.notes()
+        detail, notes = selected.detail(), selected.notes(choice.models[0])
         assert detail["task_type"] == notes["task_type"] == selected.task == "code-generation"
         assert (notes["policy"], notes["rule"], notes["workflow"]) == ("frugal", choice.decision.rule, "direct")
         assert "workflow_wanted" not in notes
@@ -237,17 +237,17 @@ class TestSelected:
 
     def test_a_receipt_is_only_for_who_asks_for_it(self):
         choice = brain().decide(asked())
-        assert "receipt" not in Selected("balanced", choice, b"", wants_receipt=False).notes()
+        assert "receipt" not in Selected("balanced", choice, b"", wants_receipt=False).notes(BEST)
 
     def test_what_was_wanted_and_is_not_there_is_said(self):
         request = asked({"messages": [{"role": "user", "content": "Search the web for today's news."}]})
-        notes = Selected("balanced", brain().decide(request), b"", wants_receipt=False).notes()
+        notes = Selected("balanced", brain().decide(request), b"", wants_receipt=False).notes(BEST)
         assert (notes["workflow"], notes["workflow_wanted"]) == ("direct", "tools")
 
     def test_of_no_choice(self):
         selected = Selected("balanced", None, b"", wants_receipt=True)
         assert selected.detail() == {}
-        assert selected.notes() == {
+        assert selected.notes(BEST) == {
             "policy": "balanced",
             "task_type": None,
             "rule": "selection_degraded",
@@ -260,7 +260,7 @@ class TestSelected:
     def test_a_receipt_that_cannot_be_written_costs_no_answer(self, monkeypatch: pytest.MonkeyPatch, broken: str):
         monkeypatch.setattr(f"routing.gateway.choice.selected.{broken}", lambda *_: 1 / 0)
         selected = Selected("balanced", brain().decide(asked()), b"", wants_receipt=True)
-        assert selected.notes()["receipt"] is None
+        assert selected.notes(BEST)["receipt"] is None
         assert (selected.detail() == {}) is (broken == "pack")
 
     def test_of_a_choice_without_a_reading(self, monkeypatch: pytest.MonkeyPatch):

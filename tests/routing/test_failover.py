@@ -277,6 +277,7 @@ class TestFallbacks:
         assert answer.headers["x-komilion-model"] == fallback
         note = frames[-1]["x_komilion"]
         assert (note["model"], note["requested_model"], note["routed_from"]) == (fallback, places.model, places.model)
+        assert note["fallback"] == 1
         row = places.row()
         assert (row.requested_model, row.model) == (places.model, fallback)
         cost = 25 * 3_000 + 12 * 30_000

@@ -60,6 +60,7 @@ class TestChoice:
         note = answer["x_komilion"]
         assert answer["model"] == note["model"] == chosen
         assert (note["requested_model"], note["routed_from"]) == (model, model)
+        assert "fallback" not in note
         assert (note["policy"], note["task_type"], note["workflow"]) == (
             VIRTUAL_MODELS[model],
             "code-generation",
@@ -189,12 +190,18 @@ class TestWhatFails:
     def test_the_next_best_model_answers_where_the_chosen_one_fails(self, gateway: Gateway, alice: Tenant):
         broken = "anthropic/claude-opus-4.6"
         gateway.add_model("500", broken, input_price="0.10", output_price="0.10")
-        answer = good(ask(gateway, alice))
+        answer = good(ask(gateway, alice, x_komilion={"explain": True}))
         note = answer["x_komilion"]
-        assert (answer["model"], note["routed_from"], note["policy"]) == (BEST, "neo-mode", "balanced")
+        assert (answer["model"], note["requested_model"], note["policy"]) == (BEST, "neo-mode", "balanced")
+        assert (note["routed_from"], note["fallback"], note["rule"]) == (broken, 1, "cheapest_above_floor")
         row = only_row(alice)
         assert row.detail["attempts"][0]["model"] == broken
-        assert row.model == BEST
+        assert (row.model, row.detail["instead_of"]) == (BEST, broken)
+        from routing.selection.receipts import stored_explanation
+
+        for receipt in (note["receipt"], stored_explanation(row)):
+            assert (receipt["chosen"], receipt["answered"]) == (broken, BEST)
+            assert receipt["why"].endswith(f"That was {broken}; it did not answer, and {BEST} did.")
         take_away(gateway, broken)
 
     def test_the_requests_own_fallbacks_come_before_ours(self, gateway: Gateway, alice: Tenant):

@@ -22,9 +22,9 @@ from komilion.web.dashboard.words import POLICIES
 from komilion.web.guards import with_viewer
 from routing.actions.pins import do_follow_successors, do_remove_pin, do_set_pin
 from routing.queries import catalog_rows
-from routing.selection.explain import RULES
+from routing.selection.explain import why
 from routing.selection.queries import follows_successors, pins_of
-from routing.selection.receipts import CHOICE
+from routing.selection.receipts import CHOICE, answered_by
 from routing.selection.words import TASKS, VIRTUAL_MODELS
 
 ROWS_READ = 300  # of all calls, the newest first, to find those that a policy answered
@@ -92,7 +92,9 @@ def _chosen(rows: list[UsageRow]) -> Iterator[Chosen]:
         known = choice if isinstance(choice, dict) else {}
         rule = str(known.get("rule", "selection_degraded"))
         policy = str(known.get("policy") or VIRTUAL_MODELS.get(row.requested_model, ""))
-        yield Chosen(row, policy, str(row.detail.get("task_type") or ""), RULES.get(rule, rule))
+        chosen = str(row.detail.get("instead_of", row.model))
+        words = why(rule, chosen, answered_by(row) or chosen)
+        yield Chosen(row, policy, str(row.detail.get("task_type") or ""), words)
 
 
 @require_POST

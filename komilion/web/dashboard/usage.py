@@ -140,7 +140,7 @@ def show_request(request: HttpRequest, viewer: Viewer, request_id: str) -> HttpR
         "fee_percent": format_percent(record.fee_basis_points) if record.lines else "",
         "attempts": detail.get("attempts", []),
         "adjusted": detail.get("adjusted", []),
-        "receipt": stored_explanation(detail),
+        "receipt": None if row is None else stored_explanation(row),
         "entries": [
             (
                 line.entry,

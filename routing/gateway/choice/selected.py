@@ -50,8 +50,8 @@ class Selected:
         reading = self.choice.inputs.reading
         return {CHOICE: packed, **({} if reading is None else facts_of(reading))}
 
-    def notes(self) -> dict[str, Any]:
-        """For `x_komilion`."""
+    def notes(self, answered: str) -> dict[str, Any]:
+        """For `x_komilion` of an answer by this model."""
         notes: dict[str, Any] = {
             "policy": self.policy,
             "task_type": self.task,
@@ -62,16 +62,16 @@ class Selected:
         if wanted is not None and wanted.workflow != WORKED:
             notes["workflow_wanted"] = wanted.workflow
         if self.wants_receipt:
-            notes["receipt"] = self.receipt()
+            notes["receipt"] = self.receipt(answered)
         return notes
 
-    def receipt(self) -> dict[str, Any] | None:
-        """The choice for people; None where there is nothing to tell."""
+    def receipt(self, answered: str) -> dict[str, Any] | None:
+        """The choice for people, and the model that answered; None where there is nothing to tell."""
         packed = self._pack()
         if self.choice is None or packed is None:
             return None
         try:
-            return explain(packed, self.choice.market.facts)
+            return explain(packed, self.choice.market.facts, answered)
         except Exception:
             log.exception("no receipt")
             return None

@@ -10,7 +10,7 @@ from routing.queries import catalog_rows
 from routing.selection.explain import Scorer, explain, replay
 from routing.selection.market import Facts, ModelFacts, facts_of
 from routing.selection.quality import Quality
-from routing.selection.receipts import CHOICE, stored_receipt
+from routing.selection.receipts import CHOICE, answered_by, stored_receipt
 from routing.selection.weights import Weights
 
 
@@ -28,9 +28,9 @@ class Command(BaseCommand):
     @override
     def handle(self, *args: Any, **options: Any) -> None:
         """Raises `CommandError` where there is no receipt, or a replay comes to something else."""
-        packed, facts = _receipt(options["request_id"])
+        packed, facts, answered = _receipt(options["request_id"])
         if options["verb"] == "explain":
-            self.stdout.write(json.dumps(explain(packed, facts), indent=2))
+            self.stdout.write(json.dumps(explain(packed, facts, answered), indent=2))
             return
         scorer = _scorer(facts)
         again = replay(packed, facts, cast(Scorer, scorer), scorer.version)
@@ -39,16 +39,18 @@ class Command(BaseCommand):
         self.stdout.write(f"same choice: {again.chosen}")
 
 
-def _receipt(request_id: str) -> tuple[Any, Facts]:
-    detail = UsageRow.objects.filter(request_id=request_id).values_list("detail", flat=True).first()
-    if detail is None:
+def _receipt(request_id: str) -> tuple[Any, Facts, str | None]:
+    """The packed receipt, its market, and the model that answered."""
+    row = UsageRow.objects.filter(request_id=request_id).first()
+    if row is None:
         raise CommandError(f"there is no request {request_id}, or it is not settled yet")
+    detail = row.detail
     if CHOICE not in detail:
         raise CommandError(f"{request_id} named its model, so nothing was chosen")
     receipt = stored_receipt(detail)
     if receipt is None:
         raise CommandError(f"the receipt of {request_id} cannot be read; its market may be gone")
-    return detail[CHOICE], receipt.facts
+    return detail[CHOICE], receipt.facts, answered_by(row)
 
 
 def _scorer(facts: Facts) -> Quality:

@@ -106,6 +106,17 @@ class TestChoices:
         assert {tuple(row[4:]) for row in filtered} == {("-", "-")}
 
     @time_machine.travel(NOON)
+    def test_say_so_where_the_chosen_model_failed(self, alice: Person, calls: Calls):
+        request_id = routed(calls, instead_of=BEST)
+        UsageRow.objects.filter(request_id=request_id).update(model=MIDDLING)
+        said = f"That was {BEST}; it did not answer, and {MIDDLING} did."
+        (row,) = [row for row in tables_of(page(alice)) if MIDDLING in row]
+        assert row[4].endswith(said)
+        assert said in text_of(open_page(alice, f"/dashboard/usage/{request_id}"))
+        UsageRow.objects.filter(request_id=request_id).update(usage_source="absent")  # neither did
+        assert said not in page(alice)
+
+    @time_machine.travel(NOON)
     def test_one_without_a_receipt_is_there_all_the_same(self, alice: Person, calls: Calls):
         request_id = routed(calls, "neo-mode/frugal", task_type=None)
         UsageRow.objects.filter(request_id=request_id).update(detail={})
