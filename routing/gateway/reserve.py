@@ -67,7 +67,7 @@ async def reserve(
         raise refusal_of(outcome, caller)
     if not isinstance(outcome, Granted):
         raise InternalError
-    reserved = _granted(plan, caller, outcome, order)
+    reserved = granted(plan, caller, outcome, order.ceiling)
     if claim is not None:
         reserved.recording = Recording(claim)
     return reserved
@@ -177,14 +177,14 @@ def _cap_message(refused: Refused, cap: CapReached, caller: Caller) -> str:
     )
 
 
-def _granted(plan: Plan, caller: Caller, granted: Granted, order: Place) -> Reserved:
-    """Leave out what cannot start with less than was asked for; take up the first of the rest."""
-    attempts, spare = plan.attempts[: numbers.ATTEMPTS_MOST], granted.available
-    bounded_by: Bound = "key_cap_reached" if granted.is_capped else "insufficient_balance"
-    if plan.share is not None and plan.share - granted.amount <= spare:
-        spare, bounded_by = plan.share - granted.amount, "shared_balance"
-    if (granted.amount < order.ceiling or order.ceiling == plan.share) and len(attempts) > 1:
-        fitting = tuple(each for each in attempts if _least(each) <= granted.amount)
+def granted(plan: Plan, caller: Caller, hold: Granted, ceiling: int) -> Reserved:
+    """Leave out what cannot start with less than the `ceiling` that was asked for; take up the first of the rest."""
+    attempts, spare = plan.attempts[: numbers.ATTEMPTS_MOST], hold.available
+    bounded_by: Bound = "key_cap_reached" if hold.is_capped else "insufficient_balance"
+    if plan.share is not None and plan.share - hold.amount <= spare:
+        spare, bounded_by = plan.share - hold.amount, "shared_balance"
+    if (hold.amount < ceiling or ceiling == plan.share) and len(attempts) > 1:
+        fitting = tuple(each for each in attempts if _least(each) <= hold.amount)
         served = {each.offer.model_id for each in fitting}
         skipped = [model for model in dict.fromkeys(each.offer.model_id for each in attempts) if model not in served]
         notes = ({"param": "models", "action": "skipped", "model": model, "reason": bounded_by} for model in skipped)
@@ -194,10 +194,10 @@ def _granted(plan: Plan, caller: Caller, granted: Granted, order: Place) -> Rese
         attempt=attempts[0],
         attempts=attempts,
         caller=caller,
-        held=granted.amount,
+        held=hold.amount,
         spare=spare,
         bounded_by=bounded_by,
-        caps=granted.caps,
+        caps=hold.caps,
     )
     take_up(reserved, attempts[0])
     return reserved

@@ -66,9 +66,14 @@ class Inbound(msgspec.Struct, frozen=True):
     claim: Claim | None = None  # of an Idempotency-Key
 
     @property
+    def input_tokens(self) -> int:
+        """Bytes / 4."""
+        return self.body_bytes // 4
+
+    @property
     def estimated_tokens(self) -> int:
         """What the token limit reserves until the real figure is known: bytes / 4 and the asked output, capped."""
-        return self.body_bytes // 4 + min(self.chat.max_output_tokens or 1_024, 4_096) * self.chat.choices
+        return self.input_tokens + min(self.chat.max_output_tokens or 1_024, 4_096) * self.chat.choices
 
 
 class Admitted(msgspec.Struct):

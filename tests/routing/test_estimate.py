@@ -1,5 +1,7 @@
 """Estimates: what a request would do and cost, planned and held as a call would be, with nothing sent or held."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -89,6 +91,60 @@ def test_what_a_call_would_be_refused_for_is_refused(gateway: Gateway, alice: Te
         assert "x-ratelimit-limit" in answer.headers
 
 
+def test_a_second_offer_of_the_model_is_no_fallback(gateway: Gateway, alice: Tenant):
+    from routing.catalog.models import Offer
+
+    model = gateway.add_model(Reply())
+    gateway.add_model(Reply(), model, provider=gateway.add_provider("second"))
+    assert Offer.objects.filter(model_id=model).count() == 2
+    assert estimate(gateway, alice, model, models=[MIDDLING])["fallbacks"] == [MIDDLING]
+
+
+def limited(tenant: Tenant, **limits: int) -> str:
+    """A key of hers with these limits."""
+    key = key_of(tenant)
+    type(key.row).objects.filter(pk=key.row.pk).update(limits=limits)
+    return str(key.secret)
+
+
+class TestLimits:
+    """An estimate is admitted as the call would be."""
+
+    def test_what_a_call_would_be_refused_for_by_its_tokens_is_refused(self, gateway: Gateway, alice: Tenant):
+        key = limited(alice, tokens_per_minute=500)
+        for path in (PATH, "/v1/chat/completions"):
+            answer = call(gateway.url, path, key, {"model": BEST, "messages": CODE, "max_tokens": 600})
+            assert (answer.status, answer.json["error"]["reason"]) == (429, "rate_limited")
+            assert "tokens a minute" in answer.json["error"]["message"]
+
+    def test_the_input_counts_and_the_output_does_not(self, gateway: Gateway, alice: Tenant):
+        key = limited(alice, tokens_per_minute=1_000)
+        body = {"model": BEST, "messages": [{"role": "user", "content": "word " * 400}], "max_tokens": 300}
+        statuses = [call(gateway.url, PATH, key, body).status for _ in range(2)]
+        assert statuses == [200, 429]
+
+    def test_it_has_a_place_while_it_works(self, gateway: Gateway, alice: Tenant, monkeypatch: pytest.MonkeyPatch):
+        from routing.gateway import estimate as module
+
+        key, begun, may_go_on = limited(alice, parallel=1), threading.Event(), threading.Event()
+        ask_the_ledger = module._ask_the_ledger
+
+        def slowly(place: Any) -> Any:
+            begun.set()
+            assert may_go_on.wait(30)
+            return ask_the_ledger(place)
+
+        monkeypatch.setattr(module, "_ask_the_ledger", slowly)
+        body = {"model": BEST, "messages": CODE}
+        with ThreadPoolExecutor(1) as pool:
+            first = pool.submit(call, gateway.url, PATH, key, body)
+            assert begun.wait(30)
+            second = call(gateway.url, PATH, key, body)
+            may_go_on.set()
+            assert first.result().status == 200
+        assert (second.status, second.json["error"]["reason"]) == (429, "too_many_parallel_requests")
+
+
 class TestMoney:
     def test_an_empty_wallet_would_be_402(self, gateway: Gateway):
         found = estimate(gateway, gateway.tenant(credit="0.00"), BEST)
@@ -105,7 +161,32 @@ class TestMoney:
     def test_a_wallet_that_covers_the_start_holds_what_it_has(self, gateway: Gateway):
         found = estimate(gateway, gateway.tenant(credit="0.02"), BEST)
         assert (found["would_be_402"], found["hold_nano_usd"]) == (False, 20_000_000)
-        assert found["cost"]["maximum_nano_usd"] > 20_000_000
+        assert 19_000_000 < found["cost"]["maximum_nano_usd"] <= 20_000_000
+
+    @pytest.mark.parametrize("stream", [False, True])
+    def test_a_call_that_is_lowered_costs_no_more_than_the_maximum(self, gateway: Gateway, stream: bool):
+        """The wallet pays for some 300 tokens of output; the model would write 100,000."""
+        tenant, body = gateway.tenant(credit="0.01"), {"model": BEST, "messages": CODE, "stream": stream}
+        found = call(gateway.url, PATH, tenant.key, body).json
+        answer = gateway.chat(tenant, BEST, messages=CODE, stream=stream)
+        note = (answer.frames[-1] if stream else answer.json)["x_komilion"]
+        (lowered,) = found["adjusted"]
+        assert (lowered["param"], lowered["action"], lowered["reason"]) == (
+            "max_tokens",
+            "lowered",
+            "insufficient_balance",
+        )
+        assert found["adjusted"] == note["adjusted"]
+        assert found["output_tokens"] <= lowered["to"]
+        assert note["cost_nano_usd"] <= found["cost"]["maximum_nano_usd"] <= 10_000_000
+
+    def test_a_model_that_the_wallet_cannot_start_is_skipped(self, gateway: Gateway):
+        dear = gateway.add_model(Reply(), input_price="5000.00", output_price="5000.00")
+        found = estimate(gateway, gateway.tenant(credit="0.02"), dear, models=[MIDDLING], max_tokens=50)
+        assert (found["model"], found["fallbacks"], found["would_be_402"]) == (MIDDLING, [], False)
+        assert {"param": "models", "action": "skipped", "model": dear, "reason": "insufficient_balance"} in found[
+            "adjusted"
+        ]
 
     def test_the_input_is_counted_where_bytes_are_too_coarse(self, gateway: Gateway, alice: Tenant):
         """10.00 dollars are there, and a tenth of them is below what these bytes could come to."""
