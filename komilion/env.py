@@ -23,6 +23,7 @@ from cryptography.fernet import Fernet
 from django.core.exceptions import ImproperlyConfigured
 
 from komilion.common.clock import unix_s
+from komilion.common.credentials import FITS_A_HEADER, fits_a_header
 from komilion.common.money import InvalidAmount, parse_usd
 
 INSTANCE_FILE = "instance.json"
@@ -144,6 +145,17 @@ def _is_fernet_key(key: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def api_key(name: str) -> str:
+    """A provider's API key without the blanks around it (a secret's file ends in a newline); empty where it is unset.
+
+    It is never quoted.
+    """
+    key = os.environ.get(name, "").strip()
+    if not fits_a_header(key):
+        raise ImproperlyConfigured(f"{name} must be {FITS_A_HEADER}")
+    return key
 
 
 def redis_url(name: str, default: str) -> str:

@@ -58,7 +58,7 @@ def check_secrets() -> list[str]:
         raise CommandError(
             f"The stored credential of {', '.join(providers)} cannot be read: neither CREDENTIAL_KEYS nor {path} has "
             "the key that it was stored with. Restore that, or store the credential anew: "
-            "manage.py provider add NAME --base-url URL --api-key KEY"
+            "manage.py provider add NAME --api-key KEY"
         )
     if locked_out := stored_secrets.unreadable_second_factors():
         notes.append(

@@ -9,8 +9,10 @@ from django.db import transaction
 from django.db.models import F
 
 from billing.actions.prices import do_record_price
+from komilion import env
 from komilion.common import news
 from komilion.common.clock import utc_now
+from komilion.common.credentials import FITS_A_HEADER, fits_a_header
 from komilion.common.redis import publish_catalog_version
 from routing.catalog.credentials import encrypt
 from routing.catalog.models import CatalogVersion, Model, Offer, OfferPrice, Provider
@@ -28,15 +30,18 @@ class CatalogError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class ProviderSpec:
-    """A provider as an operator describes it; give `api_key` or the name of the variable that holds it."""
+    """A provider as an operator describes it; None is as it was, of a new one the default.
+
+    `api_key` and `api_key_env` (the name of the variable that holds it) exclude each other; empty is no key.
+    """
 
     name: str
-    base_url: str
-    dialect: str = "openai"
-    api_key: str = ""
-    api_key_env: str = ""
-    cancel_stops_billing: bool = False
-    pass_unknown: bool = False
+    base_url: str | None = None
+    dialect: str | None = None
+    api_key: str | None = None
+    api_key_env: str | None = None
+    cancel_stops_billing: bool | None = None
+    pass_unknown: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,29 +71,38 @@ def nano_per_million(usd_per_million: str) -> int:
 
 
 def do_put_provider(spec: ProviderSpec) -> None:
-    """Add the provider or change it to this. Raises `CatalogError`."""
-    parts = urlsplit(spec.base_url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
-        raise CatalogError(f"base URL {spec.base_url!r} must look like https://api.example.com/v1")
-    if spec.dialect not in DIALECTS:
+    """Add the provider, or change what the spec names. Raises `CatalogError`, `ImproperlyConfigured` for a variable."""
+    _check_provider(spec)
+    with transaction.atomic():
+        provider = Provider.objects.select_for_update().filter(pk=spec.name).first() or Provider(pk=spec.name)
+        if spec.base_url is not None:
+            provider.base_url, provider.base_url_env = spec.base_url.rstrip("/"), ""
+        elif not provider.base_url:
+            raise CatalogError(f"there is no provider {spec.name!r}; a new one needs a base URL")
+        if spec.api_key is not None or spec.api_key_env is not None:
+            provider.api_key_encrypted = encrypt((spec.api_key or "").strip())
+            provider.api_key_env = spec.api_key_env or ""
+        for field in ("dialect", "cancel_stops_billing", "pass_unknown"):
+            if getattr(spec, field) is not None:
+                setattr(provider, field, getattr(spec, field))
+        provider.shipped = ""
+        provider.save()
+        raise_version()
+
+
+def _check_provider(spec: ProviderSpec) -> None:
+    if spec.base_url is not None:
+        parts = urlsplit(spec.base_url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+            raise CatalogError(f"base URL {spec.base_url!r} must look like https://api.example.com/v1")
+    if spec.dialect is not None and spec.dialect not in DIALECTS:
         raise CatalogError(f"dialect {spec.dialect!r} is not one of {', '.join(DIALECTS)}")
     if not spec.name or len(spec.name) > 64 or not spec.name.isprintable() or "/" in spec.name:
         raise CatalogError("the provider's name must be 1 to 64 printable characters without a slash")
-    with transaction.atomic():
-        Provider.objects.update_or_create(
-            pk=spec.name,
-            defaults={
-                "base_url": spec.base_url.rstrip("/"),
-                "base_url_env": "",
-                "shipped": "",
-                "dialect": spec.dialect,
-                "api_key_encrypted": encrypt(spec.api_key),
-                "api_key_env": spec.api_key_env,
-                "cancel_stops_billing": spec.cancel_stops_billing,
-                "pass_unknown": spec.pass_unknown,
-            },
-        )
-        raise_version()
+    if not fits_a_header((spec.api_key or "").strip()):
+        raise CatalogError(f"the API key must be {FITS_A_HEADER}")
+    if spec.api_key_env:
+        env.api_key(spec.api_key_env)
 
 
 def do_put_offer(spec: OfferSpec) -> None:

@@ -48,9 +48,11 @@ class Seeded:
 
 
 def do_seed_shipped() -> Seeded | None:
-    """Bring the database up to the shipped files; None where it is. Raises `ImproperlyConfigured` for an address."""
-    for provider in read_providers():
-        env.base_url(provider.base_url_env, provider.base_url)
+    """Bring the database up to the shipped files; None where it is.
+
+    Raises `ImproperlyConfigured` for an address or a key in the environment that cannot be used.
+    """
+    _check_environment()
     mark = fingerprint(settings.FEE_BASIS_POINTS)
     if CatalogVersion.objects.filter(pk=1, shipped=mark).exists():
         return None
@@ -69,6 +71,15 @@ def do_seed_shipped() -> Seeded | None:
         raise_version()
         CatalogVersion.objects.filter(pk=1).update(shipped=mark)
     return seeded
+
+
+def _check_environment() -> None:
+    """Of every provider, so that no process starts with what it could not read the catalogue with."""
+    for provider in read_providers():
+        env.base_url(provider.base_url_env, provider.base_url)
+        env.api_key(provider.api_key_env)
+    for variable in Provider.objects.filter(shipped="").exclude(api_key_env="").values_list("api_key_env", flat=True):
+        env.api_key(variable)
 
 
 def do_reset(name: str) -> None:

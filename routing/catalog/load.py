@@ -1,7 +1,6 @@
 """Reading the catalogue from the database: rows as tuples, each table once, prices of the moment only."""
 
 import math
-import os
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -144,7 +143,7 @@ def _read_providers() -> dict[str, _Provider]:
     providers = {}
     for row in Provider.objects.values():
         variable = row["api_key_env"]
-        api_key = os.environ.get(variable, "") if variable else decrypt(bytes(row["api_key_encrypted"]))
+        api_key = env.api_key(variable) if variable else decrypt(bytes(row["api_key_encrypted"]))
         url = env.base_url(row["base_url_env"], row["base_url"]) if row["base_url_env"] else row["base_url"]
         providers[row["name"]] = _Provider(
             dialect=DIALECTS[row["dialect"]],

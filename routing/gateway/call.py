@@ -80,7 +80,17 @@ class Call:
     Raises `AttemptFailed`. A call that was given up on is closed behind the block, so it stops at the provider too.
     """
 
-    __slots__ = ("_client", "_has_fallback", "_is_first", "_path", "_response", "_started_s", "_wait_s", "tried")
+    __slots__ = (
+        "_client",
+        "_has_fallback",
+        "_is_first",
+        "_is_open",
+        "_path",
+        "_response",
+        "_started_s",
+        "_wait_s",
+        "tried",
+    )
 
     def __init__(
         self,
@@ -100,6 +110,7 @@ class Call:
         self._response: Response | None = None
         self._wait_s: float | None = None
         self._is_first = not progress.tries
+        self._is_open = False  # an answer can be read
         progress.tries.append(self.tried)
 
     async def __aenter__(self) -> UpstreamResponse:
@@ -122,6 +133,7 @@ class Call:
         note["ms"] = self._elapsed_ms()  # until the provider began to answer; the row has when it ended
         if response.status != 200 or response.headers.get("content-encoding", "identity") != "identity":
             raise await self._refusal(attempt, response)
+        self._is_open = True
         return UpstreamResponse(self.tried, response)
 
     async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
@@ -151,9 +163,20 @@ class Call:
             broken = ProviderError(f"{provider} {_fault(error)}.")
             kind = BROKEN_OFF if isinstance(error, Disconnected) else broken.reason
             return AttemptFailed(kind, broken)
-        if isinstance(error, KomilionError) and (kind := kind_of(error)) in VERDICTS:
-            return AttemptFailed(kind, error, wait_s=self._wait_s)
+        if isinstance(error, KomilionError):
+            kind = kind_of(error)
+            return AttemptFailed(kind, error, wait_s=self._wait_s) if kind in VERDICTS else None
+        if isinstance(error, Exception) and not (self._is_open and self.tried.attempt.chat.stream):
+            return self._unforeseen(error)
         return None
+
+    def _unforeseen(self, error: Exception) -> AttemptFailed:
+        """A fault of ours, or of the catalogue, in what has delivered nothing yet: another offer may do without it."""
+        offer = self.tried.attempt.offer
+        extra = {"alarm": "attempt_crashed", "provider": offer.provider, "model": offer.model_id}
+        log.error("an attempt crashed", exc_info=error, extra=extra)
+        broken = ProviderError(f"{offer.provider} could not be asked.")
+        return AttemptFailed(broken.reason, broken)
 
     def _answer_limit_s(self) -> float:
         """How long a whole answer may take: its own limit, within what is left of the whole call's.

@@ -78,6 +78,38 @@ def test_an_offer_that_cannot_be_reached(gateway: Gateway, stream: bool):
     assert [attempt.get("error") for attempt in places.row().detail["attempts"]] == ["unreachable", None]
 
 
+@BOTH
+def test_an_offer_that_cannot_even_be_asked(gateway: Gateway, stream: bool, caplog: pytest.LogCaptureFixture):
+    from routing.catalog.credentials import encrypt
+    from routing.catalog.models import Provider
+
+    places = add_places(gateway)
+    broken = gateway.add_provider(f"broken-{stream}")  # with a key that was stored when none was looked at
+    Provider.objects.filter(pk=broken).update(api_key_encrypted=encrypt("sk-canary\n\x00"))
+    add_offer(places, OK, broken)
+    add_offer(places, OK, gateway.add_provider(f"whole-{stream}"))
+    assert_served_by_the_second(places, places.ask(stream=stream))
+    assert [attempt.get("error") for attempt in places.row().detail["attempts"]][-2:] == ["provider_error", None]
+    alarms = [record for record in caplog.records if getattr(record, "alarm", "") == "attempt_crashed"]
+    assert {record.provider for record in alarms} == {broken}
+    assert "canary" not in caplog.text
+
+
+def test_a_whole_answer_that_crashes_its_reader(gateway: Gateway, monkeypatch: pytest.MonkeyPatch):
+    from routing.providers.openai_compat import OpenAICompatible
+
+    read = OpenAICompatible.chat_answer
+
+    def crash(*arguments: object) -> object:
+        if len(places.calls(1)) == 0:
+            raise RuntimeError("not foreseen")
+        return read(*arguments)
+
+    monkeypatch.setattr(OpenAICompatible, "chat_answer", crash)
+    places = add_places(gateway, OK, OK)
+    assert_served(places, places.ask(), 1, [2, 1])
+
+
 def assert_served_by_the_second(places, answer) -> None:
     """The first never saw a byte."""
     assert answer.status == 200

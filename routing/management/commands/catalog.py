@@ -12,6 +12,7 @@ from routing.actions.catalog import CatalogError
 from routing.actions.shipped import do_reset
 from routing.catalog.load import read_catalog
 from routing.catalog.models import Model, Offer, OfferPrice
+from routing.catalog.queries import key_of
 from routing.catalog.snapshot import Catalog, ModelEntry
 
 
@@ -88,8 +89,7 @@ def _shown(catalog: Catalog, name: str) -> Iterator[str]:
     for offer in Offer.objects.filter(model=row).order_by("provider__order", "pk").select_related("provider"):
         yield ""
         yield f"at {offer.provider_id} as {offer.upstream_id}  ({_whose(offer.shipped)})"
-        if offer.provider.api_key_env:
-            yield f"  key: {offer.provider.api_key_env}"
+        yield f"  key: {key_of(offer.provider)}"
         yield f"  context {offer.context_length}, longest answer {offer.max_output}"
         yield f"  can: {', '.join(offer.capabilities) or 'text'}"
         for dated in offer.prices.order_by("effective_from", "pk").select_related("price"):

@@ -79,7 +79,7 @@ def test_everything_is_there_after_the_first_time(django_assert_max_num_queries:
 def test_the_second_time_reads_and_writes_next_to_nothing(django_assert_max_num_queries: Any) -> None:
     seed()
     version = CatalogVersion.objects.get().version
-    with django_assert_max_num_queries(3):
+    with django_assert_max_num_queries(4):
         assert seed() == ""
     assert CatalogVersion.objects.get().version == version
 
@@ -94,6 +94,32 @@ def test_no_key_is_ever_stored(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_address_that_makes_no_sense_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_BASE_URL", "api.openai.com")
     with pytest.raises(ImproperlyConfigured, match="OPENAI_BASE_URL must look like"):
+        seed()
+
+
+def test_a_key_with_a_newline_behind_it_is_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", " sk-canary\r\n")
+    seed()
+    assert read_catalog().models[MODEL].offers[0].target.api_key == "sk-canary"
+    monkeypatch.setenv("OPENAI_API_KEY", "\n")
+    assert MODEL in read_catalog().off
+
+
+@pytest.mark.parametrize("key", ["sk-\ncanary", "sk-canary-\N{EURO SIGN}"])
+def test_a_key_that_no_header_can_hold_stops_the_start(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    seed()
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    for start in (seed, read_catalog):
+        with pytest.raises(ImproperlyConfigured, match=r"^OPENAI_API_KEY must be printable ASCII") as refused:
+            start()
+        assert "canary" not in str(refused.value)
+
+
+def test_the_key_of_an_operators_provider_is_looked_at_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    do_put_provider(ProviderSpec("acme", "https://api.acme.example/v1", api_key_env="ACME_KEY"))
+    seed()
+    monkeypatch.setenv("ACME_KEY", "sk-\ncanary")
+    with pytest.raises(ImproperlyConfigured, match=r"^ACME_KEY must"):
         seed()
 
 
