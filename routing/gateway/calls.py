@@ -126,6 +126,8 @@ class Calls:
         reason = self._watch.absorb()
         if reason is None:
             raise asyncio.CancelledError
+        if reason == "total":
+            self.progress.tries[-1].end = "abandoned"
         if reason != "silence":
             raise Interrupted(reason)
         return out_of_time(self._exchange.path)

@@ -81,6 +81,12 @@ class TestOneCall:
         places = add_places(gateway, NEVER, OK, cancels=True)
         assert_served(places, places.ask(stream=stream), 1, [1, 1])
 
+    def test_what_is_given_up_when_the_whole_time_is_over_is_a_loss_too(self, gateway: Gateway, settings: object):
+        settings.FIRST_CONTENT_TIMEOUT_S, settings.TOTAL_TIMEOUT_S = 20, 0.3
+        places = add_places(gateway, NEVER)
+        assert places.ask(messages=LONG, stream=True).status == 408
+        assert places.row().attempt_loss_nano >= 1_000 * 3_000
+
     def test_neither_does_an_error(self, gateway: Gateway, settings: object):
         settings.ATTEMPT_LOSS_MOST_NANO = 1
         places = add_places(gateway, Reply(status=503), OK)
