@@ -21,27 +21,23 @@ HOUR_AS_BYTES = b'"ttl":"1h"'  # as bodies are written: without blanks or needle
 NOTE: dict[str, Any] = {"param": f"{MARK}.ttl", "action": "changed", "from": HOUR, "to": "5m"}
 
 
-def asks_for_an_hour(chat: ChatRequest, body: bytes) -> bool:
-    """Whether a request with this body, or with its unknown parameters as well, marks anything for an hour."""
+def without_hours(chat: ChatRequest, body: bytes) -> ChatRequest | None:
+    """The same request with marks of the usual length, which its `adjusted` says; None where it marks nothing so long.
+
+    `body` is how it goes to a provider; its unknown parameters may go to another.
+    """
     if HOUR_AS_BYTES not in body and not (chat.unknown and HOUR_AS_BYTES in orjson.dumps(chat.unknown)):
-        return False
-    return any(_shortened(part) is not part for part in (chat.messages, chat.parameters, chat.unknown))
+        return None
+    messages, parameters, unknown = map(_shortened, (chat.messages, chat.parameters, chat.unknown))
+    if messages is chat.messages and parameters is chat.parameters and unknown is chat.unknown:
+        return None
+    adjusted = (*chat.adjusted, NOTE)
+    return replace(chat, messages=messages, parameters=parameters, unknown=unknown, adjusted=adjusted)
 
 
 def is_priced(price: PriceVersion) -> bool:
     """Whether writes that last an hour have a price of their own."""
     return BUCKET in price.components
-
-
-def without_hours(chat: ChatRequest) -> ChatRequest:
-    """The same request with marks of the usual length, which its `adjusted` says."""
-    return replace(
-        chat,
-        messages=_shortened(chat.messages),
-        parameters=_shortened(chat.parameters),
-        unknown=_shortened(chat.unknown),
-        adjusted=(*chat.adjusted, NOTE),
-    )
 
 
 def written_for_an_hour(report: UsageReport) -> Usage | None:

@@ -19,7 +19,7 @@ from komilion.common.numbers import numbers
 from routing.catalog.resolve import Resolved, resolve
 from routing.catalog.snapshot import Catalog, OfferEntry
 from routing.gateway.adapt import adapt
-from routing.gateway.cache_marks import asks_for_an_hour
+from routing.gateway.cache_marks import without_hours
 from routing.gateway.count_tokens import MEDIA_NEEDS
 from routing.gateway.types import Attempt, Inbound, Plan
 
@@ -157,14 +157,14 @@ def _attempt(offer: OfferEntry, inbound: Inbound, first: Attempt | None, *, is_n
     )
     if first is None:
         size = len(attempt.upstream.body)
-        attempt.asks_for_an_hour = asks_for_an_hour(chat, attempt.upstream.body)
+        attempt.without_hours = without_hours(asked, attempt.upstream.body)
     else:  # unwritten yet; the caller's own bytes are what a provider that passes unknown parameters may get
         size = max(first.input_bound, inbound.body_bytes) + BODY_SLACK_BYTES
         if size > offer.context_length * BYTES_PER_TOKEN_AT_MOST:
             size = len(attempt.upstream.body)
-        attempt.asks_for_an_hour = first.asks_for_an_hour
-    if attempt.asks_for_an_hour and not attempt.caches_for_an_hour:
-        attempt.drop_hours()
+        attempt.without_hours = first.without_hours
+    if attempt.without_hours is not None and not attempt.caches_for_an_hour:
+        attempt.ask(adapt(attempt.without_hours, offer.target))
     attempt.input_bound = _bound(size, attempt)
     return attempt
 

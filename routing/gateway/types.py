@@ -14,7 +14,7 @@ from billing.ledger.items import CapEntry, Claim
 from komilion.common.money import ceil_div
 from routing.catalog.resolve import Resolved
 from routing.catalog.snapshot import OfferEntry
-from routing.gateway.cache_marks import is_priced, without_hours
+from routing.gateway.cache_marks import is_priced
 from routing.gateway.choice.selected import Selected
 from routing.gateway.count_tokens import (
     LIKELY_TOKENS_PER_MEDIUM,
@@ -94,7 +94,7 @@ class Attempt(msgspec.Struct):
     input_bound: int
     output_ceiling: int
     is_named: bool = False  # by the request, beside the model it asks for
-    asks_for_an_hour: bool = False  # the request marks something to be cached so long
+    without_hours: ChatRequest | None = None  # what the caller asks, where it marks anything to be cached for an hour
     lowered: tuple[dict[str, Any], ...] = ()  # for `adjusted`, where less is asked for than the request does
     _upstream: UpstreamRequest | None = None
 
@@ -124,11 +124,11 @@ class Attempt(msgspec.Struct):
     @property
     def caches_for_an_hour(self) -> bool:
         """Whether what it writes to the cache costs the price for that; an offer without one gets no such mark."""
-        return self.asks_for_an_hour and is_priced(self.offer.price)
+        return self.without_hours is not None and is_priced(self.offer.price)
 
-    def drop_hours(self) -> None:
-        """Ask without such marks."""
-        self.chat = without_hours(self.chat)
+    def ask(self, chat: ChatRequest) -> None:
+        """Ask this instead."""
+        self.chat = chat
         self._upstream = None
 
     def lower(self, max_output: int, reason: str) -> None:
