@@ -106,7 +106,8 @@ class Column:
 
     def error_frame(self) -> bytes:
         """For a call that was refused: its error as a frame."""
-        return _frame({**self._whose(), "request_id": _raw(self.exchange.request_id), "error": self._error})
+        told = {"request_id": self.exchange.request_id, "begun": self.exchange.is_begun}
+        return _frame({**self._whose(), **told, "error": self._error})
 
     def result(self) -> dict[str, Any]:
         """What became of it, with its bill, as the summary says it."""
@@ -117,6 +118,7 @@ class Column:
             "model": self.model,
             "answered_by": None if self._note is None else self._note.model,
             "request_id": self.exchange.request_id,
+            "begun": self.exchange.is_begun,
             "cost_usd": msgspec.Raw(format_usd(charge).encode()),
             "cost_nano_usd": charge,
             "duration_ms": _ms(self._ended_s - self._started_s),

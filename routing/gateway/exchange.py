@@ -34,6 +34,7 @@ class Exchange:
         "_respond_whole",
         "admission",
         "headers",
+        "is_begun",
         "is_gone",
         "method",
         "path",
@@ -58,6 +59,7 @@ class Exchange:
         self.session: Session | None = None  # once the key is known
         extensions = scope.get("extensions")
         self._respond_whole = extensions.get(WHOLE_RESPONSE) if extensions else None
+        self.is_begun = False  # paid for, so that the books tell of it
         self.started = False
         self.is_gone = False
 

@@ -47,6 +47,7 @@ async def serve_chat(exchange: Exchange, services: Services, form: Form = OPENAI
         except AlreadyMade as known:
             await replay(exchange, known)
             return
+        exchange.is_begun = True
         settlement = Settlement(
             exchange.request_id, admitted, reserved, progress, services.committer, services.process_id
         )

@@ -62,6 +62,7 @@ class SharedAnswer(msgspec.Struct, forbid_unknown_fields=True):
     tool_calls: Text = ""
     error: Text = ""
     reason: Short = ""  # of the error
+    begun: bool = True  # so that a page tells of the call
     changes: Annotated[list[Text], Meta(max_length=200)] = []  # what was changed before it was sent, in sentences
     receipt: SharedReceipt | None = None
     cost_nano_usd: Count | None = None

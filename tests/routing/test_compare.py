@@ -248,6 +248,7 @@ class TestErrors:
             (frame,) = frames_of(answer, index)
             assert (frame["model"], frame["error"]) == (models[index], results[index]["error"])
             assert frame["request_id"] == results[index]["request_id"]
+            assert frame["begun"] == results[index]["begun"] == (index == 2)  # nobody was asked by an unknown name
             assert results[index]["cost_nano_usd"] == 0
         assert summary(answer)["diff"]["pairs"] == []
 

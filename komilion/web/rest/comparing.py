@@ -31,12 +31,23 @@ COMPARE_REQUEST: JsonSchema = {
 }
 COMPARED: JsonSchema = {
     "type": "object",
-    "required": ["index", "model", "answered_by", "request_id", "cost_usd", "cost_nano_usd", "duration_ms", "error"],
+    "required": [
+        "index",
+        "model",
+        "answered_by",
+        "request_id",
+        "begun",
+        "cost_usd",
+        "cost_nano_usd",
+        "duration_ms",
+        "error",
+    ],
     "properties": {
         "index": COUNT,
         "model": {"type": "string", "description": "the id that was asked for"},
         "answered_by": nullable(TEXT),
         "request_id": {"type": "string", "description": "of this call, for `GET /api/generation`"},
+        "begun": {**FLAG, "description": "whether anything was held for it, so that it can be read"},
         "cost_usd": USD,
         "cost_nano_usd": NANO,
         "duration_ms": COUNT,
@@ -73,6 +84,7 @@ COMPARISON_EXAMPLE = {
             "model": "openai/gpt-4.1-mini",
             "answered_by": "openai/gpt-4.1-mini",
             "request_id": COMPLETION_EXAMPLE["id"],
+            "begun": True,
             "cost_usd": 0.0000105,
             "cost_nano_usd": 10_500,
             "duration_ms": 412,

@@ -8,22 +8,19 @@
   };
   const ANOTHER = "Choose another model.";
   const LATER = "Run it again in a moment, or choose another model.";
-  // By the reason of an error. What is refused by us was never begun, so it costs nothing and no page tells of it.
-  const REFUSED = {
-    insufficient_balance: "Top up the wallet, set fewer output tokens, or ask fewer models.",
-    key_cap_reached: "Raise the cap, or wait until it begins anew.",
-    model_not_allowed: ANOTHER,
-    model_not_served: ANOTHER,
-    model_retired: "Choose its successor, or another model.",
-    too_many_parallel_requests: "Run it again when other calls of this organization have ended.",
-    unknown_model: ANOTHER,
-  };
-  const BEGUN = {
+  const ADVICE = {
     content_filter: "Put the question in other words, or choose another model.",
     context_length_exceeded: "Shorten the prompt, or choose a model with a larger context.",
+    insufficient_balance: "Top up the wallet, set fewer output tokens, or ask fewer models.",
     invalid_request: "Change what the message names, or choose another model.",
+    key_cap_reached: "Raise the cap, or wait until it begins anew.",
+    model_not_allowed: ANOTHER,
     model_not_found: ANOTHER,
+    model_not_served: ANOTHER,
+    model_retired: "Choose its successor, or another model.",
     provider_rejected_credentials: "Choose another model; the operator has to mend this one.",
+    too_many_parallel_requests: "Run it again when other calls of this organization have ended.",
+    unknown_model: ANOTHER,
   };
 
   function change(note) {
@@ -40,10 +37,10 @@
     return (adjusted || []).map(change);
   }
 
-  // What to do about an error, and whether a page tells of the call.
-  function advice(reason) {
-    if (reason in REFUSED) return { text: `${REFUSED[reason]} This call was not begun and costs nothing.`, wasBegun: false };
-    return { text: BEGUN[reason] || LATER, wasBegun: true };
+  // What to do about an error, by its reason.
+  function advice(reason, wasBegun) {
+    const text = ADVICE[reason] || LATER;
+    return wasBegun ? text : `${text} This call was not begun and costs nothing.`;
   }
 
   Object.assign(window.Playground, { changes, advice });

@@ -57,6 +57,7 @@
       this.calls = new Map();
       this.result = null;
       this.reason = "";
+      this.begun = true;
       this.change([]);
       this.explain(null);
       this.isOver = false;
@@ -78,6 +79,7 @@
     // A frame of its call.
     take(frame) {
       this.requestId = frame.id || frame.request_id || this.requestId;
+      if (frame.begun === false) this.begun = false;
       if (frame.error) this.fail(frame.error);
       if (frame.answered_by) this.is(frame.answered_by);
       for (const choice of frame.choices || []) if (!choice.index) this.delta(choice.delta || {});
@@ -150,12 +152,10 @@
       this.part("waiting").hidden = true;
       this.answer.end();
       const hasFailed = Boolean(this.part("error").textContent);
-      const { text, wasBegun } = hasFailed ? advice(this.reason) : { text: "", wasBegun: true };
-      this.say("advice", text);
-      this.part("more").hidden = !this.requestId;
+      this.say("advice", hasFailed ? advice(this.reason, this.begun) : "");
+      this.part("more").hidden = !this.requestId || !this.begun;
       this.part("judged").hidden = hasFailed && !this.answer.text;
       const link = this.part("request");
-      link.hidden = !wasBegun;
       link.href = this.root.dataset.requests.replace("gen-x", encodeURIComponent(this.requestId));
       this.part("task").value = this.actions.task() || this.task || "";
     }
@@ -191,6 +191,7 @@
         tool_calls: this.tools,
         error: this.part("error").textContent,
         reason: this.reason,
+        begun: this.begun,
         changes: this.changes,
         receipt: this.receipt,
         cost_nano_usd: result.cost_nano_usd ?? null,
@@ -210,6 +211,7 @@
       this.say("tools", answer.tool_calls);
       this.say("error", answer.error);
       this.reason = answer.reason;
+      this.begun = answer.begun;
       this.change(answer.changes);
       this.explain(answer.receipt);
       this.answer.text = answer.text;
