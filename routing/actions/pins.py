@@ -5,12 +5,14 @@ it was raises nothing, so that saying it over and over holds up no call.
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from django.db import transaction
 
 from accounts.actions.changes import audit, lock_organization, raise_epoch
 from komilion.common.clock import utc_now
-from komilion.common.errors import BadRequest, NotFound
+from komilion.common.errors import BadRequest, ModelNotAllowed, NotFound
+from routing.catalog.snapshot import Catalog
 from routing.queries import catalog_rows
 from routing.selection.models import Pin, RoutingPreferences
 from routing.selection.queries import follows_successors
@@ -19,36 +21,60 @@ from routing.selection.words import TASKS, task_named
 WORD_CHARACTERS = 100  # of a wrong word, in the message
 
 
-def do_set_pin(
-    organization_id: int, task: str, model_id: str, *, actor: str, source: Pin.Source = Pin.Source.PERSON
-) -> Pin:
+@dataclass(frozen=True, slots=True)
+class Pinner:
+    """Who sets and removes pins. A key that is limited to `models_allowed` touches no pin of another model."""
+
+    organization_id: int
+    name: str  # for the audit log
+    source: Pin.Source = Pin.Source.PERSON
+    models_allowed: frozenset[str] | None = None
+
+    def must_call(self, model_id: str) -> None:
+        """Raises `ModelNotAllowed`: a key sends nobody's requests to, or away from, what it may not call itself."""
+        if not catalog_rows().catalog.allows(self.models_allowed, model_id):
+            raise ModelNotAllowed(f"This key may not call {model_id}.", param="modelId")
+
+
+def do_set_pin(pinner: Pinner, task: str, model_id: str) -> Pin:
     """Have requests of this task type (or one of its other names) answered by this model.
 
-    Raises `BadRequest` with the lists of both where one is wrong.
+    What is pinned so already stays as it is. Raises `BadRequest` with the lists of both where one is wrong,
+    `ModelNotAllowed` where the key may not call the model or the one that is pinned.
     """
     task, model_id = check_task(task), check_model(model_id)
+    pinner.must_call(model_id)
+    organization_id, actor, source = pinner.organization_id, pinner.name, pinner.source
     with transaction.atomic():
         lock_organization(organization_id)
-        before = Pin.objects.filter(organization_id=organization_id, task=task).values_list("model", flat=True).first()
+        before = Pin.objects.filter(organization_id=organization_id, task=task).first()
+        if before is not None:
+            if before.model == model_id:
+                return before
+            pinner.must_call(before.model)
         values = {"model": model_id, "source": source, "set_by": actor[:254], "created_at": utc_now()}
         pin, _ = Pin.objects.update_or_create(organization_id=organization_id, task=task, defaults=values)
-        if before != model_id:
-            raise_epoch(organization_id)
+        raise_epoch(organization_id)
         audit(organization_id, actor, "pin.set", task, model=model_id, source=source.value)
     return pin
 
 
-def do_remove_pin(organization_id: int, task: str, *, actor: str) -> Pin:
-    """Leave that task type to the policy again; returns what was pinned. Raises `BadRequest`, `NotFound`."""
+def do_remove_pin(pinner: Pinner, task: str) -> Pin:
+    """Leave that task type to the policy again; returns what was pinned.
+
+    Raises `BadRequest`, `NotFound`, and `ModelNotAllowed` where the key may not call what is pinned.
+    """
     task = check_task(task)
+    organization_id = pinner.organization_id
     with transaction.atomic():
         lock_organization(organization_id)
         pin = Pin.objects.filter(organization_id=organization_id, task=task).first()
         if pin is None:
             raise NotFound(f"There is no pin for {task}.", param="taskType")
+        pinner.must_call(pin.model)
         pin.delete()
         raise_epoch(organization_id)
-        audit(organization_id, actor, "pin.remove", task, model=pin.model)
+        audit(organization_id, pinner.name, "pin.remove", task, model=pin.model)
     return pin
 
 
@@ -69,8 +95,9 @@ def check_task(word: str) -> str:
     """The task type that goes by this word. Raises `BadRequest` with the list."""
     task = task_named(word)
     if task is None:
+        what = f"There is no task type {word[:WORD_CHARACTERS]!r}" if word else "`taskType` is missing"
         raise BadRequest(
-            f"There is no task type {word[:WORD_CHARACTERS]!r}; there are {', '.join(TASKS)}.",
+            f"{what}; there are {', '.join(TASKS)}.",
             param="taskType",
             extra=_lists(catalog_rows().models),
         )
@@ -83,10 +110,21 @@ def check_model(name: str) -> str:
     model_id = catalog.canonical(name)
     if model_id is not None and model_id in catalog.models:
         return model_id
+    raise BadRequest(_what_is_wrong(catalog, name, model_id), param="modelId", extra=_lists(catalog.models))
+
+
+def _what_is_wrong(catalog: Catalog, name: str, model_id: str | None) -> str:
+    """With a name that means nothing, or this model, which cannot be called."""
+    if not name:
+        return "`modelId` is missing; `models` beside this error lists all."
+    retired = None if model_id is None else catalog.retired.get(model_id)
+    if retired is not None:
+        successor = f" Its successor is {retired.successor}." if retired.successor else ""
+        return f"{model_id} was retired on {retired.sunset_on}.{successor}"
     nearest = catalog.nearest(name[:WORD_CHARACTERS])
     hint = f"did you mean {' or '.join(nearest)}?" if nearest else "`models` beside this error lists all."
     what = f"There is no model {name[:WORD_CHARACTERS]!r}" if model_id is None else f"{model_id} cannot be called here"
-    raise BadRequest(f"{what}; {hint}", param="modelId", extra=_lists(catalog.models))
+    return f"{what}; {hint}"
 
 
 def _lists(models: Iterable[str]) -> dict[str, list[str]]:

@@ -28,7 +28,7 @@ PIN: JsonSchema = thing(
         "object": {"type": "string", "const": "pin"},
         "task_type": TASK,
         "model": TEXT,
-        "source": {"type": "string", "enum": ["person", "advisor"]},
+        "source": {"type": "string", "enum": ["person", "key", "advisor"]},
         "set_by": {**TEXT, "description": "who set it: an e-mail address, or a key's hint"},
         "created_at": MOMENT,
     }

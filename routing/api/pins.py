@@ -11,8 +11,7 @@ from rest_framework.response import Response
 from accounts.access import Asker
 from accounts.api.authentication import WITH_TOKENS
 from accounts.api.base import Api, Strict
-from komilion.common.errors import ModelNotAllowed
-from routing.actions.pins import check_model, check_task, do_remove_pin, do_set_pin
+from routing.actions.pins import Pinner, do_remove_pin, do_set_pin
 from routing.api import documented
 from routing.api.base import WordField, either, pin_json
 from routing.selection.models import Pin
@@ -50,14 +49,14 @@ class PinsView(Api):
     @extend_schema(**documented.SET_PIN, request=PinRequest)
     def post(self, request: Request) -> Response:
         """Set one, or change it."""
-        return Response(pin_json(_set_pin(self, Pin.Source.PERSON)))
+        return Response(pin_json(_set_pin(self)))
 
     @extend_schema(**documented.REMOVE_PIN, parameters=[PinQuery])
     def delete(self, request: Request) -> Response:
         """Remove one."""
         self.asker.must_route()
         task = either(self.parameters, "taskType", "task_type")
-        return Response(pin_json(do_remove_pin(self.asker.organization_id, task, actor=self.asker.name)))
+        return Response(pin_json(do_remove_pin(_pinner(self.asker), task)))
 
 
 class AcceptView(Api):
@@ -71,18 +70,17 @@ class AcceptView(Api):
         return Response(pin_json(_set_pin(self, Pin.Source.ADVISOR)))
 
 
-def _set_pin(view: Api, source: Pin.Source) -> Pin:
-    asker = view.asker
-    asker.must_route()
+def _set_pin(view: Api, source: Pin.Source | None = None) -> Pin:
+    view.asker.must_route()
     body = view.body(PinRequest)
-    task = check_task(either(body, "taskType", "task_type"))
-    model_id = check_model(either(body, "modelId", "model_id"))
-    _must_call(asker, model_id)
-    return do_set_pin(asker.organization_id, task, model_id, actor=asker.name, source=source)
+    task, model_id = either(body, "taskType", "task_type"), either(body, "modelId", "model_id")
+    return do_set_pin(_pinner(view.asker, source), task, model_id)
 
 
-def _must_call(asker: Asker, model_id: str) -> None:
-    """A key sends nobody's requests to a model that it may not call itself."""
-    allowed = None if asker.key is None else asker.key.models_allowed
-    if allowed is not None and model_id not in allowed:
-        raise ModelNotAllowed(f"This key may not call {model_id}.", param="modelId")
+def _pinner(asker: Asker, source: Pin.Source | None = None) -> Pinner:
+    """Who asks; without a `source`, a person or a key."""
+    if asker.key is None:
+        return Pinner(asker.organization_id, asker.name, source or Pin.Source.PERSON)
+    allowed = asker.key.models_allowed
+    names = None if allowed is None else frozenset(allowed)
+    return Pinner(asker.organization_id, asker.name, source or Pin.Source.KEY, names)

@@ -12,6 +12,7 @@ class Pin(models.Model):
         """Who had the idea."""
 
         PERSON = "person"
+        KEY = "key"
         ADVISOR = "advisor"
 
     organization = models.ForeignKey("accounts.Organization", on_delete=models.CASCADE, related_name="+")

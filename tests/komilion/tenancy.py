@@ -126,7 +126,7 @@ def _rename(alice: Person) -> None:
 def _objects(alice: Person, key_id: int, membership_id: int) -> dict[str, str]:
     from accounts.actions.invitations import do_invite
     from billing.models import Payment, TopUpOrder
-    from routing.actions.pins import do_set_pin
+    from routing.actions.pins import Pinner, do_set_pin
 
     invited = do_invite(alice.organization_id, f"{CANARY}-dora@example.com", "viewer", actor=alice.email)
     order = TopUpOrder.objects.create(
@@ -151,7 +151,7 @@ def _objects(alice: Person, key_id: int, membership_id: int) -> dict[str, str]:
         created_at=utc_now(),
     )
     _add_model("acme/one")
-    do_set_pin(alice.organization_id, "coding", "acme/one", actor=alice.email)
+    do_set_pin(Pinner(alice.organization_id, alice.email), "coding", "acme/one")
     return {
         "key_id": str(key_id),
         "membership_id": str(membership_id),

@@ -1,5 +1,6 @@
 """Pins by the REST API: which model answers which task type, for whom, and who may say so."""
 
+from datetime import date
 from typing import Any
 
 import pytest
@@ -59,7 +60,7 @@ def test_a_pin_is_set_changed_listed_and_removed(alice: Person):
         "object": "pin",
         "task_type": "code-generation",
         "model": "acme/one",
-        "source": "person",
+        "source": "key",
         "set_by": f"key {key.row.hint}",
         "created_at": "",
     }
@@ -132,6 +133,57 @@ def test_a_key_pins_no_model_that_it_may_not_call(alice: Person):
     answer = pin(narrow)
     assert (answer.status_code, answer.json()["error"]["reason"]) == (403, "model_not_allowed")
     assert pin(narrow, model="acme/two").status_code == 200
+
+
+def test_a_key_leaves_alone_what_pins_a_model_that_it_may_not_call(alice: Person):
+    pin(Api(browser=alice.browser))
+    narrow = api_of(alice, models_allowed=frozenset({"acme/two"}))
+    for answer in (pin(narrow, model="acme/two"), narrow("DELETE", "/api/pins?taskType=coding")):
+        assert (answer.status_code, answer.json()["error"]["reason"]) == (403, "model_not_allowed")
+        assert "acme/one" in answer.json()["error"]["message"]
+    assert pinned(narrow) == {"code-generation": "acme/one"}
+    wide = api_of(alice, models_allowed=frozenset({"acme/one", "acme/two"}))
+    assert pin(wide, model="acme/two").status_code == 200
+    assert narrow("DELETE", "/api/pins?taskType=coding").status_code == 200
+
+
+def test_who_pinned_is_told(alice: Person):
+    pin(Api(browser=alice.browser), "writing")
+    pin(api_of(alice), "coding")
+    listed = api_of(alice)("GET", "/api/pins").json()["data"]
+    assert {each["task_type"]: each["source"] for each in listed} == {"writing": "person", "code-generation": "key"}
+
+
+def test_a_pin_that_is_there_already_changes_nothing(alice: Person):
+    from accounts.models import Organization
+
+    def epoch() -> int:
+        return Organization.objects.get(pk=alice.organization_id).auth_epoch
+
+    first = pin(Api(browser=alice.browser)).json()
+    before = epoch()
+    assert pin(api_of(alice)).json() == first
+    assert epoch() == before
+
+
+def test_what_is_missing_is_said(alice: Person):
+    for body, missing in (({"modelId": "acme/one"}, "taskType"), ({"taskType": "coding"}, "modelId")):
+        message = api_of(alice)("POST", "/api/pins", body).json()["error"]["message"]
+        assert message.startswith(f"`{missing}` is missing")
+
+
+@pytest.mark.parametrize("successor", ["acme/two", ""])
+def test_a_retired_model_is_told_with_its_successor(alice: Person, successor: str):
+    from routing.catalog.models import Model, Offer
+    from routing.queries import forget_catalog_rows
+
+    Offer.objects.filter(model_id="acme/one").delete()
+    Model.objects.filter(pk="acme/one").update(sunset_on=date(2026, 1, 31), successor=successor)
+    forget_catalog_rows()
+    message = pin(api_of(alice)).json()["error"]["message"]
+    assert message.startswith("acme/one was retired on 2026-01-31.")
+    assert ("Its successor is acme/two." in message) is bool(successor)
+    forget_catalog_rows()
 
 
 @pytest.mark.parametrize(("role", "status"), [("developer", 200), ("billing", 403), ("viewer", 403)])

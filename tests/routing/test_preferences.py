@@ -144,11 +144,11 @@ def test_it_does_not_grow_without_end(database: Database, monkeypatch: pytest.Mo
 
 
 def test_it_comes_from_the_database(gateway: Gateway):
-    from routing.actions.pins import do_follow_successors, do_set_pin
+    from routing.actions.pins import Pinner, do_follow_successors, do_set_pin
 
     alice, charlie = organization_id(gateway.tenant()), organization_id(gateway.tenant())
     model = gateway.add_model()
-    do_set_pin(alice, "coding", model, actor="test")
+    do_set_pin(Pinner(alice, "test"), "coding", model)
     do_follow_successors(alice, follows=True, actor="test")
     found = run(PreferenceBook().of(caller(alice)))
     assert found == Preferences({"code-generation": model}, follows_successors=True)

@@ -20,7 +20,7 @@ from komilion.common.errors import BadRequest, NotFound
 from komilion.web.dashboard.periods import CHOICES, Period, period
 from komilion.web.dashboard.words import POLICIES
 from komilion.web.guards import with_viewer
-from routing.actions.pins import do_follow_successors, do_remove_pin, do_set_pin
+from routing.actions.pins import Pinner, do_follow_successors, do_remove_pin, do_set_pin
 from routing.queries import catalog_rows
 from routing.selection.explain import why
 from routing.selection.queries import follows_successors, pins_of
@@ -103,7 +103,7 @@ def set_pin(request: HttpRequest, viewer: Viewer) -> HttpResponseBase:
     """Set one, or replace the one that is there."""
     task, model = request.POST.get("task", ""), request.POST.get("model", "")
     try:
-        pin = do_set_pin(viewer.organization_id, task, model, actor=viewer.email)
+        pin = do_set_pin(Pinner(viewer.organization_id, viewer.email), task, model)
     except BadRequest as error:
         messages.error(request, error.message)
     else:
@@ -116,7 +116,7 @@ def set_pin(request: HttpRequest, viewer: Viewer) -> HttpResponseBase:
 def remove_pin(request: HttpRequest, viewer: Viewer) -> HttpResponseBase:
     """Leave the task type to the policies again; where somebody else did so before, nothing is left to do."""
     try:
-        pin = do_remove_pin(viewer.organization_id, request.POST.get("task", ""), actor=viewer.email)
+        pin = do_remove_pin(Pinner(viewer.organization_id, viewer.email), request.POST.get("task", ""))
     except (BadRequest, NotFound) as error:
         messages.error(request, error.message)
     else:

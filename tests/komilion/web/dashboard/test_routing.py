@@ -174,7 +174,8 @@ class TestPins:
 
     @pytest.mark.parametrize("form", [{"task": "nothing", "model": MODEL}, {"task": "math", "model": "a/b"}, {}])
     def test_what_there_is_not_cannot_be_pinned(self, alice: Person, model: str, form: dict[str, str]):
-        assert "There is no" in post(alice, "pins", **form).content.decode()
+        said = "There is no" if form else "`taskType` is missing"
+        assert said in text_of(post(alice, "pins", **form).content.decode())
         assert pins_of(alice.organization_id) == []
 
     def test_are_read_by_all_and_changed_by_those_who_may(self, alice: Person, bob: Person, model: str):
