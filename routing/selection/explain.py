@@ -4,6 +4,7 @@ Costs are whole nano-USD, fee included. `interval` is the central 80 % interval 
 the policies compare.
 """
 
+from decimal import Decimal
 from typing import Any, Protocol
 
 import msgspec
@@ -18,6 +19,7 @@ from routing.selection.receipt import StoredReading, Unpacked, decide_again, rea
 from routing.selection.words import TASKS
 from routing.selection.workflow import WORKED
 
+LEAST_ROUNDED = 0.1  # a ratio that one decimal tells
 SAME_LOGIT = 0.02  # what float16 may take from a stored reading
 
 RULES = {
@@ -71,6 +73,7 @@ def explain(value: Any, facts: Facts, answered: str | None = None) -> dict[str, 
         "rule": packed.rule,
         "why": why(packed.rule, chosen, answered or chosen),
         "counterfactual": counterfactual(receipt),
+        **_bounds(receipt),
         "candidates": _candidates(receipt),
         "best": None if packed.best is None else ids[packed.best],
         "market": packed.market,
@@ -108,10 +111,17 @@ def counterfactual(receipt: Unpacked) -> str | None:
     if taken == chosen:
         return f"{other} would have taken the same model"
     cost, mine = float(table.costs[taken]), float(table.costs[chosen])
-    times = f"at {cost / mine:.1f} x the cost" if mine else f"for ${format_usd(int(cost))} instead of nothing"
+    times = f"at {_ratio(cost / mine)} x the cost" if mine else f"for ${format_usd(int(cost))} instead of nothing"
     p = _sigmoid(table.logits[[taken, chosen]] / LOGIT_STEPS)
     points = round(float(p[0] - p[1]) * 100)
+    if not points:
+        return f"{other} would have taken {name} {times} for no difference in points"
     return f"{other} would have taken {name} {times} for {points:+d} point{'' if abs(points) == 1 else 's'}"
+
+
+def _ratio(ratio: float) -> str:
+    """With a decimal; below 0.1 with two figures that say something."""
+    return f"{ratio:.1f}" if ratio >= LEAST_ROUNDED else format(Decimal(f"{ratio:.1e}").normalize(), "f")
 
 
 def replay(value: Any, facts: Facts, scorer: Scorer | None, weights: str) -> Replayed:
@@ -155,13 +165,29 @@ def _scored_differently(receipt: Unpacked, logits: Floats, errors: Floats) -> li
     ]
 
 
+def _best_and_floor(receipt: Unpacked) -> tuple[float, float] | None:
+    """The highest bound of a feasible model, and the lowest that the policy admits; None where nothing was scored."""
+    table = receipt.table
+    if table.logits is None:
+        return None
+    best = float(low_of(table)[np.isfinite(table.costs)].max())
+    return best, threshold(receipt.packed.policy, best)
+
+
+def _bounds(receipt: Unpacked) -> dict[str, float | None]:
+    """What the bounds of the candidates are compared with, rounded as they are."""
+    best, floor = _best_and_floor(receipt) or (None, None)
+    return {
+        "best_bound": None if best is None else round(best, 4),
+        "floor": None if floor is None else round(floor, 4),
+    }
+
+
 def _candidates(receipt: Unpacked) -> list[dict[str, Any]]:
     """The chosen one first, then the fallbacks, the rest by cost, and last what was filtered."""
     packed, table = receipt.packed, receipt.table
-    low, at_least = None, 0.0
-    if table.logits is not None:
-        low = low_of(table)
-        at_least = threshold(packed.policy, float(low[np.isfinite(table.costs)].max()))
+    low = None if table.logits is None else low_of(table)
+    _, at_least = _best_and_floor(receipt) or (0.0, 0.0)
     words = verdicts(receipt, low, at_least)
     places = {candidate: place for place, candidate in enumerate(packed.ranked)}
     order = sorted(range(len(words)), key=lambda i: (places.get(i, len(places)), float(table.costs[i]), i))

@@ -132,6 +132,31 @@ def test_the_counterfactual_of_a_free_model_and_of_a_single_point() -> None:
     assert whole["counterfactual"] == "premium would have taken b/dear for $0.00125 instead of nothing for +1 point"
 
 
+def test_what_the_bounds_are_compared_with_is_told(five: Market) -> None:
+    for policy, share in (("frugal", 0.85), ("balanced", 0.95)):
+        whole = told(choose(inputs(five, LOGITS, needs=NEEDS, policy=policy)))
+        bounds = {each["model"]: each for each in whole["candidates"] if "expected_cost_nano_usd" in each}
+        assert whole["best_bound"] == max(each["bound"] for each in bounds.values())
+        assert whole["floor"] == pytest.approx(share * whole["best_bound"], abs=1e-4)
+        admitted = [each for each in bounds.values() if each["bound"] >= whole["floor"]]
+        assert min(admitted, key=lambda each: each["expected_cost_nano_usd"])["model"] == whole["chosen"]
+    blind = told(choose(inputs(five, None, needs=NEEDS)))
+    assert (blind["best_bound"], blind["floor"]) == (None, None)
+
+
+@pytest.mark.parametrize(("dear", "words"), [(340, "0.0029"), (20, "0.05"), (100_000, "0.00001"), (5, "0.2")])
+def test_a_small_ratio_keeps_two_figures(dear: int, words: str) -> None:
+    two = market(Row("a/cheap", input=10**9, output=0), Row("b/dear", input=dear * 10**9, output=0))
+    whole = told(choose(inputs(two, [2.2, 2.4], needs=Needs(1_000), policy="premium")))
+    assert whole["counterfactual"].startswith(f"balanced would have taken a/cheap at {words} x the cost for -")
+
+
+def test_no_difference_is_no_number() -> None:
+    two = market(Row("a/cheap", input=10**9, output=0), Row("b/dear", input=3 * 10**9, output=0))
+    given = inputs(two, [2.2, 2.203], needs=Needs(1_000), policy="premium", pin="b/dear")
+    assert told(choose(given))["counterfactual"].endswith("at 0.3 x the cost for no difference in points")
+
+
 def test_a_pin_is_told(five: Market) -> None:
     pinned = told(choose(inputs(five, LOGITS, needs=NEEDS, pin="a/cheap")))
     assert pinned["pin"] == {"model": "a/cheap", "verdict": "pinned"}
