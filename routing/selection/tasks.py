@@ -12,7 +12,7 @@ import re
 from math import exp
 from pathlib import Path
 
-from routing.selection.features import Question, Words
+from routing.selection.features import Question, Words, words_of
 from routing.selection.words import TASKS, task_named
 
 LEXICON = Path(__file__).parent / "data" / "lexicon.json"
@@ -25,6 +25,7 @@ RELATED = {
 WORDS_READ = 40
 LAST_WORDS_READ = 25
 WORDS_IN_FULL = 12  # words at the very beginning count in full, later ones by 0.6
+GREETING_WORDS = 3
 SHORT_CHARACTERS = 1_500  # a longer text has digits and formulas for many reasons
 START = {"other": 1.2, "writing": 0.5, "tool-use": -2.0, "vision": -2.0}
 
@@ -75,6 +76,20 @@ _INSIDE = {
     "こんにちは": ("roleplay", 3.0),
 }
 _ALL_MARKS = _MARKS | _INSIDE
+_GREETINGS = frozenset(
+    (
+        *("hi", "hello", "hey", "there", "say", "hola", "hallo", "bonjour", "salut", "ciao", "servus", "olá", "guten"),
+        *("tag", "good", "morning", "afternoon", "evening"),
+    )
+)
+# In the description of nearly any tool, and in nearly any question.
+_SAYING_NOTHING = frozenset(
+    words_of(
+        "a an the this that these it its is are be do does can will what which who how when where why in on at of to"
+        " for from by with as and or not if get give show tell find use using return returns current given new all"
+        " any me my you your"
+    ).hashes
+)
 
 
 class _Node:
@@ -177,6 +192,8 @@ def _add_marks(scores: list[float], question: Question, read: Words) -> None:
         scores[_INDEX["math"]] -= 2
     if ("b)" in lower or "b." in lower) and len(set(_choice(lower))) >= 3:
         scores[_INDEX["reasoning"]] += 3
+    if 0 < len(read.words) <= GREETING_WORDS and _GREETINGS.issuperset(read.words):
+        scores[_INDEX["other"]] += 6  # no work of any kind yet
     if question.tools:
         scores[_INDEX["tool-use"]] += _tools_wanted(question, read)
     if question.has_images:
@@ -215,8 +232,11 @@ def _code_marks(lower: str) -> int:
 
 
 def _tools_wanted(question: Question, read: Words) -> float:
-    """Agents send their tools with every turn; words of the tools in the question say that they are meant."""
+    """Agents send their tools with every turn; words of the tools in the question say that they are meant.
+
+    One such word outweighs that the question by itself would be one of knowledge.
+    """
     if question.tool_words is None:
         return 8.0
-    shared = sum(1 for hashed in set(read.hashes) if hashed in question.tool_words)
-    return 4.0 + 2.0 * min(shared, 2)
+    shared = len(question.tool_words.intersection(read.hashes) - _SAYING_NOTHING)
+    return 4.0 if not shared else 10.5 if shared == 1 else 11.5

@@ -60,7 +60,7 @@ def wanted(text: str, tools: int, *, server_tools: bool) -> Wanted:
         return Wanted("tools", "web_search")
     if any(map(lower.__contains__, RUN_PHRASES)):
         return Wanted("tools", "code_execution")
-    return Wanted("tools", "caller_tools") if tools else Wanted("direct", "plain")
+    return Wanted("direct", "caller_tools" if tools else "plain")
 
 
 def _is_long_task(lower: str) -> bool:

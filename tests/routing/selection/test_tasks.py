@@ -68,7 +68,25 @@ def test_tools_count_for_more_when_the_question_speaks_of_them() -> None:
     meant = posterior(asked, tools=1, tool_words=named)["tool-use"]
     assert without < strangers < meant
     assert task(asked, tools=1, tool_words=named) == "tool-use"
-    assert posterior(asked, tools=1)["tool-use"] >= meant
+    assert strangers < posterior(asked, tools=1)["tool-use"]
+
+
+@pytest.mark.parametrize("tool_words", ["get weather", "get weather get the current weather for a city"])
+def test_a_word_of_the_tools_outweighs_a_question_of_knowledge(tool_words: str) -> None:
+    tools = {"tools": 1, "tool_words": frozenset(words_of(tool_words).hashes)}
+    assert task("What is the weather in Bern?", **tools) == "tool-use"
+    assert task("What is the capital of France?", **tools) == "knowledge-qa"
+    assert task("Explain what a monad is", **tools) == "knowledge-qa"
+    assert task("Write a poem about spring", **tools) == "writing"
+
+
+@pytest.mark.parametrize("text", ["hi", "Hello!", "hello there", "Hey", "Say hello", "Good morning"])
+def test_a_greeting_is_no_work_of_any_kind(text: str) -> None:
+    assert task(text) == "other"
+
+
+def test_small_talk_is_more_than_a_greeting() -> None:
+    assert task("Hi, how are you?") == "roleplay"
 
 
 def test_a_hint_is_a_strong_prior() -> None:

@@ -31,7 +31,7 @@ def test_what_the_text_asks_for(text: str, workflow: str, reason: str) -> None:
 
 
 def test_tools_that_a_request_brings_are_its_callers() -> None:
-    assert wanted("What is the weather?", 2, server_tools=False) == Wanted("tools", "caller_tools")
+    assert wanted("What is the weather?", 2, server_tools=False) == Wanted("direct", "caller_tools")
     assert wanted("Search the web", 2, server_tools=False).reason == "web_search"
     assert wanted("Hello", 0, server_tools=True) == Wanted("tools", "server_tools")
 
