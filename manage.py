@@ -2,6 +2,7 @@
 """Django's command line for this project."""
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -65,8 +66,12 @@ def main() -> int:
         if command in OUR_COMMANDS:
             require_installation(command)
         execute_from_command_line(sys.argv)
+        sys.stdout.flush()
     except ImproperlyConfigured as error:
         sys.stderr.write(f"{error}\n")
+    except BrokenPipeError:  # whoever read it, such as `head`, has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter's last flush would say so
+        return 128 + signal.SIGPIPE
     except Error as error:
         if "--traceback" in sys.argv:
             raise

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from komilion.common.money import ceil_div
+from komilion.common.money import ceil_div, format_usd
 from komilion.common.usage import PRICED_BUCKETS, Usage
 
 UNITS_PER_PRICE = 10**6
@@ -34,6 +34,11 @@ class Charge(msgspec.Struct, frozen=True):
     def charge(self) -> int:
         """What the wallet pays."""
         return self.cost + self.fee
+
+
+def amounts(components: Mapping[str, int]) -> str:
+    """`input 3.00, output 15.00`: US dollars per million units, of each bucket that has a price."""
+    return ", ".join(f"{bucket} {format_usd(components[bucket])}" for bucket in PRICED_BUCKETS if bucket in components)
 
 
 @dataclass(frozen=True, slots=True)

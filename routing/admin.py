@@ -14,14 +14,21 @@ class OfferInline(admin.TabularInline):  # type: ignore[type-arg]  # generic onl
     model = Offer
     extra = 0
     can_delete = False
-    fields = readonly_fields = ("provider", "upstream_id", "context_length", "max_output", "capabilities")
+    fields = readonly_fields = (
+        "provider",
+        "upstream_id",
+        "context_length",
+        "max_output",
+        "capabilities",
+        "is_disabled",
+    )
 
 
 @admin.register(Provider)
 class ProviderAdmin(ReadOnlyAdmin):
     """Upstream APIs, without their credentials."""
 
-    list_display = ("name", "dialect", "base_url", "api_key_env", "cancel_stops_billing")
+    list_display = ("name", "dialect", "base_url", "api_key_env", "cancel_stops_billing", "is_disabled")
     exclude = ("api_key_encrypted",)
 
 
@@ -29,7 +36,7 @@ class ProviderAdmin(ReadOnlyAdmin):
 class ModelAdmin(ReadOnlyAdmin):
     """Models and their offers."""
 
-    list_display = ("id", "name", "line", "released_on", "sunset_on", "successor")
+    list_display = ("id", "name", "line", "released_on", "sunset_on", "successor", "is_disabled")
     search_fields = ("id", "name")
     inlines = (OfferInline,)
 
@@ -38,7 +45,7 @@ class ModelAdmin(ReadOnlyAdmin):
 class OfferAdmin(ReadOnlyAdmin):
     """Models at providers."""
 
-    list_display = ("id", "model", "provider", "upstream_id", "context_length", "max_output")
+    list_display = ("id", "model", "provider", "upstream_id", "context_length", "max_output", "is_disabled")
     list_select_related = ("model", "provider")
     search_fields = ("model__id", "upstream_id")
 
@@ -52,7 +59,7 @@ class CatalogVersionAdmin(ReadOnlyAdmin):
 class OfferPriceAdmin(ReadOnlyAdmin):
     """What an offer cost from when on."""
 
-    list_display = ("offer", "price", "effective_from")
+    list_display = ("offer", "price", "when")
     list_select_related = ("offer", "price")
     date_hierarchy = "effective_from"
 

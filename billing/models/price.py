@@ -4,6 +4,8 @@ from typing import override
 
 from django.db import models
 
+from billing.prices import amounts
+
 
 class Price(models.Model):
     """`components`: bucket of `komilion.common.usage` -> nano-USD per million units.
@@ -20,4 +22,10 @@ class Price(models.Model):
 
     @override
     def __str__(self) -> str:
-        return f"price {self.pk}"
+        return f"price {self.pk}: {self.figures}"
+
+    @property
+    def figures(self) -> str:
+        """In US dollars per million units, our fee apart."""
+        tiers = [f"above {tier['above_input']} input tokens {amounts(tier['components'])}" for tier in self.tiers]
+        return "; ".join([amounts(self.components), *tiers])

@@ -14,9 +14,9 @@ from accounts.queries import count_keys_before
 from billing.models import IdempotentCall
 from komilion.env import Instance
 from routing.actions.catalog import do_put_provider
+from routing.actions.local import LOCAL
 from routing.catalog.credentials import decrypt, reseal
 from routing.catalog.models import Offer, Provider
-from routing.management.commands.catalog_seed import LOCAL
 from routing.playground.models import PlaygroundShare
 
 

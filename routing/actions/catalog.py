@@ -2,30 +2,33 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from django.db import transaction
 from django.db.models import F
 
-from billing.actions.prices import do_record_price
 from komilion import env
 from komilion.common import news
-from komilion.common.clock import utc_now
 from komilion.common.credentials import FITS_A_HEADER, fits_a_header
 from komilion.common.redis import publish_catalog_version
+from routing.actions.errors import CatalogError
+from routing.actions.offer_prices import Change, do_price
 from routing.catalog.credentials import encrypt
-from routing.catalog.models import CatalogVersion, Model, Offer, OfferPrice, Provider
+from routing.catalog.models import CatalogVersion, Model, Offer, Provider
 from routing.providers.registry import DIALECTS
 
 # Audio and files join with their prices: what has no price is refused before the call.
 CAPABILITIES = ("tools", "vision", "json_schema", "reasoning", "max_completion_tokens", "no_sampling")
 DEFAULT_CAPABILITIES = ("tools", "vision", "json_schema")
 RESERVED_VENDORS = ("neo-mode", "auto")
-
-
-class CatalogError(ValueError):
-    """The change makes no sense; the message names the field."""
+NEW_OFFER: Mapping[str, Any] = {
+    "context_length": 128_000,
+    "max_output": 8_192,
+    "capabilities": list(DEFAULT_CAPABILITIES),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +49,30 @@ class ProviderSpec:
 
 @dataclass(frozen=True, slots=True)
 class OfferSpec:
-    """A model at a provider; prices in nano-USD per million tokens by usage bucket."""
+    """A model at a provider; None or empty is as it was, of a new offer the default.
+
+    `components` are the prices that are named, in nano-USD per million tokens by usage bucket; `tiers` are (above so
+    many input tokens, prices), in place of all that were. They hold from `since` on, by default from now on.
+    """
 
     model_id: str
     provider: str
     components: Mapping[str, int]
     upstream_id: str = ""
     name: str = ""
-    context_length: int = 128_000
-    max_output: int = 8_192
-    capabilities: Sequence[str] = DEFAULT_CAPABILITIES
+    context_length: int | None = None
+    max_output: int | None = None
+    capabilities: Sequence[str] | None = None
     tokens_per_s: int | None = None
+    tiers: Sequence[tuple[int, Mapping[str, int]]] | None = None
+    since: datetime | None = None
+
+
+class Put(NamedTuple):
+    """What became of a spec; `changes` are those of an offer that was there."""
+
+    is_new: bool
+    changes: list[Change]
 
 
 def nano_per_million(usd_per_million: str) -> int:
@@ -105,56 +121,77 @@ def _check_provider(spec: ProviderSpec) -> None:
         env.api_key(spec.api_key_env)
 
 
-def do_put_offer(spec: OfferSpec) -> None:
-    """Add the model at that provider or change it to this; a new price holds from now on. Raises `CatalogError`."""
-    _check_offer(spec)
+def do_put_offer(spec: OfferSpec) -> Put:
+    """Add the model at that provider, or change what the spec names. Raises `CatalogError`."""
+    _check_names(spec)
     with transaction.atomic():
         provider = Provider.objects.filter(pk=spec.provider).first()
         if provider is None:
             raise CatalogError(f"there is no provider {spec.provider!r}; add it first")
-        model, is_new = Model.objects.get_or_create(
-            pk=spec.model_id, defaults={"name": spec.name or spec.model_id.partition("/")[2]}
-        )
-        if not is_new and spec.name and model.name != spec.name:
-            Model.objects.filter(pk=model.pk).update(name=spec.name, shipped="")
-        offer, _ = Offer.objects.update_or_create(
-            model=model,
-            provider=provider,
-            defaults={
-                "upstream_id": spec.upstream_id or spec.model_id.partition("/")[2],
-                "context_length": spec.context_length,
-                "max_output": spec.max_output,
-                "capabilities": list(spec.capabilities),
-                "tokens_per_s": spec.tokens_per_s,
-                "shipped": "",
-            },
-        )
-        price = do_record_price(spec.components)
-        _price_from_now_on(offer, price.pk)
-        raise_version()
+        changes = _put_model(spec)
+        offer = Offer.objects.select_for_update().filter(model=spec.model_id, provider=provider).first()
+        is_new = offer is None
+        if offer is None:
+            offer = Offer(model_id=spec.model_id, provider=provider, **NEW_OFFER)
+            offer.upstream_id = spec.model_id.partition("/")[2]
+        of_offer = _change(offer, spec)
+        if not 1 <= offer.max_output <= offer.context_length <= 100_000_000:
+            raise CatalogError("context and max output must satisfy 1 <= max output <= context <= 100000000")
+        if is_new:
+            offer.save()
+        if is_new or spec.components or spec.tiers is not None:
+            of_offer += do_price(offer, spec.components, spec.tiers, spec.since)
+        elif spec.since is not None:
+            raise CatalogError("a moment to begin at needs a price")
+        if of_offer:
+            offer.shipped = ""
+            offer.save()
+        changes += of_offer
+        if is_new or changes:
+            raise_version()
+    return Put(is_new, [] if is_new else changes)
 
 
-def _price_from_now_on(offer: Offer, price_id: int) -> None:
-    """One price for the whole day, in place of what was announced for later."""
-    now = utc_now()
-    offer.prices.filter(effective_from__gt=now).delete()
-    newest = list(offer.prices.order_by("-effective_from", "-pk").values_list("effective_from", "price_id"))
-    in_force = [price for since, price in newest if since == newest[0][0]]
-    if in_force != [price_id]:
-        OfferPrice.objects.create(offer=offer, price_id=price_id, effective_from=now)
+def _put_model(spec: OfferSpec) -> list[Change]:
+    default = {"name": spec.name or spec.model_id.partition("/")[2]}
+    model, is_new = Model.objects.get_or_create(pk=spec.model_id, defaults=default)
+    if is_new or not spec.name or model.name == spec.name:
+        return []
+    Model.objects.filter(pk=model.pk).update(name=spec.name, shipped="")
+    return [Change("name", model.name, spec.name)]
 
 
-def _check_offer(spec: OfferSpec) -> None:
+def _change(offer: Offer, spec: OfferSpec) -> list[Change]:
+    """Make the offer's row what the spec names, prices aside; unsaved."""
+    named = {
+        "upstream_id": spec.upstream_id or None,
+        "context_length": spec.context_length,
+        "max_output": spec.max_output,
+        "capabilities": None if spec.capabilities is None else list(spec.capabilities),
+        "tokens_per_s": spec.tokens_per_s,
+    }
+    changes = []
+    for field, value in named.items():
+        old = getattr(offer, field)
+        if value is not None and value != old:
+            changes.append(Change(field.replace("_", " "), _text(old), _text(value)))
+            setattr(offer, field, value)
+    return changes
+
+
+def _text(value: object) -> str:
+    return ", ".join(value) or "none" if isinstance(value, list) else str(value)
+
+
+def _check_names(spec: OfferSpec) -> None:
     vendor, slash, name = spec.model_id.partition("/")
     if not vendor or not slash or not name or len(spec.model_id) > 200 or not spec.model_id.isprintable():
         raise CatalogError(f"model {spec.model_id!r} must look like vendor/name")
     if vendor in RESERVED_VENDORS:
         raise CatalogError(f"{vendor}/... are names of this gateway; take another vendor")
-    unknown = set(spec.capabilities) - set(CAPABILITIES)
+    unknown = set(spec.capabilities or ()) - set(CAPABILITIES)
     if unknown:
         raise CatalogError(f"unknown capabilities: {', '.join(sorted(unknown))}; known: {', '.join(CAPABILITIES)}")
-    if not 1 <= spec.max_output <= spec.context_length <= 100_000_000:
-        raise CatalogError("context and max output must satisfy 1 <= max output <= context <= 100000000")
 
 
 def raise_version() -> None:

@@ -17,7 +17,8 @@ from django.db import transaction
 from billing.actions.prices import do_record_prices
 from komilion import env
 from komilion.common.clock import utc_now
-from routing.actions.catalog import CatalogError, raise_version
+from routing.actions.catalog import raise_version
+from routing.actions.errors import CatalogError
 from routing.catalog.models import CatalogVersion, Model, Offer, OfferPrice, Provider
 from routing.catalog.shipped import (
     Shipped,

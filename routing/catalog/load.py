@@ -15,7 +15,7 @@ from komilion.common.db import read_snapshot
 from routing.catalog.aliases import Named, build_aliases
 from routing.catalog.compare import costs_no_more
 from routing.catalog.credentials import decrypt
-from routing.catalog.models import CatalogVersion, Model, Offer, Provider
+from routing.catalog.models import DISABLED, CatalogVersion, Model, Offer, Provider
 from routing.catalog.schedule import Schedule, read_schedules
 from routing.catalog.snapshot import TEXT, Catalog, ModelEntry, OfferEntry, ProviderEntry, RetiredModel
 from routing.providers.base import NO_QUIRKS, Dialect, Quirks, Target
@@ -45,8 +45,14 @@ class _Offer:
 
     entry: OfferEntry
     switch: str
+    is_disabled: bool
     is_own: bool
     prices: list[PriceVersion]
+
+    @property
+    def is_on(self) -> bool:
+        """Whether it can be called."""
+        return not self.switch and not self.is_disabled
 
 
 @dataclass(slots=True)
@@ -110,16 +116,16 @@ def _put_together(
     for row in rows.values():
         known = offers.get(row.id, [])
         if row.sunset_on is not None and _midnight(row.sunset_on) <= now:
-            own = [offer.entry for offer in known if offer.is_own and not offer.switch]
+            own = [offer.entry for offer in known if offer.is_own and offer.is_on]
             if own:
                 row.sunset_on = None
                 entries[row.id] = _model_entry(row, own)
             else:
                 ended.append(row)
-        elif any(not offer.switch for offer in known):
-            entries[row.id] = _model_entry(row, [offer.entry for offer in known if not offer.switch])
+        elif on := [offer.entry for offer in known if offer.is_on]:
+            entries[row.id] = _model_entry(row, on)
         elif known:
-            off[row.id] = tuple(offer.switch for offer in known)
+            off[row.id] = tuple(offer.switch for offer in known if not offer.is_disabled)
     ends = {row.id: row for row in ended}
     retired = {row.id: _retired(row, _living_successor(row, ends), entries, offers) for row in ended}
     counts = Counter(offer.provider for entry in entries.values() for offer in entry.offers)
@@ -165,6 +171,7 @@ def _read_offers(
     prices = read_prices({price for schedule in schedules.values() for price in schedule.prices})
     columns = ("pk", "model_id", "provider_id", "upstream_id", "context_length", "max_output", "capabilities")
     offers: defaultdict[str, list[_Offer]] = defaultdict(list)
+    disabled = set(Offer.objects.filter(DISABLED).values_list("pk", flat=True))
     for pk, model, name, upstream, context, max_output, capabilities, quirks, cancel, speed in Offer.objects.order_by(
         "provider__order", "pk"
     ).values_list(*columns, "quirks", "cancel_stops_billing", "tokens_per_s"):
@@ -182,7 +189,8 @@ def _read_offers(
         )
         cancels = provider.cancel_stops_billing if cancel is None else cancel
         entry = OfferEntry(model, name, provider.dialect, target, prices[price], context, max_output, cancels, speed)
-        offers[model].append(_Offer(entry, provider.switch, provider.is_own, [prices[pk] for pk in schedule.prices]))
+        of_day = [prices[price] for price in schedule.prices]
+        offers[model].append(_Offer(entry, provider.switch, pk in disabled, provider.is_own, of_day))
     return offers
 
 
@@ -234,7 +242,7 @@ def _retired(
         same_or_cheaper = [
             offer.entry
             for offer in offers[successor]
-            if not offer.switch and all(costs_no_more(price, last[0].entry.price) for price in offer.prices)
+            if offer.is_on and all(costs_no_more(price, last[0].entry.price) for price in offer.prices)
         ]
         if same_or_cheaper:
             moves_to = replace(entries[successor], offers=tuple(same_or_cheaper))

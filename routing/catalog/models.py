@@ -1,12 +1,17 @@
 """Providers, models, and offers (a model at a provider) with their dated prices.
 
 `shipped` is the fingerprint of what the project's own catalogue said when it wrote a row. A row without one is the
-operator's: no upgrade touches it. Every command that changes a row takes its fingerprint away.
+operator's: no upgrade touches it. Every command that changes a row takes its fingerprint away, but for those that set
+`is_disabled`: a row keeps that through upgrades, and what is disabled is not called.
 """
 
+from datetime import UTC
 from typing import override
 
 from django.db import models
+
+# Offers that are off by a command, alone or with their model or provider.
+DISABLED = models.Q(is_disabled=True) | models.Q(model__is_disabled=True) | models.Q(provider__is_disabled=True)
 
 
 class Provider(models.Model):
@@ -26,6 +31,7 @@ class Provider(models.Model):
     pass_unknown = models.BooleanField(default=False)
     quirks = models.JSONField(default=dict, blank=True)
     shipped = models.CharField(max_length=16, blank=True)
+    is_disabled = models.BooleanField(default=False)
     created_at = models.DateTimeField(auto_now_add=True)
 
     @override
@@ -50,6 +56,7 @@ class Model(models.Model):
     sunset_on = models.DateField(null=True, blank=True)
     aliases = models.JSONField(default=list, blank=True)  # names of it that no rule makes
     shipped = models.CharField(max_length=16, blank=True)
+    is_disabled = models.BooleanField(default=False)
     created_at = models.DateTimeField(auto_now_add=True)
 
     @override
@@ -70,6 +77,7 @@ class Offer(models.Model):
     cancel_stops_billing = models.BooleanField(null=True, blank=True)  # null: as the provider says
     tokens_per_s = models.PositiveIntegerField(null=True, blank=True)
     shipped = models.CharField(max_length=16, blank=True)
+    is_disabled = models.BooleanField(default=False)
 
     class Meta:
         constraints = [
@@ -100,7 +108,17 @@ class OfferPrice(models.Model):
 
     @override
     def __str__(self) -> str:
-        return f"price {self.price_id} of offer {self.offer_id} from {self.effective_from:%Y-%m-%d}"
+        return f"price {self.price_id} of offer {self.offer_id} {self.when}"
+
+    @property
+    def when(self) -> str:
+        """`from 2026-12-01 00:00:00 UTC, 01:00 to 04:00, Monday to Friday`."""
+        words = f"from {self.effective_from.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+        if self.from_minute is not None and self.to_minute is not None:
+            words += f", {self.from_minute // 60:02d}:{self.from_minute % 60:02d}"
+            words += f" to {self.to_minute // 60:02d}:{self.to_minute % 60:02d}"
+            words += ", Monday to Friday" if self.weekdays_only else ""
+        return words
 
 
 class CatalogVersion(models.Model):

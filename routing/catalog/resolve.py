@@ -24,7 +24,7 @@ def resolve(catalog: Catalog, name: str, *, may_cost_more: bool = False) -> Reso
 
     A retired model moves to its successor, with those of its offers none of whose prices is higher in any bucket and
     any tier; with all of them where the caller's organization lets it cost more. Raises `UnknownModel` with the
-    nearest names, `ModelNotServed` where no provider of it has a key here, `ModelRetired` naming the successor.
+    nearest names, `ModelNotServed` where no provider of it is on here, `ModelRetired` naming the successor.
     """
     model = catalog.models.get(name)
     if model is not None:
@@ -39,7 +39,10 @@ def resolve(catalog: Catalog, name: str, *, may_cost_more: bool = False) -> Reso
         return Resolved(_successor(catalog, retired, may_cost_more=may_cost_more), retired)
     model = catalog.models.get(model_id)
     if model is None:
-        log.info("model without a key", extra={"model": model_id, "set_one_of": list(catalog.off.get(model_id, ()))})
+        variables = catalog.off.get(model_id, ())
+        if not variables:
+            raise ModelNotServed(f"{model_id} is not served here at present.", param="model")
+        log.info("model without a key", extra={"model": model_id, "set_one_of": list(variables)})
         raise ModelNotServed(f"This installation has no key for a provider of {model_id}.", param="model")
     return Resolved(model)
 

@@ -1,5 +1,6 @@
 """When which price of an offer holds: rows by their date, and of these the times of the day."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -70,7 +71,27 @@ def read_schedules(now: datetime) -> tuple[dict[int, Schedule], datetime | None]
         if start is None or end is None:
             schedule.whole_day = price
         else:
-            early = (start - WINDOW_LEAD_MINUTES) % MINUTES_A_DAY
-            schedule.windows.append(Window(early, end, weekdays_only, price))
+            schedule.windows.append(_window(start, end, weekdays_only, price))
     moments += [window.next_change(now) for schedule in schedules.values() for window in schedule.windows]
     return schedules, min(moments, default=None)
+
+
+def _window(start: int, end: int, weekdays_only: bool, price: int) -> Window:
+    return Window((start - WINDOW_LEAD_MINUTES) % MINUTES_A_DAY, end, weekdays_only, price)
+
+
+def rows_at(rows: Sequence[OfferPrice], moment: datetime) -> list[OfferPrice]:
+    """Of an offer's prices, the earliest first, those that hold on the day of a moment."""
+    past = [row for row in rows if row.effective_from <= moment]
+    return [row for row in past if row.effective_from == past[-1].effective_from]
+
+
+def in_force(rows: Sequence[OfferPrice], now: datetime) -> OfferPrice | None:
+    """Of an offer's prices, the earliest first, the one that a call pays which is routed now."""
+    whole_day = None
+    for row in rows_at(rows, now):
+        if row.from_minute is None or row.to_minute is None:
+            whole_day = row
+        elif _window(row.from_minute, row.to_minute, row.weekdays_only, row.price_id).holds_at(now):
+            return row
+    return whole_day

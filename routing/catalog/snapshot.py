@@ -89,7 +89,8 @@ class Catalog:
     """Everything, at one version.
 
     `models` are those that can be called now. `aliases` maps other names, as `fold` writes them, to ids, and so finds
-    `retired` models and those in `off`, whose providers have no key here: the variables that would switch them on.
+    `retired` models and those in `off`, whose providers have no key here: the variables that would switch them on, none
+    where an operator disabled them.
     """
 
     version: int

@@ -21,8 +21,8 @@ from komilion.common.clock import unix_s
 from komilion.common.ids import hash_api_key, new_api_key
 from komilion.supervisor.prepare import check_secrets
 from komilion.web.demo import DEMO_EMAIL, DemoKey, do_ensure_demo_key
+from routing.actions.local import LOCAL
 from routing.catalog import credentials
-from routing.management.commands.catalog_seed import LOCAL
 from tests.billing.ledger_database import django_uses, migrate
 
 OTHER_PEPPER = b"another pepper of thirty-two chars"

@@ -136,3 +136,22 @@ def test_every_process_says_so_too(tmp_path: Path, module: str):
         check=False,
     )
     assert "KEY_PEPPER must have at least 32 characters" in refusal(done)
+
+
+def test_a_reader_that_has_had_enough_ends_a_command_without_a_word(tmp_path: Path):
+    load_instance(tmp_path)
+    reader, writer = os.pipe()
+    os.close(reader)
+    ours = {"DATA_DIR": str(tmp_path), "DATABASE_URL": "", "DJANGO_SETTINGS_MODULE": "komilion.settings"}
+    with os.fdopen(writer, "w") as closed:
+        done = subprocess.run(
+            [sys.executable, "manage.py", "help"],
+            cwd=ROOT,
+            env={**os.environ, **ours},
+            stdout=closed,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (141, "")

@@ -1,18 +1,19 @@
 """`manage.py catalog list | show NAME | reset NAME`: what is offered here, and whose word it is."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from typing import Any, override
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from billing.prices import PriceVersion
+from billing.prices import PriceVersion, amounts
+from komilion.common.clock import utc_now
 from komilion.common.money import format_usd
-from komilion.common.usage import PRICED_BUCKETS
-from routing.actions.catalog import CatalogError
+from routing.actions.errors import CatalogError
 from routing.actions.shipped import do_reset
 from routing.catalog.load import read_catalog
-from routing.catalog.models import Model, Offer, OfferPrice
+from routing.catalog.models import DISABLED, Model, Offer, OfferPrice, Provider
 from routing.catalog.queries import key_of
+from routing.catalog.schedule import in_force
 from routing.catalog.snapshot import Catalog, ModelEntry
 
 
@@ -58,10 +59,13 @@ def _listed(catalog: Catalog, part: str, *, everything: bool) -> Iterator[str]:
     if everything:
         for name, variables in sorted(catalog.off.items()):
             if part in name:
-                yield f"{name}  off: set {' or '.join(variables)}"
+                yield f"{name}  {f'off: set {" or ".join(variables)}' if variables else 'disabled'}"
         for name, retired in sorted(catalog.retired.items()):
             if part in name:
                 yield f"{name}  retired {retired.sunset_on.isoformat()}{_successor(retired.successor)}"
+        for offer in Offer.objects.filter(DISABLED, model_id__in=catalog.models).order_by("model", "pk"):
+            if part in offer.model_id:
+                yield f"{offer}  disabled"
 
 
 def _state(model: ModelEntry) -> str:
@@ -81,36 +85,34 @@ def _shown(catalog: Catalog, name: str) -> Iterator[str]:
     if row is None:
         nearest = catalog.nearest(name)
         raise CommandError(f"There is no model {name!r}.{' Nearest: ' + ', '.join(nearest) if nearest else ''}")
-    yield f"{row.pk}  {row.name}  ({_whose(row.shipped)})"
+    yield f"{row.pk}  {row.name}  ({_whose(row.shipped)}){_disabled(row)}"
     yield f"family {row.family or '-'}, line {row.line or row.pk}, released {row.released_on or '-'}"
     if row.sunset_on:
         yield f"ends {row.sunset_on.isoformat()}{_successor(row.successor)}"
     yield f"names: {', '.join(sorted(alias for alias, model in catalog.aliases.items() if model == row.pk))}"
     for offer in Offer.objects.filter(model=row).order_by("provider__order", "pk").select_related("provider"):
+        off = _disabled(offer) or _disabled(offer.provider)
         yield ""
-        yield f"at {offer.provider_id} as {offer.upstream_id}  ({_whose(offer.shipped)})"
+        yield f"at {offer.provider_id} as {offer.upstream_id}  ({_whose(offer.shipped)}){off}"
         yield f"  key: {key_of(offer.provider)}"
         yield f"  context {offer.context_length}, longest answer {offer.max_output}"
         yield f"  can: {', '.join(offer.capabilities) or 'text'}"
-        for dated in offer.prices.order_by("effective_from", "pk").select_related("price"):
-            yield from _price(dated)
+        yield from _prices(list(offer.prices.order_by("effective_from", "pk").select_related("price")))
 
 
-def _price(dated: OfferPrice) -> Iterator[str]:
-    when = dated.effective_from.date().isoformat()
-    if dated.from_minute is not None and dated.to_minute is not None:
-        days = ", Monday to Friday" if dated.weekdays_only else ""
-        when += f", {dated.from_minute // 60:02d}:{dated.from_minute % 60:02d} to "
-        when += f"{dated.to_minute // 60:02d}:{dated.to_minute % 60:02d} UTC{days}"
-    price = PriceVersion.from_row(dated.price)
-    yield f"  from {when}: {_amounts(price.components)}"
-    for above, components in price.tiers:
-        yield f"    above {above} input tokens: {_amounts(components)}"
-
-
-def _amounts(components: Mapping[str, int]) -> str:
-    return ", ".join(f"{bucket} {format_usd(components[bucket])}" for bucket in PRICED_BUCKETS if bucket in components)
+def _prices(rows: Sequence[OfferPrice]) -> Iterator[str]:
+    """All that an offer had, has and will have, the earliest first; those of now are marked."""
+    holds = in_force(rows, utc_now())
+    for dated in rows:
+        price = PriceVersion.from_row(dated.price)
+        yield f"  {dated.when}: {amounts(price.components)}{'  (in force)' if dated == holds else ''}"
+        for above, components in price.tiers:
+            yield f"    above {above} input tokens: {amounts(components)}"
 
 
 def _whose(mark: str) -> str:
     return "shipped" if mark else "yours"
+
+
+def _disabled(row: Model | Offer | Provider) -> str:
+    return "  disabled" if row.is_disabled else ""

@@ -2,25 +2,12 @@
 
 from typing import Any, override
 
-from django.conf import settings
 from django.core.management.base import BaseCommand
 
-from routing.actions.catalog import OfferSpec, ProviderSpec, do_put_offer, do_put_provider, nano_per_million
+from routing.actions.catalog import do_put_offer, do_put_provider
+from routing.actions.local import LOCAL, SMOLLM2
 from routing.actions.shipped import do_seed_shipped
 from routing.catalog.models import Offer, Provider
-
-LOCAL = ProviderSpec(name="local", base_url=settings.LOCAL_MODELS_URL, api_key="local", cancel_stops_billing=True)
-SMOLLM2 = OfferSpec(
-    model_id="local/smollm2-135m-instruct",
-    name="SmolLM2 135M Instruct",
-    provider="local",
-    upstream_id="smollm2-135m-instruct",
-    components={"input": nano_per_million("0.02"), "output": nano_per_million("0.06")},
-    context_length=4_096,
-    max_output=1_024,
-    capabilities=(),
-    tokens_per_s=40,
-)
 
 
 class Command(BaseCommand):

@@ -1,42 +1,65 @@
-"""`manage.py provider add NAME`: adds a provider, or changes it."""
+"""`manage.py provider add|disable|enable|remove NAME`: upstream APIs."""
 
 from argparse import BooleanOptionalAction
+from collections.abc import Mapping
 from typing import Any, override
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from routing.actions.catalog import CatalogError, ProviderSpec, do_put_provider
+from routing.actions.catalog import ProviderSpec, do_put_provider
+from routing.actions.errors import CatalogError
+from routing.actions.service import do_remove_provider, do_switch_provider
 from routing.catalog.models import Provider
 from routing.catalog.queries import key_of
+
+FIELDS = ("name", "base_url", "dialect", "api_key", "api_key_env", "cancel_stops_billing", "pass_unknown")
 
 
 class Command(BaseCommand):
     """Providers."""
 
-    help = "Add a provider, or change it when there is one of that name."
+    help = "Add a provider, or change what is named of it; take providers out of service and back."
 
     @override
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("action", choices=["add"])
-        parser.add_argument("name")
-        parser.add_argument("--base-url", help="needed for a new one")
-        parser.add_argument("--dialect", help="default: openai")
-        key = parser.add_mutually_exclusive_group()
+        verbs = parser.add_subparsers(dest="action", required=True)
+        add = verbs.add_parser("add", help="add one, or change what is named of it")
+        add.add_argument("name")
+        add.add_argument("--base-url", help="needed for a new one")
+        add.add_argument("--dialect", help="default: openai")
+        key = add.add_mutually_exclusive_group()
         key.add_argument("--api-key", help='stored encrypted; "" is none')
         key.add_argument("--api-key-env", help="name of the environment variable that holds the key")
-        parser.add_argument(
+        add.add_argument(
             "--cancel-stops-billing",
             action=BooleanOptionalAction,
             help="closing the connection stops the provider's meter: cancel instead of draining",
         )
-        parser.add_argument("--pass-unknown", action=BooleanOptionalAction, help="forward parameters nobody knows")
+        add.add_argument("--pass-unknown", action=BooleanOptionalAction, help="forward parameters nobody knows")
+        for verb, what in (
+            ("disable", "do not call it any more"),
+            ("enable", "call it again"),
+            ("remove", "take one that an operator added away, with all that it offers"),
+        ):
+            verbs.add_parser(verb, help=what).add_argument("name")
 
     @override
     def handle(self, *args: Any, **options: Any) -> None:
-        fields = ("name", "base_url", "dialect", "api_key", "api_key_env", "cancel_stops_billing", "pass_unknown")
+        """Raises `CommandError`."""
+        name, action = options["name"], options["action"]
         try:
-            do_put_provider(ProviderSpec(**{field: options[field] for field in fields}))
+            if action == "add":
+                self._add(options)
+            elif action == "remove":
+                models = do_remove_provider(name)
+                self.stdout.write(f"provider {name} is removed{', and with it ' * bool(models)}{', '.join(models)}")
+            else:
+                do_switch_provider(name, is_disabled=action == "disable")
+                self.stdout.write(f"provider {name} is {action}d")
         except CatalogError as error:
             raise CommandError(str(error)) from error
+
+    def _add(self, options: Mapping[str, Any]) -> None:
+        do_put_provider(ProviderSpec(**{field: options[field] for field in FIELDS}))
         provider = Provider.objects.get(pk=options["name"])
         self.stdout.write(f"provider {provider} at {provider.base_url}, key: {key_of(provider)}")

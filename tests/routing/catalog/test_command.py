@@ -1,5 +1,6 @@
 """`manage.py catalog`: what an operator sees of the catalogue, and how a change is taken back."""
 
+from datetime import UTC, datetime
 from io import StringIO
 
 import pytest
@@ -38,7 +39,18 @@ def test_the_list_is_of_what_can_be_called() -> None:
 def test_the_whole_list_says_what_would_switch_a_model_on_and_what_has_ended() -> None:
     lines = run("list", "--all").splitlines()
     assert "openai/gpt-6-sol  off: set OPENAI_API_KEY or OPENROUTER_API_KEY" in lines
+    assert run("list", "nothing-like-it", "--all") == ""
     assert "deepseek/deepseek-chat  retired 2026-07-24, successor deepseek/deepseek-v4-flash" in lines
+
+
+def test_the_whole_list_can_be_of_a_part_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENROUTER_API_KEY", "sk-test")
+    call_command("provider", "disable", "deepseek", verbosity=0)
+    lines = run("list", "deepseek-v4-pro-", "--all").splitlines()
+    assert [line.partition("  ")[0] for line in lines] == [
+        "deepseek/deepseek-v4-pro-0813",
+        "deepseek/deepseek-v4-pro-0813 at deepseek",
+    ]
 
 
 def test_an_end_to_come_stands_in_the_list(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,11 +62,43 @@ def test_a_model_is_shown_by_any_name_with_its_prices() -> None:
     shown = run("show", "deepseek-flash")
     assert "deepseek/deepseek-v4.1-flash  DeepSeek V4.1 Flash  (shipped)" in shown
     assert "  key: DEEPSEEK_API_KEY" in shown
-    assert "from 1970-01-01: input 0.15, cache_read 0.003, output 0.60" in shown
-    assert "01:00 to 04:00 UTC, Monday to Friday" in shown
+    assert "from 1970-01-01 00:00:00 UTC: input 0.15, cache_read 0.003, output 0.60  (in force)" in shown
+    assert "from 1970-01-01 00:00:00 UTC, 01:00 to 04:00, Monday to Friday: " in shown
     tiered = run("show", "claude-haiku-5.5")
     assert "    above 100000 input tokens: input 0.50" in tiered
     assert "ends 2026-12-11, successor openai/gpt-6.1-sol" in run("show", "gpt-5")
+
+
+@pytest.mark.parametrize(
+    ("hour", "marked"),
+    [
+        (5, "  from 1970-01-01 00:00:00 UTC: input"),
+        (9, "  from 1970-01-01 00:00:00 UTC, 06:00 to 10:00, Monday to Friday: input"),
+    ],
+)
+def test_the_price_that_holds_now_is_marked(hour: int, marked: str) -> None:
+    with time_machine.travel(datetime(2026, 11, 23, hour, tzinfo=UTC), tick=False):
+        output = StringIO()
+        call_command("catalog", "show", "deepseek-flash", stdout=output)
+    at_deepseek = output.getvalue().partition("at openrouter")[0].splitlines()
+    (line,) = [line for line in at_deepseek if line.endswith("  (in force)")]
+    assert line.startswith(marked)
+
+
+def test_a_price_to_come_is_shown_with_its_moment_and_not_marked() -> None:
+    with time_machine.travel(AS_OF, tick=False):
+        call_command(
+            "model",
+            "add",
+            "deepseek/deepseek-v4-pro",
+            "--provider=deepseek",
+            "--input-price=1",
+            "--from=2026-12-01T08:30",
+            stdout=StringIO(),
+        )
+    shown = run("show", "deepseek-v4-pro")
+    assert "  from 2026-12-01 08:30:00 UTC: input 1.00" in shown
+    assert shown.count("(in force)") == 2  # one at each of two providers
 
 
 def test_an_unknown_model_gets_the_nearest_named() -> None:

@@ -174,7 +174,7 @@ def test_what_an_operator_changed_stays_as_it_is(files: Files) -> None:
     assert (offer.max_output, offer.model.name) == (9, "Ours")
     newest = offer.prices.order_by("-effective_from").first()
     assert newest is not None
-    assert newest.price.components == {"input": 1, "output": 1}
+    assert newest.price.components == {"input": 1, "cache_read": 2 * 10**8, "cache_write": 25 * 10**8, "output": 1}
     assert Offer.objects.filter(model="openai/gpt-6-luna", provider="openai").exists()
 
 

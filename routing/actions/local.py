@@ -1,0 +1,18 @@
+"""The model that runs on the machine itself, and its provider."""
+
+from django.conf import settings
+
+from routing.actions.catalog import OfferSpec, ProviderSpec, nano_per_million
+
+LOCAL = ProviderSpec(name="local", base_url=settings.LOCAL_MODELS_URL, api_key="local", cancel_stops_billing=True)
+SMOLLM2 = OfferSpec(
+    model_id="local/smollm2-135m-instruct",
+    name="SmolLM2 135M Instruct",
+    provider=LOCAL.name,
+    upstream_id="smollm2-135m-instruct",
+    components={"input": nano_per_million("0.02"), "output": nano_per_million("0.06")},
+    context_length=4_096,
+    max_output=1_024,
+    capabilities=(),
+    tokens_per_s=40,
+)
