@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('routing', '0004_playground_share'),
+        ('routing', '0005_votes_and_pins'),
     ]
 
     operations = [
