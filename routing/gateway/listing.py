@@ -24,7 +24,7 @@ from routing.gateway.limit import count
 from routing.gateway.notes import end_headers
 from routing.gateway.parameters import TABLE
 from routing.gateway.services import Services
-from routing.selection.words import VIRTUAL_MODELS
+from routing.selection.words import VIRTUAL_MODELS, virtual_named
 
 PRICING_NAMES = {
     "input": "prompt",
@@ -52,10 +52,11 @@ async def serve_model(exchange: Exchange, services: Services, model_id: str) -> 
     """`GET /models/{id}`, the slash raw or as %2F, or another name of it: the row of what would answer a call."""
     caller, catalog = await _caller_and_catalog(exchange, services)
     model_id = unquote(model_id)
-    if model_id in VIRTUAL_MODELS:
+    policy = virtual_named(model_id)
+    if policy is not None:
         rows = _virtual_rows([model for model in catalog.models.values() if _may_call(caller, catalog, model)])
         if rows:
-            await exchange.respond_json(next(row for row in rows if row["id"] == model_id))
+            await exchange.respond_json(next(row for row in rows if row["id"] == policy))
             return
     known = catalog.canonical(model_id) or ""
     found = await _found(known, caller, catalog, services)
@@ -146,7 +147,7 @@ def _virtual_rows(models: Sequence[ModelEntry]) -> list[dict[str, Any]]:
             "object": "model",
             "created": max(model.created_unix_s for model in models),
             "owned_by": "komilion",
-            "name": f"Chosen for each request, {policy}",
+            "name": f"{name}: chosen for each request, {policy}",
             "context_length": context,
             "architecture": _architecture(inputs),
             "supported_parameters": parameters,

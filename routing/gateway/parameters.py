@@ -48,7 +48,7 @@ from routing.gateway.structures import (
     check_tools,
 )
 from routing.providers.base import ChatRequest
-from routing.selection.words import POLICIES
+from routing.selection.words import POLICIES, virtual_named
 
 END_USER_CHARACTERS = 512
 TAG_CHARACTERS = 128
@@ -241,6 +241,7 @@ def parse_chat(body: dict[str, Any], extras: Extras = NO_EXTRAS) -> ChatRequest:
                 unknown[name] = value
             dropped.append(name)
     model, fallbacks = models_of(read)
+    model = virtual_named(model) or model
     if read.get("route", ROUTE) != ROUTE:
         dropped.append("route")
     messages = read.get("messages")

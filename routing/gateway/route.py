@@ -22,6 +22,7 @@ from routing.gateway.adapt import adapt
 from routing.gateway.cache_marks import without_hours
 from routing.gateway.count_tokens import MEDIA_NEEDS
 from routing.gateway.types import Attempt, Inbound, Plan
+from routing.selection.words import virtual_named
 
 BYTES_PER_TOKEN_AT_MOST = 12  # no tokenizer packs more of ordinary text; beyond it the prompt cannot fit
 BODY_SLACK_BYTES = 256  # by which the body for one offer may be longer than that for another: names, limits
@@ -48,7 +49,7 @@ def route(inbound: Inbound, caller: Caller, catalog: Catalog, *, may_cost_more: 
         if refusal is not None:
             raise refusal
         return Plan(chat.model, tuple(attempts), model=found.model.id, named=found)
-    adjusted = [] if refusal is None else [_skipped(chat.model, refusal)]
+    adjusted = [] if refusal is None else [_skipped(chat.model, refusal.reason)]
     adjusted += _add_fallbacks(attempts, inbound, caller, catalog)
     if not attempts:
         assert refusal is not None, "no attempt without a reason"
@@ -92,6 +93,9 @@ def _add_fallbacks(attempts: list[Attempt], inbound: Inbound, caller: Caller, ca
     skipped = []
     planned = {attempt.offer.model_id for attempt in attempts}
     for name in inbound.chat.fallbacks:
+        if virtual_named(name) is not None:  # a choice is made once, for the model that is asked for
+            skipped.append(_skipped(name, "policy_as_fallback"))
+            continue
         try:
             model = find_model(name, caller, catalog).model
             error = None if model.id in planned else _add_offers(attempts, model.offers, inbound, is_named=True)
@@ -99,7 +103,7 @@ def _add_fallbacks(attempts: list[Attempt], inbound: Inbound, caller: Caller, ca
         except KomilionError as unfit:
             error = unfit
         if error is not None:
-            skipped.append(_skipped(name, error))
+            skipped.append(_skipped(name, error.reason))
     return skipped
 
 
@@ -130,8 +134,8 @@ def _add_offers(
     return None if is_served else refusal
 
 
-def _skipped(model: str, error: KomilionError) -> dict[str, Any]:
-    return {"param": "models", "action": "skipped", "model": model, "reason": error.reason}
+def _skipped(model: str, reason: str) -> dict[str, Any]:
+    return {"param": "models", "action": "skipped", "model": model, "reason": reason}
 
 
 def _param_of(missing: frozenset[str]) -> str:

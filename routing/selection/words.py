@@ -71,6 +71,14 @@ TASK_ALIASES: Mapping[str, str] = {
 }
 
 
+def virtual_named(name: str) -> str | None:
+    """The key of `VIRTUAL_MODELS` that a name in any case means; None for a model's name."""
+    if name in VIRTUAL_MODELS:
+        return name
+    lower = name.lower()
+    return lower if lower in VIRTUAL_MODELS else None
+
+
 def task_named(name: str) -> str | None:
     """The task type that a hint or a pin means, whatever its case and separators; None where there is none."""
     plain = "-".join(name.lower().replace("_", " ").replace("-", " ").split())

@@ -336,10 +336,13 @@ class TestFallbacks:
         small = add_fallback(gateway, OK, context=16, max_output=16)
         image = [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}]
         answer = places.ask(
-            models=["acme/unheard-of", blind, small], messages=[{"role": "user", "content": image}], max_tokens=5
+            models=["acme/unheard-of", "Neo-Mode", blind, small],
+            messages=[{"role": "user", "content": image}],
+            max_tokens=5,
         )
         adjusted = {entry["model"]: entry["reason"] for entry in answer.json["x_komilion"]["adjusted"]}
         assert adjusted["acme/unheard-of"] == "unknown_model"
+        assert adjusted["Neo-Mode"] == "policy_as_fallback"
         assert adjusted[blind] == "invalid_request"
         assert {entry["action"] for entry in answer.json["x_komilion"]["adjusted"]} == {"skipped"}
         assert only_row(places.tenant).detail["adjusted"] == answer.json["x_komilion"]["adjusted"]

@@ -73,6 +73,17 @@ class TestChoice:
         assert row.detail["choice"]["policy"] == VIRTUAL_MODELS[model]
         assert "sorts a list" not in json.dumps(row.detail)
 
+    @pytest.mark.parametrize("name", ["NEO-MODE", "Auto", "Neo-Mode/Frugal"])
+    def test_a_name_may_be_written_in_any_case(self, gateway: Gateway, alice: Tenant, name: str):
+        note = good(ask(gateway, alice, name))["x_komilion"]
+        assert (note["requested_model"], note["policy"]) == (name.lower(), VIRTUAL_MODELS[name.lower()])
+        assert good(call(gateway.url, f"/v1/models/{name}", alice.key))["id"] == name.lower()
+
+    def test_each_name_has_a_title_of_its_own(self, gateway: Gateway, alice: Tenant):
+        rows = good(call(gateway.url, "/v1/models", alice.key))["data"]
+        titles = {row["id"]: row["name"] for row in rows if row["id"] in VIRTUAL_MODELS}
+        assert len(set(titles.values())) == len(VIRTUAL_MODELS)
+
     def test_the_policy_of_the_body_counts(self, gateway: Gateway, alice: Tenant):
         assert good(ask(gateway, alice, policy="frugal"))["model"] == MIDDLING
         kept = good(ask(gateway, alice, "neo-mode/premium", policy="frugal"))
