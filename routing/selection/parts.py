@@ -37,10 +37,12 @@ type Cell = dict[str, Part]
 
 def say(cell: Cell, organization: str, said: Part, limits: Limits) -> None:
     """Add to the part of one organization, within its limits."""
-    before = cell.get(organization, Part())
-    now_s = max(said.at_s, before.at_s)
-    before, said = before.aged(now_s, limits.half_life_s), said.aged(now_s, limits.half_life_s)
-    weight, total = before.weight + said.weight, before.total + said.total
+    before = cell.get(organization)
+    weight, total, now_s = said.weight, said.total, said.at_s
+    if before is not None:
+        now_s = max(now_s, before.at_s)
+        fresh, kept = (0.5 ** ((now_s - part.at_s) / limits.half_life_s) for part in (said, before))
+        weight, total = weight * fresh + before.weight * kept, total * fresh + before.total * kept
     if weight > limits.weight:
         weight, total = limits.weight, total * limits.weight / weight
     cell[organization] = Part(weight, min(max(total, -limits.total), limits.total), now_s)
