@@ -239,6 +239,13 @@ class LabelSumAdmin(CompositeKeyAdmin):
     ordering = ("-pk",)
 
 
+@admin.register(Price)
+class PriceAdmin(ReadOnlyAdmin):
+    """What calls were and are charged by."""
+
+    list_display = ("id", "figures", "fee_basis_points", "created_at")
+
+
 class Listed(ReadOnlyAdmin):
     """Rows with every field as a column."""
 
@@ -251,7 +258,7 @@ class Listed(ReadOnlyAdmin):
 admin.site.register(
     [
         *(AutoRecharge, BalanceAlert, BalanceMark, Cap, CapUse, GatewayProcess, PayingCustomer, PaymentEvent),
-        *(Price, PromoLot, UsageMark),
+        *(PromoLot, UsageMark),
     ],
     Listed,
 )

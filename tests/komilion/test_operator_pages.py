@@ -1,6 +1,7 @@
 """The operators' pages: everything is shown, nothing is edited but by an action, and a wallet only by a posting."""
 
 import html
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -19,10 +20,12 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from accounts.models import AuditEntry, Organization, User
+from billing.actions.prices import do_record_price
 from billing.models import IdempotentCall, LedgerEntry, UsageRow, Wallet
 from komilion.common.admin import MOST_LISTED
 from komilion.common.clock import utc_now
 from komilion.web.tenants import do_open_tenant
+from routing.catalog.models import Model, Offer, OfferPrice, Provider
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -290,3 +293,17 @@ def test_who_lost_her_second_factor_is_helped_and_told(operator: Client, wallet:
     entry = AuditEntry.objects.get(action="person.second_factor")
     assert (entry.actor, entry.subject) == ("operator operator@example.com", alice.email)
     assert [message.to for message in mail.outbox] == [[alice.email]]
+
+
+def test_prices_are_shown_with_their_figures(operator: Client) -> None:
+    provider = Provider.objects.create(pk="acme", base_url="https://api.acme.example/v1")
+    model = Model.objects.create(pk="acme/large", name="Large")
+    offer = Offer.objects.create(model=model, provider=provider, context_length=9, max_output=9)
+    tier = {"above_input": 200_000, "components": {"input": 6 * 10**9, "output": 22_500_000_000}}
+    price = do_record_price({"output": 15 * 10**9, "input": 3 * 10**9}, [tier])
+    OfferPrice.objects.create(offer=offer, price=price, effective_from=datetime(2026, 12, 1, tzinfo=UTC))
+    figures = "input 3.00, output 15.00; above 200000 input tokens input 6.00, output 22.50"
+    assert figures in operator.get(reverse("admin:billing_price_changelist")).content.decode()
+    page = operator.get(reverse("admin:routing_offerprice_changelist")).content.decode()
+    assert f"price {price.pk}: {figures}" in page
+    assert "from 2026-12-01 00:00:00 UTC" in page

@@ -91,7 +91,7 @@ def _shown(catalog: Catalog, name: str) -> Iterator[str]:
         yield f"ends {row.sunset_on.isoformat()}{_successor(row.successor)}"
     yield f"names: {', '.join(sorted(alias for alias, model in catalog.aliases.items() if model == row.pk))}"
     for offer in Offer.objects.filter(model=row).order_by("provider__order", "pk").select_related("provider"):
-        off = _disabled(offer) or _disabled(offer.provider)
+        off = _disabled(offer) or ("  provider disabled" if offer.provider.is_disabled else "")
         yield ""
         yield f"at {offer.provider_id} as {offer.upstream_id}  ({_whose(offer.shipped)}){off}"
         yield f"  key: {key_of(offer.provider)}"

@@ -54,7 +54,7 @@ def test_a_provider_is_off_with_all_that_it_offers_and_on_again() -> None:
     assert providers_of(PRO) == ["acme", "openrouter"]
     assert f"{PRO} at deepseek  disabled" in run("catalog", "list", "--all").splitlines()
     shown = run("catalog", "show", PRO)
-    assert "at deepseek as deepseek-v4-pro  (shipped)  disabled\n" in shown
+    assert "at deepseek as deepseek-v4-pro  (shipped)  provider disabled\n" in shown
     assert shown.count("disabled") == 1
     assert run("provider", "enable", "deepseek") == "provider deepseek is enabled\n"
     assert providers_of(PRO) == ["acme", "deepseek", "openrouter"]
@@ -63,6 +63,7 @@ def test_a_provider_is_off_with_all_that_it_offers_and_on_again() -> None:
 def test_a_model_is_off_at_one_provider_or_everywhere() -> None:
     assert run("model", "disable", PRO, "--provider", "acme") == f"model {PRO} at acme is disabled\n"
     assert providers_of(PRO) == ["deepseek", "openrouter"]
+    assert "at acme as deepseek-v4-pro  (yours)  disabled\n" in run("catalog", "show", PRO)
     assert run("model", "disable", PRO) == f"model {PRO} is disabled\n"
     assert providers_of(PRO) == []
     assert f"{PRO}  disabled" in run("catalog", "list", "--all").splitlines()
