@@ -149,7 +149,7 @@ def _read_providers() -> dict[str, _Provider]:
     providers = {}
     for row in Provider.objects.values():
         variable = row["api_key_env"]
-        api_key = env.api_key(variable) if variable else decrypt(bytes(row["api_key_encrypted"]))
+        api_key = env.api_key(variable) if variable else decrypt(bytes(row["api_key_encrypted"])).strip()
         url = env.base_url(row["base_url_env"], row["base_url"]) if row["base_url_env"] else row["base_url"]
         providers[row["name"]] = _Provider(
             dialect=DIALECTS[row["dialect"]],

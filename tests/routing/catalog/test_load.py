@@ -9,6 +9,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from komilion.common.clock import unix_s
 from routing.actions.catalog import OfferSpec, ProviderSpec, do_put_offer, do_put_provider
+from routing.catalog.credentials import encrypt
 from routing.catalog.load import read_catalog
 from routing.catalog.models import Model, Offer, OfferPrice, Provider
 from routing.catalog.snapshot import Catalog, OfferEntry
@@ -116,6 +117,12 @@ def test_an_address_comes_from_its_variable(acme: None, monkeypatch: pytest.Monk
     monkeypatch.setenv("ACME_BASE_URL", "127.0.0.1:9")
     with pytest.raises(ImproperlyConfigured, match="ACME_BASE_URL"):
         read_catalog()
+
+
+def test_a_key_that_was_stored_with_its_newline_is_the_key(acme: None) -> None:
+    Provider.objects.update(api_key_encrypted=encrypt("sk-acme\n"))
+    add("acme/large", "acme")
+    assert offer(read_catalog(), "acme/large", "acme").target.api_key == "sk-acme"
 
 
 def test_a_model_of_an_operator_has_a_day_of_its_own_and_no_end(acme: None) -> None:
