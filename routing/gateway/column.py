@@ -215,9 +215,5 @@ def _frame(fields: dict[str, Any]) -> bytes:
     return b"data: " + msgspec.json.encode(fields) + b"\n\n"
 
 
-def _raw(value: object) -> msgspec.Raw:
-    return msgspec.Raw(msgspec.json.encode(value))
-
-
 def _ms(seconds: float) -> int:
     return round(seconds * 1_000)

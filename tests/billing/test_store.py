@@ -163,7 +163,7 @@ def test_rows_say_what_they_are():
     assert str(Hold(pk="gen-1", state="open")) == "hold of gen-1 (open)"
     assert str(LedgerEntry(kind="settle", reference="gen-1")) == "settle gen-1"
     assert str(Posting(amount_nano=5, source="paid", target="promo")) == "5 from paid to promo"
-    assert str(Price(pk=7)) == "price 7"
+    assert str(Price(pk=7, components={"input": 3 * 10**9})) == "price 7: input 3.00"
     assert str(GatewayProcess(pk="p-1", pid=3)) == "process p-1 (pid 3)"
     assert str(UsageRow(request_id="gen-1")) == "usage of gen-1"
     assert str(Wallet(pk=9)) == "wallet of organization 9"
