@@ -31,8 +31,9 @@ if TYPE_CHECKING:
 
 LOGIT_AT_MOST = 30.0
 ERROR_AT_MOST = 30.0
-_WORST = np.array([[-LOGIT_AT_MOST], [-ERROR_AT_MOST]]) * LOGIT_STEPS
-_BEST = np.array([[LOGIT_AT_MOST], [0.0]]) * LOGIT_STEPS
+_SCALE = np.array([[LOGIT_STEPS], [-LOGIT_STEPS]], np.float32)  # less is worse, of errors too
+_WORST = np.array([[-LOGIT_AT_MOST], [-ERROR_AT_MOST]], np.float32) * LOGIT_STEPS
+_BEST = np.array([[LOGIT_AT_MOST], [0.0]], np.float32) * LOGIT_STEPS
 
 
 class Reading(Protocol):
@@ -64,12 +65,12 @@ class Reading(Protocol):
 
 
 class Inputs(msgspec.Struct, frozen=True):
-    """All that a choice is a function of. `quality` is logit and standard error, each [models] of the market."""
+    """All that a choice is a function of. `quality` is logits and standard errors: float32 [2, models]."""
 
     filtered: Filtered
     policy: str
     reading: Reading | None
-    quality: tuple[Floats, Floats] | None
+    quality: Floats | None
     weights: str = ""  # version of what read and scored
     pin: str | None = None  # the organization's model for this task type
     session: Sticky | None = None
@@ -153,17 +154,14 @@ def _scores(inputs: Inputs) -> tuple[Integers, Integers, Floats | None] | None:
     """Logits with their offsets, errors, offsets; None where the request was not read or the models not scored."""
     if inputs.reading is None or inputs.quality is None:
         return None
-    logits, errors = inputs.quality
-    size = len(inputs.filtered.market.models)
-    if logits.shape != (size,) or errors.shape != (size,):
+    if inputs.quality.shape != (2, len(inputs.filtered.market.models)):
         return None
     offsets = None
+    both = inputs.quality * _SCALE
     if inputs.offsets is not None and inputs.offsets.market is inputs.filtered.market:
         offsets = inputs.offsets.at(inputs.reading.task, inputs.reading.difficulty)
-        logits = logits if offsets is None else logits + offsets
-    both = np.array((logits, errors), np.float64)
-    np.negative(both[1], out=both[1])  # so that less is worse in both rows
-    both *= LOGIT_STEPS
+        if offsets is not None:
+            both[0] += offsets * LOGIT_STEPS
     # fmax passes over NaN: a model without a number is as bad as can be.
     np.fmax(both, _WORST, out=both)
     np.minimum(both, _BEST, out=both)

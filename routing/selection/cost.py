@@ -140,7 +140,7 @@ class Outlook:
         if product is None:
             costs = rates.output[:, np.newaxis] * self._output
             product = self._products[step] = np.vstack([costs, self._latencies])
-        both = product @ tasks
+        both = product.dot(tasks)
         full = both[: len(market.offers)]
         full += rates.input * input_tokens
         np.rint(both, out=both)

@@ -38,8 +38,8 @@ RULES = {
 class Scorer(Protocol):
     """What scores a reading again: routing.selection.quality for the candidates of the receipt's market, in order."""
 
-    def score(self, reading: StoredReading) -> tuple[Floats, Floats]:
-        """Logits and standard errors, each [models]."""
+    def score(self, reading: StoredReading) -> Floats:
+        """Logits and standard errors: [2, models]."""
 
 
 class Replayed(msgspec.Struct, frozen=True):

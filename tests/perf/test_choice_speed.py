@@ -57,7 +57,7 @@ def rows() -> list[Row]:
 def test_a_choice_takes_a_tenth_of_a_millisecond(request_name: str) -> None:
     here = market(*rows())
     draw = np.random.default_rng(1)
-    quality = (draw.normal(1, 1, 60).astype(np.float32), draw.uniform(0.1, 0.5, 60).astype(np.float32))
+    quality = np.array([draw.normal(1, 1, 60), draw.uniform(0.1, 0.5, 60)], np.float32)
     live, offsets, read = LiveView(here, Live(), 0.0), Offsets().view(here, 0.0), reading()
     needs, session = REQUESTS[request_name]
     taken_us = []

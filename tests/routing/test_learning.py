@@ -12,6 +12,7 @@ from django.db import DatabaseError, connection
 from komilion.common.clock import unix_s
 from routing.gateway.choice import learning as module
 from routing.gateway.choice import votes as votes_module
+from routing.gateway.choice.afterwards import Quota
 from routing.gateway.choice.learning import Finished, Learning
 from routing.gateway.choice.selected import Selected
 from routing.gateway.choice.votes import Votes
@@ -22,10 +23,14 @@ from routing.selection.markets import market_facts
 from routing.selection.offsets import Offsets
 from routing.selection.words import TASKS
 from tests.async_waiting import eventually
+from tests.fakes.client import chat
+from tests.fakes.replies import Reply
 from tests.routing.books import organization_id
 from tests.routing.choosing import BEST, asked, catalog
+from tests.routing.servers import second_server
 from tests.services.valkey import free_url
 from tests.stand import Gateway, Tenant
+from tests.waiting import wait_until
 
 CALLS = int(CALLS_FOR_P50) + 1
 REVISION = "a revision that no model has"
@@ -132,6 +137,23 @@ class TestCalls:
         call = finished(made, is_routed=False)
         made.finished(call)
         assert noted == [("gen-1", "2026-03-01 09:00:00", call.chat)]
+
+
+class TestManyCalls:
+    def test_a_busy_process_measures_some_of_them_and_remembers_every_conversation(
+        self, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+    ):
+        measured: list[Finished] = []
+        monkeypatch.setattr(Quota, "has_room", lambda _: False)
+        monkeypatch.setattr(Learning, "finished", lambda _, call: measured.append(call))
+        tenant = gateway.tenant()
+        gateway.add_model(Reply(), BEST)
+        with second_server() as server:
+            sessions = server.gateway.services.learning.brain.sessions
+            for model in (BEST, "neo-mode"):
+                assert chat(server.url, tenant.key, model=model).status == 200
+            wait_until(lambda: len(sessions) == 1, what="the conversation to be remembered")
+        assert measured == []
 
 
 class TestMarkets:

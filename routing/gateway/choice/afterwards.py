@@ -37,6 +37,23 @@ class _Waiting(msgspec.Struct, frozen=True):
     question: Question  # a glance; a whole prompt may have megabytes
 
 
+class Quota:
+    """So many a second."""
+
+    __slots__ = ("_in_second", "_most", "_second")
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._second = self._in_second = 0
+
+    def has_room(self) -> bool:
+        """Whether this second has seen few of them; counts one more."""
+        second = int(monotonic_s())
+        self._in_second = self._in_second + 1 if second == self._second else 1
+        self._second = second
+        return self._in_second <= self._most
+
+
 class Afterwards:
     """`note` returns at once. `classify` says what a row is to keep of a question, None where nobody can."""
 
@@ -44,23 +61,15 @@ class Afterwards:
         self._classify = classify
         self._waiting: deque[_Waiting] = deque()
         self._worker: asyncio.Task[None] | None = None
-        self._second = 0
-        self._in_second = 0
+        self._looked_at = Quota(MOST_PER_S)
 
     def note(self, request_id: str, started_at: str, chat: ChatRequest) -> None:
         """Look at this call later, where it is in the sample."""
-        if not in_sample(request_id) or len(self._waiting) >= QUEUE_MOST or not self._has_time():
+        if not in_sample(request_id) or len(self._waiting) >= QUEUE_MOST or not self._looked_at.has_room():
             return
         self._waiting.append(_Waiting(request_id, started_at, read_question(chat, chat.wishes.task_hint)))
         if self._worker is None or self._worker.done():
             self._worker = spawn(self._work(), name="afterwards")
-
-    def _has_time(self) -> bool:
-        """Whether this second has seen few of them."""
-        second = int(monotonic_s())
-        self._in_second = self._in_second + 1 if second == self._second else 1
-        self._second = second
-        return self._in_second <= MOST_PER_S
 
     async def _work(self) -> None:
         while self._waiting:

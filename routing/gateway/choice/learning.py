@@ -11,7 +11,7 @@ from accounts.access import Caller
 from accounts.models import Tier
 from komilion.common.clock import unix_s
 from routing.catalog.snapshot import OfferEntry
-from routing.gateway.choice.afterwards import Afterwards
+from routing.gateway.choice.afterwards import Afterwards, Quota
 from routing.gateway.choice.brain import Brain
 from routing.gateway.choice.live_share import LiveShare
 from routing.gateway.choice.selected import Selected
@@ -25,6 +25,7 @@ from routing.selection.markets import keep_market
 log = logging.getLogger(__name__)
 
 LEAST_MEASURED_S = 0.001
+MEASURED_MOST_PER_S = 50  # calls that latencies and lengths are learnt from; more would say the same
 CUT = "length"
 
 
@@ -50,7 +51,7 @@ class Finished(msgspec.Struct, frozen=True):
     @property
     def tokens(self) -> int:
         """All that the conversation has now."""
-        return sum(units for name, units in self.usage.items() if name not in {"reasoning", "web_searches"})
+        return tokens_of(self.usage)
 
     @property
     def guessed_tokens(self) -> float | None:
@@ -74,6 +75,11 @@ class Finished(msgspec.Struct, frozen=True):
         return self.output_tokens / writing_s if self.output_tokens and writing_s >= LEAST_MEASURED_S else None
 
 
+def tokens_of(usage: Mapping[str, int]) -> int:
+    """All that a conversation has after a call that used this."""
+    return sum(units for name, units in usage.items() if name not in {"reasoning", "web_searches"})
+
+
 class Learning:
     """One per process."""
 
@@ -83,6 +89,7 @@ class Learning:
         self.votes = Votes(self.brain.take_offsets)
         self.afterwards = Afterwards(self.brain.classify)
         self._kept_market = ""
+        self._measured = Quota(MEASURED_MOST_PER_S)
 
     def start(self) -> None:
         """Begin to share and to count."""
@@ -108,6 +115,9 @@ class Learning:
         if settlement.outcome != "completed":
             return
         progress, reserved = settlement.progress, settlement.reserved
+        if not self._measured.has_room():
+            self._remember(settlement)
+            return
         asked_s = (progress.charged or progress.tries[-1]).started_s
         first_s = progress.first_content_s
         self.finished(
@@ -124,6 +134,16 @@ class Learning:
                 took_s=settlement.ended_s - asked_s,
             )
         )
+
+    def _remember(self, settlement: Settlement) -> None:
+        """What has to be known of every call, though this second has shown enough of latencies and lengths."""
+        inbound, reserved = settlement.admitted.inbound, settlement.reserved
+        selected = reserved.plan.choice
+        if selected is None:
+            self.afterwards.note(settlement.request_id, settlement.progress.started_at, inbound.chat)
+        else:
+            offer = reserved.attempt.offer
+            self.brain.remember(selected.session, offer.model_id, offer.provider, tokens_of(settlement.usage))
 
     def finished(self, call: Finished) -> None:
         """Take notice of what such a call shows."""

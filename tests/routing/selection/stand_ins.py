@@ -118,7 +118,7 @@ def reading(task: str = "math", share: float = 0.75, **rest: Any) -> Read:
 def scored(market: Market, logits: Mapping[str, float] | Sequence[float], error: float = 0.2) -> Any:
     """Logit and standard error of every candidate, by id or in order."""
     values = [logits[entry.id] for entry in market.models] if isinstance(logits, Mapping) else list(logits)
-    return np.array(values, np.float32), np.full(len(values), error, np.float32)
+    return np.array([values, [error] * len(values)], np.float32)
 
 
 def inputs(market: Market, logits: Mapping[str, float] | Sequence[float] | None, **rest: Any) -> Inputs:

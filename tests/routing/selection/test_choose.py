@@ -61,7 +61,7 @@ def test_an_error_that_is_wide_counts_against_a_model(four: Market) -> None:
     assert given.quality is not None
     errors = given.quality[1].copy()
     errors[1] = 1.5
-    assert choose(replace(given, quality=(given.quality[0], errors))).models[0] == "c/fair"
+    assert choose(replace(given, quality=np.array([given.quality[0], errors]))).models[0] == "c/fair"
 
 
 def test_premium_gives_a_tie_to_the_cheaper(four: Market) -> None:
@@ -185,7 +185,7 @@ def test_without_a_reading_nothing_else_is_believed_either(four: Market) -> None
 
 
 def test_scores_of_another_market_count_as_none(four: Market) -> None:
-    given = replace(inputs(four, LOGITS), quality=(np.zeros(3, np.float32), np.zeros(3, np.float32)))
+    given = replace(inputs(four, LOGITS), quality=np.zeros((2, 3), np.float32))
     assert choose(given).decision.rule == "selection_degraded"
 
 

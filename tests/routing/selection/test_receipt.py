@@ -239,9 +239,9 @@ class Scorer:
         self._size = len(market.models)
         self._drift = drift
 
-    def score(self, read: StoredReading) -> tuple[Floats, Floats]:
+    def score(self, read: StoredReading) -> Floats:
         logits = np.arange(self._size) + read.known[len(TASKS)] + self._drift
-        return logits.astype(np.float32), np.full(self._size, 0.2, np.float32)
+        return np.array([logits, np.full(self._size, 0.2)], np.float32)
 
 
 def scored_by(five: Market) -> Choice:
