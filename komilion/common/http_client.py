@@ -45,8 +45,7 @@ class TooLarge(BadResponse):
 
     def __init__(self, message: str, size: int, last: bytes) -> None:
         super().__init__(message)
-        self.size = size
-        self.last = last
+        self.size, self.last = size, last
 
 
 class Response:
@@ -94,8 +93,7 @@ class Response:
         """The whole body. Raises `TooLarge` above `limit_bytes`, else what `read_some` raises."""
         if self._is_complete and self._unread <= limit_bytes:
             return await self.read_some()
-        pieces = []
-        size = 0
+        pieces, size = list[bytes](), 0
         while piece := await self.read_some():
             size += len(piece)
             if size > limit_bytes:

@@ -3,14 +3,18 @@
 from dataclasses import dataclass, field, replace
 from itertools import count
 
+import pytest
+
 from tests.fakes.client import Answer
-from tests.fakes.journal import Call
+from tests.fakes.journal import Call, Tokens
 from tests.fakes.replies import Reply
 from tests.routing.books import assert_in_order, charge_of, only_row
 from tests.stand import Gateway, Tenant
 
 _names = count(1)
 BAD = Reply(status=500)
+OK = Reply(usage=Tokens(25, 12))
+BOTH = pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 
 
 @dataclass

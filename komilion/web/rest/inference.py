@@ -33,13 +33,8 @@ def content(schema: JsonSchema, example: Any, media_type: str = "application/jso
 
 def errors(dialect: str, *statuses: int) -> dict[str, Any]:
     """Responses of these statuses, in `Error` or `OpenAIError`."""
-    return {
-        str(status): {
-            "description": ERRORS[status],
-            "content": {"application/json": {"schema": ref(dialect)}},
-        }
-        for status in statuses
-    }
+    body = {"application/json": {"schema": ref(dialect)}}
+    return {str(status): {"description": ERRORS[status], "content": body} for status in statuses}
 
 
 def _idempotency_key() -> dict[str, Any]:
