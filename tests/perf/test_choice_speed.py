@@ -10,8 +10,10 @@ from routing.selection.choose import Inputs, choose
 from routing.selection.filters import Needs, feasible
 from routing.selection.live import Live, LiveView
 from routing.selection.offsets import Offsets
+from routing.selection.quality import Strengths
 from routing.selection.receipt import pack
 from routing.selection.sessions import Sticky
+from tests.routing.choosing import asked, brain, catalog, offer
 from tests.routing.selection.stand_ins import Row, market, reading
 
 ROUNDS = 3_000
@@ -69,3 +71,30 @@ def test_a_choice_takes_a_tenth_of_a_millisecond(request_name: str) -> None:
     p50, p99 = np.percentile(taken_us, [50, 99])
     print(f"{request_name}: {len(here.offers)} offers, P50 {p50:.0f} us, P99 {p99:.0f} us")
     assert p50 < 200
+
+
+def prompts() -> dict[str, list[str]]:
+    """That of `make bench`, and fifty of 4,000 characters of different words."""
+    draw = random.Random(4)
+    letters = "etaoinshrdlucmfwypvbgk"
+    long = [
+        " ".join("".join(draw.choices(letters, k=draw.randint(2, 9))) for _ in range(800))[:4_000] for _ in range(50)
+    ]
+    return {"bench": ["What is quantum computing? Explain it in simple terms please."], "long": long}
+
+
+@pytest.mark.perf
+@pytest.mark.parametrize(("name", "at_most_us"), [("bench", 250), ("long", 1_000)])
+def test_a_whole_decision_is_within_its_mark(name: str, at_most_us: int) -> None:
+    models = list(Strengths.load().models)[:60]
+    made = brain(catalog(**{model: [offer(model, 1 + number % 7, 128_000)] for number, model in enumerate(models)}))
+    requests = [asked({"messages": [{"role": "user", "content": prompt}]}) for prompt in prompts()[name]]
+    taken_us = []
+    for number in range(ROUNDS):
+        request = requests[number % len(requests)]
+        before = time.thread_time_ns()
+        assert made.decide(request) is not None
+        taken_us.append((time.thread_time_ns() - before) / 1_000)
+    p50, p99 = np.percentile(taken_us[100:], [50, 99])
+    print(f"{name}: P50 {p50:.0f} us, P99 {p99:.0f} us")
+    assert p50 < at_most_us
