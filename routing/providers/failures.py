@@ -77,6 +77,12 @@ OUR_CREDENTIAL = re.compile(r"invalid_api_key|api_key_invalid|incorrect api key|
 OUR_STANDING = re.compile(
     r"\bkeys?\b|api.?key|permission|account|credential|\bauth|unauthori[sz]ed|organi[sz]ation|project"
 )
+NOT_OUR_MODEL = re.compile(r"model_not_found|access to (?:the |this )?model|permission.{0,40}\bmodel\b")
+# What is said of us, in words that are said of prompts too.
+OUR_CLOSURE = re.compile(
+    r"account_deactivated|(?:account|organi[sz]ation|api key|project) "
+    r"(?:was|is|has been|violates)\b.{0,60}(?:flagged|disabled|suspended|banned|terminated|revoked|polic)"
+)
 TOKENS_A_MINUTE = re.compile(r"rate_limit|tokens per minute|\btpm\b")
 RETRY_DELAY = re.compile(rb'"retryDelay"\s*:\s*"(\d{1,9})(?:\.\d+)?s"')
 
@@ -223,12 +229,16 @@ def retry_after_s(headers: Mapping[str, str], body: bytes = b"") -> int | None:
 def _by_words(status: int, said: Complaint) -> KomilionError | None:
     """What the words of a refusal decide before its status does."""
     words = said.words
+    if status < 500 and OUR_CLOSURE.search(words):
+        return ProviderRefusedUs()
     if status not in (401, 402, 429) and FILTERED.search(words):
         return ContentFiltered()
     if status not in (401, 402, 403, 404, 429) and TOO_LONG.search(words):
         return ContextLengthExceeded(presentable(said.message))
     if status < 500 and OUR_MONEY.search(words):
         return ProviderClosedToUs()
+    if status == 403 and NOT_OUR_MODEL.search(words):
+        return ModelNotFound("The provider does not let us call this model.")
     is_ours = OUR_CREDENTIAL if status == 400 else OUR_STANDING
     if status == 401 or (status in (400, 403) and is_ours.search(words)):
         return ProviderRefusedUs()

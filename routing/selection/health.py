@@ -163,12 +163,14 @@ class Breakers:
         if is_news:
             log.error(
                 "a provider does not serve us until an operator mends it",
-                extra={"provider": provider, "model": opening[1], "reason": reason, "alarm": f"provider_{reason}"},
+                extra={"provider": provider, "model": opening[1], "reason": reason, "alarm": "provider_refuses_us"},
             )
 
     def succeeded(self, provider: str, model: str, credential: str) -> None:
         """The provider answered; it may have refused the request, but it is there."""
         key = (provider, model, credential)
+        if self._mendable.get((provider, credential), model) != model:  # the credential serves others
+            del self._mendable[provider, credential]
         if self._covering(key) is not None:
             self._mendable.pop((provider, credential), None)
             for opened in ((provider, EVERY_MODEL, credential), key):

@@ -98,11 +98,19 @@ class TestOpening:
         assert all(breakers.is_open(*key) for key in (KEY, OTHER, third))
         assert not breakers.is_open("up", "acme/three", "another credential")
         assert breakers.open == [("up", ""), ("up", "acme/one")]
-        alarms = [record.model for record in caplog.records if record.alarm == "provider_closed_to_us"]
+        alarms = [record.model for record in caplog.records if record.alarm == "provider_refuses_us"]
         assert alarms == ["acme/one", ""]
         breakers.failed(*third, weight="credential", reason="closed_to_us")
         assert breakers.is_open(*third)
         assert len(alarms) == 2
+
+    def test_a_model_that_answers_in_between_shows_that_it_is_not_the_credential(self):
+        breakers = alone()
+        breakers.failed(*KEY, weight="credential")
+        breakers.succeeded("up", "acme/three", KEY[2])
+        breakers.failed(*OTHER, weight="credential")
+        assert [breakers.is_open(*key) for key in (KEY, OTHER)] == [True, True]
+        assert not breakers.is_open("up", "acme/three", KEY[2])
 
     def test_one_answer_shows_that_a_credential_is_in_order(self):
         breakers = alone()
