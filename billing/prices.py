@@ -81,8 +81,7 @@ class PriceVersion:
     def ceiling(self, input_tokens: int, output_tokens: int) -> int:
         """The most a call can be charged whose input and output are at most this many tokens of any bucket."""
         total = input_tokens * self._input_price(input_tokens) + output_tokens * self._output_price(input_tokens)
-        cost = ceil_div(total, UNITS_PER_PRICE)
-        return cost + ceil_div(cost * self.fee_basis_points, BASIS_POINTS)
+        return self._charge_of(total).charge
 
     def output_tokens_for(self, amount: int, input_tokens: int) -> int:
         """The largest n with ceiling(input_tokens, n) <= amount; 0 where not even the input is paid for."""

@@ -84,8 +84,7 @@ class Response:
             await self._change()
         pieces = self._pieces
         data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        self._pieces = []
-        self._unread = 0
+        self._pieces, self._unread = [], 0
         self._connection.resume()
         return data
 

@@ -13,6 +13,10 @@ from tests.stand import Gateway, Tenant
 
 _names = count(1)
 BAD = Reply(status=500)
+TEXT = (
+    "The quick brown fox jumps over the lazy dog near the river bank, and nobody who saw it that morning could say"
+    " whether it had been the same fox as on the day before, or another one."
+)
 OK = Reply(usage=Tokens(25, 12))
 BOTH = pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 
