@@ -65,6 +65,7 @@ INSTALLED_APPS = [
     "accounts",
     "billing",
     "routing",
+    "voice",
     "komilion.web",
     *(f"allauth.socialaccount.providers.{name}" for name in SOCIAL_LOGINS),
 ]

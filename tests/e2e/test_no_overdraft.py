@@ -185,6 +185,7 @@ def test_random_sizes_never_exceed_the_balance(running: Installation, upstream: 
     assert max(wallet.held for wallet in seen) * NANO <= credit
 
 
+@pytest.mark.alone
 def test_other_writers_do_not_wait_long_on_sqlite(install: Install, upstream: UpstreamProcess):
     installation = install("sqlite", workers=2, settings="komilion.settings")
     model = installation.add_model("draining/ok", "draining", "ok")
