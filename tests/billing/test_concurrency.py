@@ -270,6 +270,7 @@ def test_other_writers_of_sqlite_get_their_turn(sqlite_ledger: LedgerDatabase, t
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.parametrize("committers", [1, 2])
 def test_no_write_to_sqlite_waits_longer_than_agreed(sqlite_ledger: LedgerDatabase, tmp_path: Path, committers: int):
     assert max(waits_of_another_writer(sqlite_ledger, tmp_path, committers)) < ORM_WRITE_LIMIT_S
