@@ -12,11 +12,10 @@ from typing import Any
 from django.db import connection
 
 from billing.models.rollup import GRAINS_S, LATENCY_COLUMNS, LATENCY_EDGES_MS, QUARTER_S
+from komilion.common.usage import CACHED_BUCKETS, INPUT_BUCKETS, OUTPUT_BUCKETS
 
 # Outcomes that are the provider's fault or ours (docs/charging-policy.md); the others are answers.
 ERROR_OUTCOMES = ("provider_failed", "provider_cut", "server_stopped")
-INPUT_BUCKETS = ("input", "cache_read", "cache_write", "cache_write_1h", "input_audio")
-OUTPUT_BUCKETS = ("output", "output_audio")
 MARK = "COALESCE((SELECT entry_id FROM billing_usagemark WHERE id = 1), 0)"
 
 
@@ -218,7 +217,7 @@ def _call_measures() -> str:
         classes.append(f"CASE WHEN {within} AND NOT {is_error('u.outcome')} THEN 1 ELSE 0 END AS {column}")
         lower = edge
     return (
-        f"1 AS requests, {units(INPUT_BUCKETS)} AS input_tokens, {units(['cache_read'])} AS cached_tokens,"
+        f"1 AS requests, {units(INPUT_BUCKETS)} AS input_tokens, {units(CACHED_BUCKETS)} AS cached_tokens,"
         f" {units(OUTPUT_BUCKETS)} AS output_tokens, u.cost_nano, u.fee_nano, u.charge_nano, u.savings_nano,"
         " u.duration_ms, COALESCE(u.first_content_ms, 0) AS first_content_ms,"
         f" CASE WHEN u.first_content_ms IS NULL THEN 0 ELSE 1 END AS first_contents, {', '.join(classes)}"

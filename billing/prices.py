@@ -12,12 +12,18 @@ from typing import Any
 import msgspec
 
 from komilion.common.money import ceil_div, format_usd
-from komilion.common.usage import PRICED_BUCKETS, Usage
+from komilion.common.usage import INPUT_BUCKETS, OUTPUT_BUCKETS, PRICED_BUCKETS, Usage
 
 UNITS_PER_PRICE = 10**6
 BASIS_POINTS = 10_000
-INPUT_BUCKETS = ("input", "cache_read", "cache_write", "cache_write_1h", "input_audio")
-OUTPUT_BUCKETS = ("output", "output_audio")
+# What a bucket without a price of its own costs: a cached or long-cached token what a plain one does.
+PRICED_AS = {
+    "cache_read": "input",
+    "cache_write": "input",
+    "cache_write_1h": "input",
+    "cache_read_audio": "input_audio",
+    "cache_read_image": "input_image",
+}
 
 
 class UnpricedUsage(ValueError):
@@ -78,6 +84,12 @@ class PriceVersion:
         used = [(bucket, getattr(usage, bucket)) for bucket in PRICED_BUCKETS]
         return [(bucket, units, _price_of(components, bucket)) for bucket, units in used if units]
 
+    def unpriced(self, usage: Usage) -> list[str]:
+        """The buckets that were used and have no price, so that `charge` would raise."""
+        components = self.components_for(usage.total_input)
+        used = [bucket for bucket in PRICED_BUCKETS if getattr(usage, bucket)]
+        return [bucket for bucket in used if bucket not in components and PRICED_AS.get(bucket) not in components]
+
     def ceiling(self, input_tokens: int, output_tokens: int) -> int:
         """The most a call can be charged whose input and output are at most this many tokens of any bucket."""
         total = input_tokens * self._input_price(input_tokens) + output_tokens * self._output_price(input_tokens)
@@ -120,10 +132,9 @@ def _dearest(tiers: Sequence[Mapping[str, int]], buckets: Sequence[str]) -> int:
 
 
 def _price_of(components: Mapping[str, int], bucket: str) -> int:
-    """A cached or long-cached token without a price of its own costs what plain input costs."""
     price = components.get(bucket)
-    if price is None and bucket.startswith("cache_"):
-        price = components.get("input")
+    if price is None and bucket in PRICED_AS:
+        price = components.get(PRICED_AS[bucket])
     if price is None:
         raise UnpricedUsage(f"no price for {bucket}")
     return price

@@ -1,7 +1,7 @@
 """The composition root of the web process: one wrapper around the gateway and Django alike.
 
 It gives every request its id, answers CORS preflights, refuses what is too large or has no address, and renders every
-error in the dialect of its path. Inference paths never see Django.
+error in the dialect of its path. Inference paths and WebSockets never see Django.
 """
 
 import os
@@ -17,8 +17,12 @@ from django.conf import settings
 from komilion.envelope import Envelope
 from komilion.only_here import OnlyHere
 from routing.gateway.app import Gateway
+from routing.gateway.endpoints import ENDPOINTS, EndpointTable
+from voice.endpoints import VOICE_ENDPOINTS
+from voice.realtime.sockets import serve_socket
 
 gateway = Gateway()
-application: Any = Envelope(gateway, _django)
+endpoints = EndpointTable((*ENDPOINTS, *VOICE_ENDPOINTS))
+application: Any = Envelope(gateway, _django, endpoints, serve_socket)
 if settings.TEST_PAYMENTS:
     application = OnlyHere(application)

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from django.conf import settings
@@ -20,10 +21,13 @@ from komilion.common.errors import (
 )
 from komilion.common.tasks import spawn
 from routing.gateway.app import Gateway
-from routing.gateway.endpoints import find_endpoint
+from routing.gateway.endpoints import EndpointTable
 from routing.gateway.exchange import CORS, Exchange, Receive, Scope, Send
+from routing.gateway.services import Services
 
 log = logging.getLogger(__name__)
+
+type SocketApp = Callable[[Scope, Receive, Send, Services], Awaitable[None]]
 
 PREFLIGHT = [
     *CORS,
@@ -45,15 +49,19 @@ BY_STATUS: dict[int, type[KomilionError]] = {
 class Envelope:
     """The application that the server runs."""
 
-    def __init__(self, gateway: Gateway, django: Any) -> None:
+    def __init__(self, gateway: Gateway, django: Any, endpoints: EndpointTable, sockets: SocketApp) -> None:
         self._gateway = gateway
         self._django = django
+        self._endpoints = endpoints
+        self._sockets = sockets
         self._bodies = BodyGuard()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Any ASGI connection."""
         if scope["type"] == "http":
             await self._http(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await self._sockets(scope, receive, send, self._gateway.services)
         elif scope["type"] == "lifespan":
             await self._lifespan(receive, send)
 
@@ -80,9 +88,9 @@ class Envelope:
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"]
         exchange = Exchange(scope, receive, send)
-        endpoint = find_endpoint(path)
-        if endpoint is not None and scope["method"] != "OPTIONS":
-            await self._gateway.serve(exchange, endpoint)
+        rows = self._endpoints.find(path)
+        if rows and scope["method"] != "OPTIONS":
+            await self._gateway.serve(exchange, rows)
             return
         is_api = f"{path}/".startswith(API_PREFIXES)
         if scope["method"] == "OPTIONS" and is_api:

@@ -14,22 +14,32 @@ MAX_UNITS = 2**31
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """Units of one call; tokens unless the name says otherwise. `reasoning` is a part of `output`, for display only."""
+    """Units of one call; tokens unless the name says otherwise. `reasoning` is a part of `output`, for display only.
+
+    `audio_ms` are milliseconds of speech, heard or spoken, and `characters` those of the text that was spoken, of
+    models that are paid by time or by text instead of by tokens.
+    """
 
     input: int = 0
     cache_read: int = 0
     cache_write: int = 0
     cache_write_1h: int = 0
     input_audio: int = 0
+    cache_read_audio: int = 0
+    input_image: int = 0
+    cache_read_image: int = 0
     output: int = 0
     output_audio: int = 0
     web_searches: int = 0
+    audio_ms: int = 0
+    characters: int = 0
     reasoning: int = 0
 
     @property
     def total_input(self) -> int:
         """Every input token, whatever its price."""
-        return self.input + self.cache_read + self.cache_write + self.cache_write_1h + self.input_audio
+        text = self.input + self.cache_read + self.cache_write + self.cache_write_1h
+        return text + self.input_audio + self.cache_read_audio + self.input_image + self.cache_read_image
 
     @property
     def total_output(self) -> int:
@@ -41,14 +51,18 @@ class Usage(msgspec.Struct, frozen=True):
         return {name: units for name in ALL_BUCKETS if (units := getattr(self, name))}
 
 
-PRICED_BUCKETS = (
+INPUT_BUCKETS = (
     "input",
     "cache_read",
     "cache_write",
     "cache_write_1h",
     "input_audio",
-    "output",
-    "output_audio",
-    "web_searches",
+    "cache_read_audio",
+    "input_image",
+    "cache_read_image",
 )
+CACHED_BUCKETS = ("cache_read", "cache_read_audio", "cache_read_image")
+OUTPUT_BUCKETS = ("output", "output_audio")
+TOKEN_BUCKETS = (*INPUT_BUCKETS, *OUTPUT_BUCKETS)
+PRICED_BUCKETS = (*TOKEN_BUCKETS, "web_searches", "audio_ms", "characters")
 ALL_BUCKETS = (*PRICED_BUCKETS, "reasoning")

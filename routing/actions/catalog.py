@@ -15,14 +15,16 @@ from komilion.common import news
 from komilion.common.credentials import FITS_A_HEADER, fits_a_header
 from komilion.common.redis import publish_catalog_version
 from routing.actions.errors import CatalogError
-from routing.actions.offer_prices import Change, do_price
+from routing.actions.offer_prices import NEEDED, Change, do_price
 from routing.catalog.credentials import encrypt
 from routing.catalog.models import CatalogVersion, Model, Offer, Provider
-from routing.providers.registry import DIALECTS
+from routing.providers.registry import DIALECTS, NAMES
 
 # Audio and files join with their prices: what has no price is refused before the call.
+CHAT = "chat"
 CAPABILITIES = ("tools", "vision", "json_schema", "reasoning", "max_completion_tokens", "no_sampling")
 DEFAULT_CAPABILITIES = ("tools", "vision", "json_schema")
+VOICE_CAPABILITIES = ("diarization", "word_timestamps", "translation")
 RESERVED_VENDORS = ("neo-mode", "auto")
 NEW_OFFER: Mapping[str, Any] = {
     "context_length": 128_000,
@@ -49,7 +51,7 @@ class ProviderSpec:
 
 @dataclass(frozen=True, slots=True)
 class OfferSpec:
-    """A model at a provider; None or empty is as it was, of a new offer the default.
+    """A model at a provider; None or empty is as it was, of a new offer the default. A model's `kind` never changes.
 
     `components` are the prices that are named, in nano-USD per million tokens by usage bucket; `tiers` are (above so
     many input tokens, prices), in place of all that were. They hold from `since` on, by default from now on.
@@ -60,6 +62,7 @@ class OfferSpec:
     components: Mapping[str, int]
     upstream_id: str = ""
     name: str = ""
+    kind: str = ""
     context_length: int | None = None
     max_output: int | None = None
     capabilities: Sequence[str] | None = None
@@ -84,6 +87,14 @@ def nano_per_million(usd_per_million: str) -> int:
     if not nano.is_finite() or nano < 0 or nano != nano.to_integral_value() or nano > 10**15:
         raise CatalogError(f"price {usd_per_million!r} must be from 0 to 1000000 with at most 9 decimals")
     return int(nano)
+
+
+def nano_per_million_ms(usd_per_second: str) -> int:
+    """`"0.0001"` dollars per second of audio -> nano-USD per million milliseconds, exact."""
+    try:
+        return nano_per_million(str(Decimal(usd_per_second) * 1_000))
+    except ArithmeticError as error:
+        raise CatalogError(f"price {usd_per_second!r} is not a number") from error
 
 
 def do_put_provider(spec: ProviderSpec) -> None:
@@ -111,8 +122,8 @@ def _check_provider(spec: ProviderSpec) -> None:
         parts = urlsplit(spec.base_url)
         if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
             raise CatalogError(f"base URL {spec.base_url!r} must look like https://api.example.com/v1")
-    if spec.dialect is not None and spec.dialect not in DIALECTS:
-        raise CatalogError(f"dialect {spec.dialect!r} is not one of {', '.join(DIALECTS)}")
+    if spec.dialect is not None and spec.dialect not in NAMES:
+        raise CatalogError(f"dialect {spec.dialect!r} is not one of {', '.join(NAMES)}")
     if not spec.name or len(spec.name) > 64 or not spec.name.isprintable() or "/" in spec.name:
         raise CatalogError("the provider's name must be 1 to 64 printable characters without a slash")
     if not fits_a_header((spec.api_key or "").strip()):
@@ -132,8 +143,7 @@ def do_put_offer(spec: OfferSpec) -> Put:
         offer = Offer.objects.select_for_update().filter(model=spec.model_id, provider=provider).first()
         is_new = offer is None
         if offer is None:
-            offer = Offer(model_id=spec.model_id, provider=provider, **NEW_OFFER)
-            offer.upstream_id = spec.model_id.partition("/")[2]
+            offer = _new_offer(Model.objects.get(pk=spec.model_id), provider)
         of_offer = _change(offer, spec)
         if not 1 <= offer.max_output <= offer.context_length <= 100_000_000:
             raise CatalogError("context and max output must satisfy 1 <= max output <= context <= 100000000")
@@ -153,12 +163,24 @@ def do_put_offer(spec: OfferSpec) -> Put:
 
 
 def _put_model(spec: OfferSpec) -> list[Change]:
-    default = {"name": spec.name or spec.model_id.partition("/")[2]}
+    default = {"name": spec.name or spec.model_id.partition("/")[2], "kind": spec.kind or CHAT}
     model, is_new = Model.objects.get_or_create(pk=spec.model_id, defaults=default)
+    if spec.kind and model.kind != spec.kind:
+        raise CatalogError(f"model {spec.model_id} is of kind {model.kind}, and stays so")
     if is_new or not spec.name or model.name == spec.name:
         return []
     Model.objects.filter(pk=model.pk).update(name=spec.name, shipped="")
     return [Change("name", model.name, spec.name)]
+
+
+def _new_offer(model: Model, provider: Provider) -> Offer:
+    """Unsaved."""
+    offer = Offer(model=model, provider=provider, upstream_id=model.pk.partition("/")[2], **NEW_OFFER)
+    if model.kind != CHAT:
+        offer.capabilities = []
+    elif provider.dialect not in DIALECTS:
+        raise CatalogError(f"provider {provider.pk!r} speaks {provider.dialect}, which has no chat; name a --kind")
+    return offer
 
 
 def _change(offer: Offer, spec: OfferSpec) -> list[Change]:
@@ -187,11 +209,14 @@ def _check_names(spec: OfferSpec) -> None:
     vendor, slash, name = spec.model_id.partition("/")
     if not vendor or not slash or not name or len(spec.model_id) > 200 or not spec.model_id.isprintable():
         raise CatalogError(f"model {spec.model_id!r} must look like vendor/name")
+    if spec.kind not in {"", *NEEDED}:
+        raise CatalogError(f"kind {spec.kind!r} is not one of {', '.join(NEEDED)}")
     if vendor in RESERVED_VENDORS:
         raise CatalogError(f"{vendor}/... are names of this gateway; take another vendor")
-    unknown = set(spec.capabilities or ()) - set(CAPABILITIES)
+    known = (*CAPABILITIES, *VOICE_CAPABILITIES)
+    unknown = set(spec.capabilities or ()) - set(known)
     if unknown:
-        raise CatalogError(f"unknown capabilities: {', '.join(sorted(unknown))}; known: {', '.join(CAPABILITIES)}")
+        raise CatalogError(f"unknown capabilities: {', '.join(sorted(unknown))}; known: {', '.join(known)}")
 
 
 def raise_version() -> None:

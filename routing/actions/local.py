@@ -1,8 +1,8 @@
-"""The model that runs on the machine itself, and its provider."""
+"""The models that run on the machine itself, and their provider."""
 
 from django.conf import settings
 
-from routing.actions.catalog import OfferSpec, ProviderSpec, nano_per_million
+from routing.actions.catalog import OfferSpec, ProviderSpec, nano_per_million, nano_per_million_ms
 
 LOCAL = ProviderSpec(name="local", base_url=settings.LOCAL_MODELS_URL, api_key="local", cancel_stops_billing=True)
 SMOLLM2 = OfferSpec(
@@ -16,3 +16,22 @@ SMOLLM2 = OfferSpec(
     capabilities=(),
     tokens_per_s=40,
 )
+WHISPER = OfferSpec(
+    model_id="local/whisper-tiny.en",
+    name="Whisper tiny, English",
+    kind="transcription",
+    provider=LOCAL.name,
+    upstream_id="whisper-tiny.en",
+    components={"audio_ms": nano_per_million_ms("0.00001")},
+    capabilities=(),
+)
+ESPEAK = OfferSpec(
+    model_id="local/espeak",
+    name="eSpeak NG",
+    kind="speech",
+    provider=LOCAL.name,
+    upstream_id="espeak",
+    components={"characters": nano_per_million("0.50")},
+    capabilities=(),
+)
+OFFERS = (SMOLLM2, WHISPER, ESPEAK)

@@ -11,6 +11,14 @@ from routing.actions.errors import CatalogError
 from routing.catalog.models import Offer, OfferPrice
 from routing.catalog.schedule import rows_at
 
+# What a new offer of each kind must have a price for: all of one of these.
+NEEDED: Mapping[str, Sequence[Sequence[str]]] = {
+    "chat": [("input", "output")],
+    "transcription": [("audio_ms",), ("input_audio", "output")],
+    "speech": [("characters",), ("audio_ms",), ("input", "output_audio")],
+    "realtime": [("input", "input_audio", "output", "output_audio")],
+}
+
 type Tiers = Sequence[tuple[int, Mapping[str, int]]]  # (above so many input tokens, nano-USD per million by bucket)
 
 
@@ -36,7 +44,7 @@ def do_price(
     rows = list(offer.prices.order_by("effective_from", "pk").select_related("price"))
     holding = rows_at(rows, since or now)
     base = next((row.price for row in holding if row.from_minute is None), None)
-    price = _merged(base, components, tiers)
+    price = _merged(base, components, tiers, NEEDED[offer.model.kind])
     is_there = [row.price_id for row in holding] == [price.pk]
     replaced = [row for row in rows if (row.effective_from > now if since is None else row.effective_from == since)]
     gone = [row for row in holding if row.from_minute is not None] + [row for row in replaced if row not in holding]
@@ -50,11 +58,14 @@ def do_price(
     return changes
 
 
-def _merged(base: Price | None, components: Mapping[str, int], tiers: Tiers | None) -> Price:
+def _merged(
+    base: Price | None, components: Mapping[str, int], tiers: Tiers | None, needed: Sequence[Sequence[str]]
+) -> Price:
     """The price version of the named parts and the rest of `base`."""
     whole = {**(base.components if base else {}), **components}
-    if not {"input", "output"} <= whole.keys():
-        raise CatalogError("a new offer needs a price for input and one for output")
+    if not any(whole.keys() >= set(buckets) for buckets in needed):
+        ways = ", or ".join(" and ".join(buckets) for buckets in needed)
+        raise CatalogError(f"a new offer needs a price for {ways}")
     if tiers is None:
         return do_record_price(whole, base.tiers if base else ())
     thresholds = [above for above, _ in tiers]

@@ -8,7 +8,7 @@ from django.db import transaction
 
 from routing.actions.catalog import raise_version
 from routing.actions.errors import CatalogError
-from routing.actions.local import LOCAL, SMOLLM2
+from routing.actions.local import LOCAL, OFFERS
 from routing.catalog.models import Model, Offer, Provider
 from routing.catalog.shipped import read_providers, read_shipped
 
@@ -56,7 +56,7 @@ def do_remove_model(model_id: str, provider: str = "") -> None:
         return
     offer = _offer(model, provider)
     known = {(row.model, row.provider) for row in read_shipped(settings.FEE_BASIS_POINTS).offers}
-    if offer.shipped or (model_id, provider) in known | {(SMOLLM2.model_id, SMOLLM2.provider)}:
+    if offer.shipped or (model_id, provider) in known | {(each.model_id, each.provider) for each in OFFERS}:
         advice = f"manage.py model disable {model_id} --provider {provider}"
         raise CatalogError(f"{model_id} at {provider} ships with the catalogue: {advice}")
     with transaction.atomic():
@@ -68,7 +68,7 @@ def do_remove_model(model_id: str, provider: str = "") -> None:
 
 def _is_shipped(model: Model) -> bool:
     """Also one that was, or that an operator renamed."""
-    if model.shipped or model.pk == SMOLLM2.model_id:
+    if model.shipped or any(model.pk == offer.model_id for offer in OFFERS):
         return True
     return any(shipped.id == model.pk for shipped in read_shipped(settings.FEE_BASIS_POINTS).models)
 

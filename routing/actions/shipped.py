@@ -33,7 +33,7 @@ from routing.catalog.shipped import (
 
 RESET = "reset"  # a mark that no line has
 ROWS_A_TRANSACTION = 40  # other writers of SQLite wait for it
-MODEL_FIELDS = ("name", "family", "line", "successor", "released_on", "deprecated_on", "sunset_on", "aliases")
+MODEL_FIELDS = ("name", "kind", "family", "line", "successor", "released_on", "deprecated_on", "sunset_on", "aliases")
 
 type _PriceKey = tuple[datetime, int | None, int | None, bool, int]
 
@@ -104,13 +104,16 @@ def _put_providers(providers: Sequence[ShippedProvider]) -> None:
     marks = dict(Provider.objects.values_list("pk", "shipped"))
     Provider.objects.bulk_create([_provider_row(row) for row in providers if row.name not in marks])
     changed = [_provider_row(row) for row in providers if marks.get(row.name, "") not in {"", row.mark}]
-    Provider.objects.bulk_update(changed, ["base_url", "base_url_env", "api_key_env", "order", "quirks", "shipped"])
+    Provider.objects.bulk_update(
+        changed, ["base_url", "dialect", "base_url_env", "api_key_env", "order", "quirks", "shipped"]
+    )
 
 
 def _provider_row(provider: ShippedProvider) -> Provider:
     return Provider(
         pk=provider.name,
         base_url=provider.base_url,
+        dialect=provider.dialect,
         base_url_env=provider.base_url_env,
         api_key_env=provider.api_key_env,
         order=provider.order,

@@ -1,6 +1,7 @@
 """`python -m routing.catalog.convert --from DIR`: makes the shipped catalogue from a folder of facts about models.
 
-`DIR/models.json` is `{"as_of", "models": [...]}` with prices in US dollars per token as decimal strings. What comes out
+`DIR/models.json` is `{"as_of", "models": [...]}` with prices in US dollars per token as decimal strings, and
+`DIR/other_models.json` the same for models that hear or speak (`convert_voice`). What comes out
 lies in `data/`, beside `providers.json` and `handwritten.json`, which people write and this reads: `models.jsonl` and
 `offers.jsonl`, one row a line, sorted, so that a change of the world is a change of a few lines.
 
@@ -25,6 +26,8 @@ from decimal import ROUND_UP, Decimal
 from pathlib import Path
 from typing import Any
 
+from routing.catalog.convert_voice import voice_rows
+
 DATA = Path(__file__).parent / "data"
 PER_MILLION = 10**6
 NANO = Decimal("0.000000001")
@@ -48,6 +51,7 @@ class Facts:
     models: list[Json]
     hand: Json
     providers: frozenset[str]
+    voices: list[Json]
 
 
 def read_facts(folder: Path, data: Path = DATA) -> Facts:
@@ -55,7 +59,9 @@ def read_facts(folder: Path, data: Path = DATA) -> Facts:
     given = json.loads((folder / "models.json").read_text())
     providers = json.loads((data / "providers.json").read_text())
     hand = json.loads((data / "handwritten.json").read_text())
-    return Facts(given["as_of"], given["models"], hand, frozenset(row["name"] for row in providers))
+    others = json.loads((folder / "other_models.json").read_text())
+    names = frozenset(row["name"] for row in providers)
+    return Facts(given["as_of"], given["models"], hand, names, others["models"])
 
 
 def convert(facts: Facts) -> tuple[list[Json], list[Json]]:
@@ -67,6 +73,8 @@ def convert(facts: Facts) -> tuple[list[Json], list[Json]]:
     for row in facts.hand["retired"]:
         models.append(_without_nothing({**_retired_model(row), "aliases": facts.hand["aliases"].get(row["id"], [])}))
         offers.append(_retired_offer(row))
+    voices, voice_offers = voice_rows(facts.voices, facts.hand["voice"], facts.as_of)
+    models, offers = models + voices, offers + voice_offers
     return sorted(models, key=lambda row: row["id"]), sorted(offers, key=lambda row: (row["model"], row["provider"]))
 
 

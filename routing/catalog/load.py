@@ -18,7 +18,8 @@ from routing.catalog.credentials import decrypt
 from routing.catalog.models import DISABLED, CatalogVersion, Model, Offer, Provider
 from routing.catalog.schedule import Schedule, read_schedules
 from routing.catalog.snapshot import TEXT, Catalog, ModelEntry, OfferEntry, ProviderEntry, RetiredModel
-from routing.providers.base import NO_QUIRKS, Dialect, Quirks, Target
+from routing.catalog.voice import KINDS, Kind, VoiceModel, VoiceOffer
+from routing.providers.base import NO_QUIRKS, Quirks, Target
 from routing.providers.registry import DIALECTS
 
 
@@ -29,7 +30,7 @@ class _Provider:
     `is_own`: an operator added it, so no maker's date ends what it offers.
     """
 
-    dialect: Dialect
+    dialect: str
     base_url: str
     api_key: str
     switch: str
@@ -40,10 +41,10 @@ class _Provider:
 
 
 @dataclass(slots=True)
-class _Offer:
+class _Offer[Entry]:
     """An offer that has a price, called or not; `prices` are all those of a day."""
 
-    entry: OfferEntry
+    entry: Entry
     switch: str
     is_disabled: bool
     is_own: bool
@@ -61,6 +62,7 @@ class _Row:
 
     id: str
     name: str
+    kind: str
     created_at: datetime
     family: str
     line: str
@@ -92,20 +94,21 @@ def read_catalog(version: int | None = None) -> Catalog:
     version = read_version() if version is None else version
     providers = _read_providers()
     schedules, changes_at = read_schedules(now)
-    offers = _read_offers(providers, schedules, now)
-    columns = ("id", "name", "created_at", "family", "line", "successor")
+    columns = ("id", "name", "kind", "created_at", "family", "line", "successor")
     dates = ("released_on", "deprecated_on", "sunset_on")
     rows = Model.objects.order_by("pk").values_list(*columns, *dates, "aliases", "shipped")
     models = {row[0]: _Row(*row) for row in rows}
+    offers, voices = _read_offers(providers, schedules, now, {row.id: row.kind for row in models.values()})
     moments = [changes_at, *(_midnight(row.sunset_on) for row in models.values() if row.sunset_on is not None)]
-    return _put_together(version, providers, models, offers, now, moments)
+    catalog = _put_together(version, providers, models, offers, now, moments)
+    return _with_voices(catalog, models, voices, now)
 
 
 def _put_together(
     version: int,
     providers: Iterable[str],
     rows: Mapping[str, _Row],
-    offers: Mapping[str, list[_Offer]],
+    offers: Mapping[str, list[_Offer[OfferEntry]]],
     now: datetime,
     moments: Iterable[datetime | None],
 ) -> Catalog:
@@ -114,8 +117,10 @@ def _put_together(
     off: dict[str, tuple[str, ...]] = {}
     ended: list[_Row] = []
     for row in rows.values():
+        if row.kind in KINDS:
+            continue
         known = offers.get(row.id, [])
-        if row.sunset_on is not None and _midnight(row.sunset_on) <= now:
+        if _is_over(row, now):
             own = [offer.entry for offer in known if offer.is_own and offer.is_on]
             if own:
                 row.sunset_on = None
@@ -129,19 +134,44 @@ def _put_together(
     ends = {row.id: row for row in ended}
     retired = {row.id: _retired(row, _living_successor(row, ends), entries, offers) for row in ended}
     counts = Counter(offer.provider for entry in entries.values() for offer in entry.offers)
-    named = [
-        Named(row.id, row.aliases, bool(row.family))  # a model that an operator added has none
-        for row in rows.values()
-        if row.id in entries or row.id in off or row.id in retired
-    ]
     return Catalog(
         version,
         entries,
         tuple(ProviderEntry(name, counts[name]) for name in sorted(providers)),
-        build_aliases(named),
+        {},
         retired,
         off,
-        min((moment.timestamp() for moment in moments if moment is not None and moment > now), default=math.inf),
+        expires_s=min(
+            (moment.timestamp() for moment in moments if moment is not None and moment > now), default=math.inf
+        ),
+    )
+
+
+def _with_voices(
+    catalog: Catalog, rows: Mapping[str, _Row], offers: Mapping[str, list[_Offer[VoiceOffer]]], now: datetime
+) -> Catalog:
+    """With the models that hear or speak, and the names of all."""
+    voice: dict[str, VoiceModel] = {}
+    off = dict(catalog.off)
+    for model_id, known in offers.items():
+        row = rows[model_id]
+        lasting = [offer for offer in known if offer.is_own or not _is_over(row, now)]
+        if on := [offer.entry for offer in lasting if offer.is_on]:
+            voice[model_id] = VoiceModel(row.id, row.name, _kind(row), _created_s(row), tuple(on))
+        elif lasting:
+            off[model_id] = tuple(offer.switch for offer in lasting if not offer.is_disabled)
+    counts = Counter(offer.provider for model in voice.values() for offer in model.offers)
+    named = [
+        Named(row.id, row.aliases, bool(row.family))  # a model that an operator added has none
+        for row in rows.values()
+        if row.id in catalog.models or row.id in off or row.id in catalog.retired or row.id in voice
+    ]
+    return replace(
+        catalog,
+        voice=voice,
+        off=off,
+        aliases=build_aliases(named),
+        providers=tuple(ProviderEntry(each.name, each.models + counts[each.name]) for each in catalog.providers),
     )
 
 
@@ -152,7 +182,7 @@ def _read_providers() -> dict[str, _Provider]:
         api_key = env.api_key(variable) if variable else decrypt(bytes(row["api_key_encrypted"])).strip()
         url = env.base_url(row["base_url_env"], row["base_url"]) if row["base_url_env"] else row["base_url"]
         providers[row["name"]] = _Provider(
-            dialect=DIALECTS[row["dialect"]],
+            dialect=row["dialect"],
             base_url=url.rstrip("/"),
             api_key=api_key,
             switch="" if api_key else variable,
@@ -165,12 +195,13 @@ def _read_providers() -> dict[str, _Provider]:
 
 
 def _read_offers(
-    providers: Mapping[str, _Provider], schedules: Mapping[int, Schedule], now: datetime
-) -> dict[str, list[_Offer]]:
-    """Model -> its offers that have a price, the first choice first."""
+    providers: Mapping[str, _Provider], schedules: Mapping[int, Schedule], now: datetime, kinds: Mapping[str, str]
+) -> tuple[dict[str, list[_Offer[OfferEntry]]], dict[str, list[_Offer[VoiceOffer]]]]:
+    """Model -> its offers that have a price, the first choice first; those for chat, and the others."""
     prices = read_prices({price for schedule in schedules.values() for price in schedule.prices})
     columns = ("pk", "model_id", "provider_id", "upstream_id", "context_length", "max_output", "capabilities")
-    offers: defaultdict[str, list[_Offer]] = defaultdict(list)
+    offers: defaultdict[str, list[_Offer[OfferEntry]]] = defaultdict(list)
+    voices: defaultdict[str, list[_Offer[VoiceOffer]]] = defaultdict(list)
     disabled = set(Offer.objects.filter(DISABLED).values_list("pk", flat=True))
     for pk, model, name, upstream, context, max_output, capabilities, quirks, cancel, speed in Offer.objects.order_by(
         "provider__order", "pk"
@@ -187,11 +218,15 @@ def _read_offers(
             pass_unknown=provider.pass_unknown,
             quirks=_quirks(provider.quirks, quirks),
         )
-        cancels = provider.cancel_stops_billing if cancel is None else cancel
-        entry = OfferEntry(model, name, provider.dialect, target, prices[price], context, max_output, cancels, speed)
-        of_day = [prices[price] for price in schedule.prices]
-        offers[model].append(_Offer(entry, provider.switch, pk in disabled, provider.is_own, of_day))
-    return offers
+        facts = (provider.switch, pk in disabled, provider.is_own, [prices[each] for each in schedule.prices])
+        if kinds[model] in KINDS:
+            voice = VoiceOffer(model, name, provider.dialect, target, prices[price])
+            voices[model].append(_Offer(voice, *facts))
+        elif provider.dialect in DIALECTS:
+            dialect, cancels = DIALECTS[provider.dialect], provider.cancel_stops_billing if cancel is None else cancel
+            entry = OfferEntry(model, name, dialect, target, prices[price], context, max_output, cancels, speed)
+            offers[model].append(_Offer(entry, *facts))
+    return offers, voices
 
 
 def read_prices(wanted: Collection[int]) -> dict[int, PriceVersion]:
@@ -214,12 +249,11 @@ def _quirks(provider: Mapping[str, Any], offer: Mapping[str, Any]) -> Quirks:
 
 
 def _model_entry(row: _Row, offers: list[OfferEntry]) -> ModelEntry:
-    released = row.created_at if row.released_on is None else _midnight(row.released_on)
     sees = any("vision" in offer.target.capabilities for offer in offers)
     return ModelEntry(
         id=row.id,
         name=row.name,
-        created_unix_s=int(released.timestamp()),
+        created_unix_s=_created_s(row),
         offers=tuple(offers),
         family=row.family,
         line=row.line or row.id,
@@ -232,7 +266,7 @@ def _model_entry(row: _Row, offers: list[OfferEntry]) -> ModelEntry:
 
 
 def _retired(
-    row: _Row, successor: str, entries: Mapping[str, ModelEntry], offers: Mapping[str, list[_Offer]]
+    row: _Row, successor: str, entries: Mapping[str, ModelEntry], offers: Mapping[str, list[_Offer[OfferEntry]]]
 ) -> RetiredModel:
     """With its last list price (the first choice's) compared with every price of a day of its successor's offers."""
     assert row.sunset_on is not None
@@ -259,6 +293,19 @@ def _living_successor(row: _Row, ended: Mapping[str, _Row]) -> str:
         seen.add(candidate)
         candidate = ended[candidate].successor
     return row.successor if candidate in seen else candidate or row.successor
+
+
+def _is_over(row: _Row, now: datetime) -> bool:
+    return row.sunset_on is not None and _midnight(row.sunset_on) <= now
+
+
+def _kind(row: _Row) -> Kind:
+    return next(kind for kind in KINDS if kind == row.kind)
+
+
+def _created_s(row: _Row) -> int:
+    released = row.created_at if row.released_on is None else _midnight(row.released_on)
+    return int(released.timestamp())
 
 
 def _midnight(day: date) -> datetime:

@@ -48,6 +48,7 @@ class Model(models.Model):
 
     id = models.CharField(max_length=200, primary_key=True)
     name = models.CharField(max_length=200)
+    kind = models.CharField(max_length=16, default="chat")  # or `transcription`, `speech`, `realtime`
     family = models.CharField(max_length=100, blank=True)
     line = models.CharField(max_length=200, blank=True)
     successor = models.CharField(max_length=200, blank=True)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from komilion.common.errors import ModelNotServed, ModelRetired, UnknownModel
 from routing.catalog.snapshot import Catalog, ModelEntry, RetiredModel
+from routing.catalog.voice import KINDS, Kind, VoiceModel
 
 log = logging.getLogger(__name__)
 
@@ -31,20 +32,42 @@ def resolve(catalog: Catalog, name: str, *, may_cost_more: bool = False) -> Reso
         return Resolved(model)
     model_id = catalog.canonical(name)
     if model_id is None:
-        nearest = catalog.nearest(name)
-        hint = f" Did you mean {' or '.join(nearest)}?" if nearest else " See GET /v1/models for the list."
-        raise UnknownModel(f"There is no model {name[:CHARACTERS_SHOWN]!r}.{hint}", param="model")
+        raise _unknown(name, catalog.nearest(name))
+    if model_id in catalog.voice:
+        raise UnknownModel(f"{model_id} {KINDS[catalog.voice[model_id].kind]}; it is no model for chat.", param="model")
     retired = catalog.retired.get(model_id)
     if retired is not None:
         return Resolved(_successor(catalog, retired, may_cost_more=may_cost_more), retired)
     model = catalog.models.get(model_id)
     if model is None:
-        variables = catalog.off.get(model_id, ())
-        if not variables:
-            raise ModelNotServed(f"{model_id} is not served here at present.", param="model")
-        log.info("model without a key", extra={"model": model_id, "set_one_of": list(variables)})
-        raise ModelNotServed(f"This installation has no key for a provider of {model_id}.", param="model")
+        raise _not_served(catalog, model_id)
     return Resolved(model)
+
+
+def resolve_voice(catalog: Catalog, name: str, kind: Kind) -> VoiceModel:
+    """The model of that kind that a name means. Raises `UnknownModel` and `ModelNotServed` like `resolve`."""
+    model_id = catalog.canonical(name)
+    if model_id is None:
+        raise _unknown(name, catalog.nearest(name, kind))
+    model = catalog.voice.get(model_id)
+    if model is not None and model.kind == kind:
+        return model
+    if model is None and model_id in catalog.off:
+        raise _not_served(catalog, model_id)
+    raise UnknownModel(f"{model_id} is no model that {KINDS[kind]}.", param="model")
+
+
+def _unknown(name: str, nearest: list[str]) -> UnknownModel:
+    hint = f" Did you mean {' or '.join(nearest)}?" if nearest else " See GET /v1/models for the list."
+    return UnknownModel(f"There is no model {name[:CHARACTERS_SHOWN]!r}.{hint}", param="model")
+
+
+def _not_served(catalog: Catalog, model_id: str) -> ModelNotServed:
+    variables = catalog.off.get(model_id, ())
+    if not variables:
+        return ModelNotServed(f"{model_id} is not served here at present.", param="model")
+    log.info("model without a key", extra={"model": model_id, "set_one_of": list(variables)})
+    return ModelNotServed(f"This installation has no key for a provider of {model_id}.", param="model")
 
 
 def _successor(catalog: Catalog, retired: RetiredModel, *, may_cost_more: bool) -> ModelEntry:

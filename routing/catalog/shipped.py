@@ -27,6 +27,7 @@ class ShippedProvider:
     variables: str
     order: int
     mark: str
+    dialect: str = "openai"
     quirks: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -42,7 +43,7 @@ class ShippedProvider:
 
 @dataclass(frozen=True, slots=True)
 class ShippedPrice:
-    """One dated price, in nano-USD per million tokens; `window` is (from, to) in minutes of the day, UTC."""
+    """One dated price, in nano-USD per million units; `window` is (from, to) in minutes of the day, UTC."""
 
     since: datetime
     components: Components
@@ -58,6 +59,7 @@ class ShippedModel:
     id: str
     name: str
     mark: str
+    kind: str
     family: str
     line: str
     successor: str
@@ -144,8 +146,9 @@ def _model(row: dict[str, Any], mark: str) -> ShippedModel:
         id=row["id"],
         name=row["name"],
         mark=mark,
+        kind=row.get("kind", "chat"),
         family=row["family"],
-        line=row["line"],
+        line=row.get("line", ""),
         successor=row.get("successor", ""),
         released_on=_day(row.get("released")),
         deprecated_on=_day(row.get("deprecated")),
@@ -160,8 +163,8 @@ def _offer(row: dict[str, Any], mark: str) -> ShippedOffer:
         provider=row["provider"],
         mark=mark,
         upstream=row["upstream"],
-        context=row["context"],
-        max_output=row["max_output"],
+        context=row.get("context", 0),  # what is paid by time or by character has none
+        max_output=row.get("max_output", 0),
         capabilities=row.get("capabilities", []),
         quirks=row.get("quirks", {}),
         prices=tuple(_price(price) for price in row["prices"]),

@@ -13,6 +13,7 @@ from typing import Literal
 
 from billing.prices import PriceVersion
 from routing.catalog.aliases import fold
+from routing.catalog.voice import Kind, VoiceModel
 from routing.providers.base import Dialect, Target
 
 type Status = Literal["active", "deprecated"]
@@ -88,9 +89,9 @@ class ProviderEntry:
 class Catalog:
     """Everything, at one version.
 
-    `models` are those that can be called now. `aliases` maps other names, as `fold` writes them, to ids, and so finds
-    `retired` models and those in `off`, whose providers have no key here: the variables that would switch them on, none
-    where an operator disabled them.
+    `models` are those for chat that can be called now, `voice` those that hear or speak. `aliases` maps other names, as
+    `fold` writes them, to ids, and so finds `retired` models and those in `off`, whose providers have no key here: the
+    variables that would switch them on, none where an operator disabled them.
     """
 
     version: int
@@ -99,11 +100,12 @@ class Catalog:
     aliases: Mapping[str, str] = field(default_factory=dict)
     retired: Mapping[str, RetiredModel] = field(default_factory=dict)
     off: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    voice: Mapping[str, VoiceModel] = field(default_factory=dict)
     expires_s: float = math.inf
 
     def canonical(self, name: str) -> str | None:
         """The id that a name means, callable or not; None where it means nothing, or not one thing."""
-        if name in self.models:
+        if name in self.models or name in self.voice:
             return name
         return self.aliases.get(name) or self.aliases.get(fold(name))
 
@@ -111,13 +113,20 @@ class Catalog:
         """Whether a key that is limited to these models, named in any way, may call that one; None is no limit."""
         return allowed is None or model_id in allowed or any(self.canonical(name) == model_id for name in allowed)
 
-    def nearest(self, name: str) -> list[str]:
-        """Ids of models that can be called and look like a mistyped one, without a maker or with more behind it.
+    def voices(self, kind: Kind) -> list[VoiceModel]:
+        """All of this kind that can be called, in the order of their ids."""
+        return [model for _, model in sorted(self.voice.items()) if model.kind == kind]
+
+    def nearest(self, name: str, kind: Kind | None = None) -> list[str]:
+        """Ids of models (for chat, or of that kind) that can be called and look like a mistyped one, without a maker or
+        with more behind it.
 
         At most 3, the likeliest first.
         """
         wanted = fold(name[:LONGEST_COMPARED])
-        ids = {fold(model_id): model_id for model_id in self.models}
+        ids = {
+            fold(model): model for model in (self.models if kind is None else (each.id for each in self.voices(kind)))
+        }
         same = [key for key in ids if key.partition("/")[2] == wanted]
         longer = [key for key in ids if wanted.startswith((f"{key.partition('/')[2]}-", f"{key}-"))]
         longer.sort(key=len, reverse=True)

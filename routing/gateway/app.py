@@ -1,6 +1,6 @@
 """The gateway as an ASGI application: no Django middleware, no ORM, no cookies between the socket and the provider."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NoReturn
 
@@ -34,21 +34,23 @@ class Gateway:
         """Settle what runs, then close."""
         await self.services.stop()
 
-    async def serve(self, exchange: Exchange, endpoint: Endpoint) -> None:
-        """One exchange, to its end; nothing is raised. Only a server that stops cancels it."""
+    async def serve(self, exchange: Exchange, rows: Sequence[Endpoint]) -> None:
+        """One exchange, by one of these rows, to its end; nothing is raised. Only a server that stops cancels it."""
         services = self.services
         services.active += 1
         try:
-            if exchange.method == endpoint.method:
-                await serve_to_the_end(exchange, services, endpoint.serve)
-            else:
-                await serve_to_the_end(exchange, services, partial(_refuse_method, endpoint))
+            for row in rows:
+                if row.method == exchange.method:
+                    await serve_to_the_end(exchange, services, row.serve)
+                    return
+            await serve_to_the_end(exchange, services, partial(_refuse_method, rows))
         finally:
             services.active -= 1
 
 
-async def _refuse_method(endpoint: Endpoint, exchange: Exchange, services: Services) -> NoReturn:
+async def _refuse_method(rows: Sequence[Endpoint], exchange: Exchange, services: Services) -> NoReturn:
     """405; a key is looked up all the same, so that the answer carries the state of its limits."""
     if has_credential(exchange):
         await services.authenticator.authenticate(exchange)
-    raise MethodNotAllowed(f"{exchange.path} takes {endpoint.method}.", headers={"Allow": endpoint.method})
+    methods = ", ".join(row.method for row in rows)
+    raise MethodNotAllowed(f"{exchange.path} takes {methods}.", headers={"Allow": methods})

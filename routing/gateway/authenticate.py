@@ -51,23 +51,36 @@ class Authenticator:
 
         Raises `Unauthenticated`, `Suspended`, `LedgerUnavailable`.
         """
-        key = credential_of(exchange)
-        if is_well_formed_api_key(key):
-            key_hash = hash_api_key(key, numbers.KEY_PEPPER)
+        if exchange.vouched is not None:
+            exchange.session = await exchange.vouched()
+        else:
+            exchange.session = await self._of_token(credential_of(exchange), keys_only=keys_only)
+        return _in_force(exchange.session)
+
+    async def recognise(self, token: str) -> Session:
+        """The session of a key or a session token that came otherwise than in a header. Raises like `authenticate`."""
+        return _in_force(await self._of_token(token, keys_only=False))
+
+    async def recall(self, identity: bytes, access: Access) -> Session:
+        """The session of a caller who was recognised before: `access` looks it up, unless what it found under this
+        identity (for a key its hash) is remembered. Raises like `authenticate`.
+        """
+        session = await self._find(identity, access)
+        if session is None:
+            raise Unauthenticated
+        return _in_force(session)
+
+    async def _of_token(self, token: str, *, keys_only: bool) -> Session:
+        if is_well_formed_api_key(token):
+            key_hash = hash_api_key(token, numbers.KEY_PEPPER)
             session = await self._find(key_hash, partial(access_api_key, key_hash))
-        elif not keys_only and (ticket := read_token(key)) is not None:
-            key_hash = hash_api_key(key, numbers.KEY_PEPPER)
+        elif not keys_only and (ticket := read_token(token)) is not None:
+            key_hash = hash_api_key(token, numbers.KEY_PEPPER)
             session = await self._find(key_hash, partial(access_session_token, ticket))
         else:
             raise Unauthenticated
         if session is None:
             raise Unauthenticated
-        exchange.session = session
-        caller = session.caller
-        if caller.expires_at_unix_s is not None and caller.expires_at_unix_s <= unix_s():
-            raise Unauthenticated
-        if caller.is_suspended:
-            raise Suspended
         return session
 
     def forget(self, key_hash: bytes) -> None:
@@ -116,6 +129,16 @@ class Authenticator:
         if len(self._cache) > CACHE_KEYS:
             self._cache.popitem(last=False)
         return session
+
+
+def _in_force(session: Session) -> Session:
+    """Raises for a key that has expired since it was read, and for a suspended organization."""
+    caller = session.caller
+    if caller.expires_at_unix_s is not None and caller.expires_at_unix_s <= unix_s():
+        raise Unauthenticated
+    if caller.is_suspended:
+        raise Suspended
+    return session
 
 
 def _kept_for_s(caller: Caller | None) -> float:

@@ -16,6 +16,7 @@ from routing.limits.admission import Admission
 type Scope = MutableMapping[str, Any]
 type Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 type Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+type Vouch = Callable[[], Awaitable[Session]]  # finds the session of a caller who was recognised before
 type Headers = list[tuple[bytes, bytes]]
 
 JSON_TYPE = (b"content-type", b"application/json")
@@ -44,6 +45,7 @@ class Exchange:
         "send",
         "session",
         "started",
+        "vouched",
     )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -57,6 +59,7 @@ class Exchange:
         current_request_id.set(self.request_id)  # each request has a task, and so a context, of its own
         self.admission: Admission | None = None
         self.session: Session | None = None  # once the key is known
+        self.vouched: Vouch | None = None  # of a call of our own, which carries no key
         extensions = scope.get("extensions")
         self._respond_whole = extensions.get(WHOLE_RESPONSE) if extensions else None
         self.is_begun = False  # paid for, so that the books tell of it

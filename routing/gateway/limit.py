@@ -38,7 +38,7 @@ class Limit:
         admission = await self._limiter.admit(self._session.scopes, self._tokens)
         self._exchange.admission = admission
         if not admission.allowed:
-            raise _refusal(admission)
+            raise refusal(admission)
         if isinstance(self._inbound, KomilionError):
             self._limiter.release(self._session.scopes, admission, 0, 0)
             raise self._inbound
@@ -56,10 +56,11 @@ async def count(exchange: Exchange, session: Session, limiter: Limiter) -> None:
     exchange.admission = admission
     limiter.release(session.scopes, admission, 0, 0)
     if not admission.allowed:
-        raise _refusal(admission)
+        raise refusal(admission)
 
 
-def _refusal(admission: Admission) -> RateLimited:
+def refusal(admission: Admission) -> RateLimited:
+    """What a caller is told who was not let in."""
     reason = admission.refused_by or "requests"
     wait_s = max(1, math.ceil(admission.retry_after_s))
     kind = TooManyParallel if reason == "parallel" else RateLimited

@@ -48,10 +48,10 @@ async def serve_models(exchange: Exchange, services: Services) -> None:
     await exchange.respond_json({"object": "list", "data": rows})
 
 
-async def serve_model(exchange: Exchange, services: Services, model_id: str) -> None:
+async def serve_model(exchange: Exchange, services: Services) -> None:
     """`GET /models/{id}`, the slash raw or as %2F, or another name of it: the row of what would answer a call."""
     caller, catalog = await _caller_and_catalog(exchange, services)
-    model_id = unquote(model_id)
+    model_id = unquote(exchange.path.partition("/models/")[2])
     policy = virtual_named(model_id)
     if policy is not None:
         rows = _virtual_rows([model for model in catalog.models.values() if _may_call(caller, catalog, model)])

@@ -1,4 +1,4 @@
-"""Every wire dialect by the name that a provider's row carries."""
+"""Every wire dialect for chat by the name that a provider's row carries; `NAMES` are those of all dialects."""
 
 from routing.providers.base import Dialect
 from routing.providers.openai_compat import OpenAICompatible
@@ -6,6 +6,8 @@ from routing.providers.openai_compat import OpenAICompatible
 DIALECTS: dict[str, Dialect] = {
     "openai": OpenAICompatible(),
 }
+
+NAMES = (*DIALECTS, "deepgram")  # which has no chat
 
 
 def dialect(name: str) -> Dialect:

@@ -14,14 +14,16 @@ class SecondServer:
     """Runs until `stop`, which ends it as SIGTERM does."""
 
     def __init__(self) -> None:
+        from komilion.asgi import endpoints
         from komilion.envelope import Envelope
         from komilion.uvicorn_worker import PatientServer, server_config
         from routing.gateway.app import Gateway
+        from voice.realtime.sockets import serve_socket
 
         listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         self.gateway = Gateway()
-        application = Envelope(self.gateway, ASGIHandler())
+        application = Envelope(self.gateway, ASGIHandler(), endpoints, serve_socket)
         self._server = PatientServer(server_config(application))
         self._thread = threading.Thread(target=self._server.run, args=([listener],), name="second", daemon=True)
         self._thread.start()

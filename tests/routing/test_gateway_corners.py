@@ -242,8 +242,10 @@ class TestServer:
         assert "nothing reaped at start" in caplog.text
 
     def test_a_start_that_fails_says_so(self, caplog: pytest.LogCaptureFixture):
+        from komilion.asgi import endpoints
         from komilion.envelope import Envelope
         from routing.gateway.app import Gateway as App
+        from voice.realtime.sockets import serve_socket
 
         def failing() -> None:
             raise RuntimeError("scripted")
@@ -256,13 +258,15 @@ class TestServer:
         async def send(message: dict) -> None:
             sent.append(message)
 
-        asyncio.run(Envelope(App(failing), None)({"type": "lifespan"}, receive, send))
+        asyncio.run(Envelope(App(failing), None, endpoints, serve_socket)({"type": "lifespan"}, receive, send))
         assert sent == [{"type": "lifespan.startup.failed", "message": "scripted"}]
 
     def test_any_asgi_server_can_run_it(self):
         """Without the extensions of our own server, and with connections of kinds that we do not serve."""
+        from komilion.asgi import endpoints
         from komilion.envelope import Envelope
         from routing.gateway.app import Gateway as App
+        from voice.realtime.sockets import serve_socket
 
         sent = []
 
@@ -272,12 +276,12 @@ class TestServer:
         async def send(message: dict) -> None:
             sent.append(message)
 
-        application = Envelope(App(), None)
+        application = Envelope(App(), None, endpoints, serve_socket)
         scope = {"type": "http", "method": "GET", "path": "/health/liveliness", "headers": []}
         asyncio.run(application(scope, receive, send))
         assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]
         sent.clear()
-        asyncio.run(application({"type": "websocket"}, receive, send))
+        asyncio.run(application({"type": "unknown"}, receive, send))
         assert sent == []
 
 

@@ -8,9 +8,14 @@ BUCKETS = {
     "cache_write": "input written to the cache",
     "cache_write_1h": "input written to the cache for an hour",
     "input_audio": "audio input",
+    "cache_read_audio": "audio input from the cache",
+    "input_image": "image input",
+    "cache_read_image": "image input from the cache",
     "output": "output",
     "output_audio": "audio output",
     "web_searches": "web searches",
+    "audio_ms": "milliseconds of speech",
+    "characters": "characters spoken",
     "reasoning": "of it reasoning",
 }
 ACCOUNTS = {

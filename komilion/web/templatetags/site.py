@@ -14,8 +14,13 @@ BUCKET_NAMES = {
     "cache_write": "Cached input, written",
     "cache_write_1h": "Cached input, written for an hour",
     "input_audio": "Audio in",
+    "cache_read_audio": "Cached audio, read",
+    "input_image": "Images in",
+    "cache_read_image": "Cached images, read",
     "output_audio": "Audio out",
     "web_searches": "Web searches",
+    "audio_ms": "Speech, 1,000 seconds",
+    "characters": "Characters spoken",
 }
 
 

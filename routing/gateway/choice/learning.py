@@ -10,6 +10,7 @@ from django.db import DatabaseError, connection
 from accounts.access import Caller
 from accounts.models import Tier
 from komilion.common.clock import unix_s
+from komilion.common.usage import TOKEN_BUCKETS
 from routing.catalog.snapshot import OfferEntry
 from routing.gateway.choice.afterwards import Afterwards, Quota
 from routing.gateway.choice.brain import Brain
@@ -77,7 +78,7 @@ class Finished(msgspec.Struct, frozen=True):
 
 def tokens_of(usage: Mapping[str, int]) -> int:
     """All that a conversation has after a call that used this."""
-    return sum(units for name, units in usage.items() if name not in {"reasoning", "web_searches"})
+    return sum(units for name, units in usage.items() if name in TOKEN_BUCKETS)
 
 
 class Learning:

@@ -10,11 +10,14 @@ from routing.actions.catalog import (
     CAPABILITIES,
     DEFAULT_CAPABILITIES,
     NEW_OFFER,
+    VOICE_CAPABILITIES,
     OfferSpec,
     do_put_offer,
     nano_per_million,
+    nano_per_million_ms,
 )
 from routing.actions.errors import CatalogError
+from routing.actions.offer_prices import NEEDED
 from routing.actions.service import do_remove_model, do_switch_model
 
 PRICES = {
@@ -23,6 +26,12 @@ PRICES = {
     "cache_write": "cache_write_price",
     "cache_write_1h": "cache_write_1h_price",
     "output": "output_price",
+    "input_audio": "audio_input_price",
+    "cache_read_audio": "audio_cache_read_price",
+    "output_audio": "audio_output_price",
+    "input_image": "image_input_price",
+    "cache_read_image": "image_cache_read_price",
+    "characters": "character_price",
 }
 TIER = ("input", "output", "cache_read")  # what follows the threshold
 
@@ -41,8 +50,9 @@ class Command(BaseCommand):
         add.add_argument("--name", default="", help="for people; default: NAME")
         add.add_argument("--upstream-id", default="", help="what the provider calls it; default: NAME")
         for bucket, option in PRICES.items():
-            needed = "; needed for a new one" if bucket in {"input", "output"} else ""
+            needed = "; needed for a new one for chat" if bucket in {"input", "output"} else ""
             add.add_argument(f"--{option.replace('_', '-')}", metavar="USD", help=f"of {bucket}{needed}")
+        add.add_argument("--second-price", metavar="USD", help="of one second of speech, heard or spoken")
         tiers = add.add_mutually_exclusive_group()
         tiers.add_argument(
             "--tier",
@@ -52,12 +62,14 @@ class Command(BaseCommand):
         )
         tiers.add_argument("--no-tiers", action="store_true", help="one price however long the input is")
         add.add_argument("--from", dest="since", metavar="DATE", help="when the prices begin (UTC); default: now")
+        add.add_argument("--kind", default="", choices=["", *NEEDED], help="of a new model; default: chat")
         add.add_argument("--context", type=int, help=f"tokens; default: {NEW_OFFER['context_length']}")
         add.add_argument("--max-output", type=int, help=f"tokens; default: {NEW_OFFER['max_output']}")
         add.add_argument("--tokens-per-s", type=int, help="of output, for the time limit of an answer")
         add.add_argument(
             "--capabilities",
-            help=f"comma-separated, of: {', '.join(CAPABILITIES)}; default: {','.join(DEFAULT_CAPABILITIES)}",
+            help=f"comma-separated, of: {', '.join((*CAPABILITIES, *VOICE_CAPABILITIES))};"
+            f" default: {','.join(DEFAULT_CAPABILITIES)} for chat, else none",
         )
         for verb, what in (
             ("disable", "do not call it any more, at one provider or at all"),
@@ -96,13 +108,17 @@ def _spec(options: Mapping[str, Any]) -> OfferSpec:
     """Raises `CatalogError`."""
     names = options["capabilities"]
     given = {bucket: options[option] for bucket, option in PRICES.items()}
+    components = {bucket: nano_per_million(usd) for bucket, usd in given.items() if usd is not None}
+    if options["second_price"] is not None:
+        components["audio_ms"] = nano_per_million_ms(options["second_price"])
     tiers = [] if options["no_tiers"] else options["tier"] and [_tier(text) for text in options["tier"]]
     return OfferSpec(
         model_id=options["model"],
         provider=options["provider"],
         name=options["name"],
         upstream_id=options["upstream_id"],
-        components={bucket: nano_per_million(usd) for bucket, usd in given.items() if usd is not None},
+        kind=options["kind"],
+        components=components,
         context_length=options["context"],
         max_output=options["max_output"],
         capabilities=None if names is None else [name.strip() for name in names.split(",") if name.strip()],

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from routing.actions.offer_prices import NEEDED
 from routing.catalog import convert
 from routing.catalog.convert import DATA, Facts, files_of, main, read_facts
 from routing.catalog.shipped import read_providers, read_shipped
@@ -19,6 +20,16 @@ HAND: dict[str, Any] = {
     "left_out": {"acme/audio": "no price path"},
     "weekdays_only": {},
     "retired": [],
+    "voice": {
+        "providers": ["openai", "deepgram", "acme"],
+        "makers": {"acme": "acmeai"},
+        "other_paths": ["deepgram"],
+        "kinds": {"deepgram/aura": "speech"},
+        "left_out": {"openai/left": "no reason"},
+        "names": {"openai/ear-1": "Ear"},
+        "aliases": {"openai/ear-1": ["ear"]},
+        "capabilities": {"openai/ear-1": ["translation"]},
+    },
 }
 
 
@@ -39,7 +50,7 @@ def model(name: str = "acme/large", **more: Any) -> dict[str, Any]:
 
 
 def rows(*models: dict[str, Any], hand: dict[str, Any] = HAND) -> tuple[list[Any], list[Any]]:
-    return convert.convert(Facts("2026-11-21", list(models), hand, frozenset({"acme", "openai", "openrouter"})))
+    return convert.convert(Facts("2026-11-21", list(models), hand, frozenset({"acme", "openai", "openrouter"}), []))
 
 
 def offers(*models: dict[str, Any], hand: dict[str, Any] = HAND) -> list[Any]:
@@ -264,6 +275,7 @@ def test_the_command_writes_the_files(tmp_path: Path, capsys: pytest.CaptureFixt
     facts.mkdir()
     data.mkdir()
     (facts / "models.json").write_text(json.dumps({"as_of": "2026-11-21", "models": [model()]}))
+    (facts / "other_models.json").write_text(json.dumps({"models": []}))
     assert main(["--from", str(facts), "--to", str(data)]) == 0
     assert sorted(path.name for path in data.iterdir()) == ["as_of.txt", "models.jsonl", "offers.jsonl"]
     assert "models.jsonl" in capsys.readouterr().out
@@ -283,10 +295,13 @@ def test_the_shipped_files_hold_together() -> None:
     assert {row.model for row in shipped.offers} == ids
     assert {row.provider for row in shipped.offers} <= providers
     assert all(row.line in ids and row.successor in {*ids, ""} for row in shipped.models)
+    kinds = {row.id: row.kind for row in shipped.models}
     for offer in shipped.offers:
-        assert 1 <= offer.max_output <= offer.context
+        assert kinds[offer.model] != "chat" or 1 <= offer.max_output <= offer.context
         for price in offer.prices:
             for components in (price.components, *(components for _, components in price.tiers)):
-                assert {"input", "output"} <= set(components)
+                assert any(set(needed) <= set(components) for needed in NEEDED[kinds[offer.model]])
                 assert all(amount > 0 for amount in components.values())
+                if kinds[offer.model] != "chat":
+                    continue
                 assert components.get("cache_write", components["input"]) >= components["input"]

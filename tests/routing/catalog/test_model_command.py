@@ -177,7 +177,7 @@ def test_what_makes_no_sense_changes_nothing(more: list[str], reason: str) -> No
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        ([*LARGE, "--input-price", "1"], "needs a price for input and one for output"),
+        ([*LARGE, "--input-price", "1"], "needs a price for input and output"),
         (["acme/large", "--provider", "nobody"], "there is no provider 'nobody'"),
         (["large", "--provider", "acme"], "must look like vendor/name"),
         (["auto/large", "--provider", "acme"], "take another vendor"),

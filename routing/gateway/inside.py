@@ -1,0 +1,170 @@
+"""A chat that this process itself asks for, on behalf of a caller: admitted, held, billed and logged like any other.
+
+It goes through `serve_chat` on an exchange whose writes come back here. Whoever asks in this way knows the caller's
+session already; nothing in the request says who is calling.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from komilion.common.errors import ProviderError
+from komilion.common.ids import new_request_id
+from komilion.common.tasks import spawn
+from routing.gateway.exchange import Exchange, Vouch
+from routing.gateway.forms import OPENAI, Form
+from routing.gateway.pipeline import serve_chat
+from routing.gateway.services import Services
+from routing.gateway.serving import serve_to_the_end
+
+PATH = "/v1/chat/completions"
+DATA, DONE = b"data: ", b"[DONE]"
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    """Text of the answer."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallDelta:
+    """A part of a tool call; id and name come with its first part."""
+
+    index: int
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The end: why, what was used, and the bill (`x_komilion`)."""
+
+    request_id: str
+    finish_reason: str
+    model: str = ""
+    usage: dict[str, Any] = field(default_factory=dict)
+    bill: dict[str, Any] = field(default_factory=dict)
+
+
+class ChatRefused(Exception):
+    """It was refused or failed; status, reason and message are what any client would have been told."""
+
+    def __init__(self, status: int, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.reason = reason
+        self.message = message
+
+
+type Event = TextDelta | ToolCallDelta | Finished
+
+
+async def ask(renew: Vouch, body: dict[str, Any], services: Services, form: Form = OPENAI) -> AsyncGenerator[Event]:
+    """Stream a chat completion. `renew` finds the caller's session, again where its rights changed meanwhile.
+
+    Leaving the iterator early is a client that goes away. Raises `ChatRefused`.
+    """
+    inside = _Inside(renew, orjson.dumps({**body, "stream": True}))
+    running = spawn(_serve(inside, services, form), name="inside")
+    try:
+        async with aclosing(inside.events()) as events:
+            async for event in events:
+                yield event
+    finally:
+        inside.gone.set()
+        await asyncio.wait({running})
+
+
+async def _serve(inside: "_Inside", services: Services, form: Form) -> None:
+    async def serve(exchange: Exchange, services: Services) -> None:
+        await serve_chat(exchange, services, form)
+
+    services.active += 1
+    try:
+        await serve_to_the_end(inside.exchange, services, serve)
+    finally:
+        services.active -= 1
+        inside.written.put_nowait(None)
+
+
+class _Inside:
+    """The other end of the exchange."""
+
+    def __init__(self, renew: Vouch, body: bytes) -> None:
+        request_id = new_request_id()
+        scope = {"method": "POST", "path": PATH, "headers": [], "komilion.request_id": request_id}
+        self.exchange = Exchange(scope, self._receive, self._send)
+        self.exchange.vouched = renew
+        self.gone = asyncio.Event()
+        self.written: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._body: bytes | None = body
+        self._status = 0
+        self._finish_reason = ""
+        self._model = ""
+        self._usage: dict[str, Any] = {}
+        self._bill: dict[str, Any] = {}
+
+    async def _receive(self) -> dict[str, Any]:
+        if self._body is not None:
+            body, self._body = self._body, None
+            return {"type": "http.request", "body": body, "more_body": False}
+        await self.gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def _send(self, message: Any) -> None:
+        if message["type"] == "http.response.start":
+            self._status = message["status"]
+        elif message["body"]:
+            self.written.put_nowait(message["body"])
+
+    async def events(self) -> AsyncGenerator[Event]:
+        """What comes, to the end. Raises `ChatRefused`."""
+        rest = bytearray()
+        while (data := await self.written.get()) is not None:
+            rest += data
+            if self._status != 200:
+                continue
+            *frames, last = bytes(rest).split(b"\n\n")
+            rest = bytearray(last)
+            for frame in frames:
+                if frame.startswith(DATA) and not frame.endswith(DONE):
+                    for event in self._read(orjson.loads(frame[len(DATA) :])):
+                        yield event
+        if self._status != 200:
+            raise _refused(self._status, orjson.loads(rest)["error"])
+        yield Finished(self.exchange.request_id, self._finish_reason, self._model, self._usage, self._bill)
+
+    def _read(self, chunk: dict[str, Any]) -> list[Event]:
+        if "error" in chunk:
+            raise _refused(ProviderError.status, chunk["error"])
+        self._model = chunk.get("model") or self._model
+        self._usage = chunk.get("usage") or self._usage
+        self._bill = chunk.get("x_komilion") or self._bill
+        found: list[Event] = []
+        for choice in chunk.get("choices") or ():
+            delta = choice.get("delta") or {}
+            self._finish_reason = choice.get("finish_reason") or self._finish_reason
+            if delta.get("content"):
+                found.append(TextDelta(delta["content"]))
+            for call in delta.get("tool_calls") or ():
+                function = call.get("function") or {}
+                found.append(
+                    ToolCallDelta(
+                        call.get("index", 0),
+                        call.get("id") or "",
+                        function.get("name") or "",
+                        function.get("arguments") or "",
+                    )
+                )
+        return found
+
+
+def _refused(status: int, error: dict[str, Any]) -> ChatRefused:
+    return ChatRefused(status, error.get("reason") or "", error["message"])
