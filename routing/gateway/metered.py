@@ -16,7 +16,7 @@ from accounts.access import Caller
 from billing.ledger.items import AuthorizationChanged, Done, Extend, Granted, Place, Refused, Settle, Void
 from billing.ledger.items import Outcome as LedgerOutcome
 from komilion.common.clock import monotonic_s, utc_now
-from komilion.common.errors import InsufficientBalance, InternalError, LedgerUnavailable, Unavailable
+from komilion.common.errors import InternalError, LedgerUnavailable, Unavailable
 from komilion.common.numbers import numbers
 from komilion.common.usage import Usage, UsageSource
 from routing.catalog.voice import VoiceOffer
@@ -150,8 +150,7 @@ class MeteredCall:
     def _take(self, outcome: LedgerOutcome) -> None:
         if isinstance(outcome, Refused):
             error = refusal_of(outcome, self.caller)
-            if isinstance(error, InsufficientBalance):
-                self._services.refusals.note(self.caller, error)
+            self._services.refusals.note(self.caller, error)
             raise error
         if not isinstance(outcome, Granted):
             raise InternalError
