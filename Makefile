@@ -55,6 +55,7 @@ fmt: .venv/.installed-dev
 lock: .venv/.installed-dev
 	$(UV_LOCK) requirements.in -o requirements.txt
 	$(UV_LOCK) requirements-dev.in -o requirements-dev.txt
+	$(UV_LOCK) requirements-voice-local.in -o requirements-voice-local.txt
 
 # The first interpreter that really reports 3.12: a shim of that name may exist and still fail or fall back.
 FIND_PYTHON = for python in $(PYTHON) python3.13 python3.12 python3 none; do \
@@ -76,6 +77,12 @@ INSTALL = set -e; $(LOCK); if test $@ -nt $<; then touch $@; exit 0; fi; \
 
 .venv/.installed-dev: requirements-dev.txt $(BIN)/python
 	@$(INSTALL) $@ .venv/.installed
+
+# Piper with one voice, for whoever wants a better local voice than espeak-ng. It is under the GPL: as below.
+.venv/voice-local/.installed: requirements-voice-local.txt .venv/.installed
+	@set -e; $(LOCK); rm -rf .venv/voice-local; $(BIN)/python -m venv .venv/voice-local; \
+		.venv/voice-local/bin/python -m pip install -q --disable-pip-version-check --no-deps --require-hashes -r $<; \
+		touch $@
 
 # A fake Stripe for the tests. It is under the GPL: a program beside ours, in an environment of its own, never imported.
 .venv/localstripe/.installed: tests/services/localstripe-requirements.txt .venv/.installed-dev
