@@ -6,6 +6,11 @@
     |  |  +- ModelNotServed           400                        model_not_served
     |  +- ContextLengthExceeded       400                        context_length_exceeded
     |  +- ContentFiltered             400                        content_filter
+    |  +- InvalidAudio                400                        invalid_audio
+    |     +- EmptyAudio               400                        empty_audio
+    |     +- NoAudioTrack             400                        no_audio_track
+    |     +- AudioTooLong             400                        audio_too_long
+    |     +- AudioTooCostly           400                        audio_too_costly
     +- Unauthenticated                401 authentication_error   invalid_api_key
     +- InsufficientBalance            402 billing_error          insufficient_balance
     |  +- KeyCapReached               402                        key_cap_reached
@@ -23,6 +28,7 @@
     |  +- IdempotencyNotKept          409                        idempotency_not_kept
     +- PayloadTooLarge                413 invalid_request_error  payload_too_large
     +- UnsupportedMediaType           415 invalid_request_error  unsupported_media_type
+    |  +- UnsupportedAudio            415                        unsupported_audio
     +- Unprocessable                  422 invalid_request_error  invalid_fields
     |  +- IdempotencyMismatch         422                        idempotency_mismatch
     +- RateLimited                    429 rate_limit_error       rate_limited
@@ -96,6 +102,31 @@ class ContextLengthExceeded(BadRequest):
 class ContentFiltered(BadRequest):
     reason = "content_filter"
     default_message = "The provider refused the prompt by its content rules."
+
+
+class InvalidAudio(BadRequest):
+    reason = "invalid_audio"
+    default_message = "The audio is damaged: it cannot be decoded."
+
+
+class EmptyAudio(InvalidAudio):
+    reason = "empty_audio"
+    default_message = "The audio file is empty."
+
+
+class NoAudioTrack(InvalidAudio):
+    reason = "no_audio_track"
+    default_message = "The file has no audio in it."
+
+
+class AudioTooLong(InvalidAudio):
+    reason = "audio_too_long"
+    default_message = "The audio is too long."
+
+
+class AudioTooCostly(InvalidAudio):
+    reason = "audio_too_costly"
+    default_message = "Decoding the audio takes more memory or time than a file may use."
 
 
 class Unauthenticated(KomilionError):
@@ -210,6 +241,14 @@ class UnsupportedMediaType(KomilionError):
     type = "invalid_request_error"
     reason = "unsupported_media_type"
     default_message = "The request body must be application/json."
+
+
+class UnsupportedAudio(UnsupportedMediaType):
+    reason = "unsupported_audio"
+    default_message = (
+        "This is no audio or video file that can be read. Send mp3, m4a or mp4, wav, flac, ogg or opus, webm, aac, amr,"
+        " aiff or wma."
+    )
 
 
 class Unprocessable(KomilionError):
