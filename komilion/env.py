@@ -7,6 +7,7 @@ running instance.
 
 import contextlib
 import hashlib
+import ipaddress
 import json
 import os
 import re
@@ -30,6 +31,7 @@ INSTANCE_FILE = "instance.json"
 SQLITE_FILE = "komilion.sqlite3"
 DEFAULT_DATA_DIR = "./var"
 SECRET_LEAST_CHARACTERS = 32
+HOST_NAME = re.compile(r"(?=.*[a-zA-Z])[a-zA-Z0-9_-]+(\.[a-zA-Z0-9_-]+)*")
 REDIS_SCHEMES = ("redis", "rediss", "unix")
 STRIPE_KEY_PREFIXES = ("sk_live_", "rk_live_", "sk_test_", "rk_test_")
 SOCIAL_ORIGINS = {"google": "https://accounts.google.com", "github": "https://github.com"}
@@ -119,6 +121,23 @@ def optional_secret(name: str) -> str:
 def words(name: str) -> list[str]:
     """What stands between commas, without what is empty; none where the variable is unset."""
     return [word for part in text(name, "").split(",") if (word := part.strip())]
+
+
+def hosts_and_networks(name: str) -> tuple[str, ...]:
+    """Names of hosts, addresses and networks (`10.0.0.0/8`), separated by commas."""
+    found = tuple(words(name))
+    for word in found:
+        if not HOST_NAME.fullmatch(word) and not _is_network(word):
+            raise ImproperlyConfigured(f"{name} holds {word!r}, which is neither a host, an address nor a network")
+    return found
+
+
+def _is_network(word: str) -> bool:
+    try:
+        ipaddress.ip_network(word)
+    except ValueError:
+        return False
+    return True
 
 
 def stripe_key(name: str) -> str:

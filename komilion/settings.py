@@ -270,6 +270,9 @@ CELERY_REDBEAT_REDIS_URL = REDIS_URL
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 
+# URLs that callers give us, see komilion/common/egress.py: hosts and networks that need not be public, nor https.
+EGRESS_ALLOW = env.hosts_and_networks("EGRESS_ALLOW")
+
 # Gateway behaviour.
 COMPAT_NAMES = env.switch("COMPAT_NAMES", default=True)  # x_kairosroute and X-KairosRoute-* on /v1
 

@@ -38,7 +38,7 @@ def _provider_variables() -> list[str]:
 # What somebody may have exported for an instance of their own; no test may touch that one.
 FOREIGN_VARIABLES = [
     *("ALLOWED_HOSTS", "BEHIND_PROXY", "PUBLIC_URL", "TEST_PAYMENTS"),
-    *("COMPAT_NAMES", "CREDENTIAL_KEYS", "HOST", "KEY_PEPPER", "LOG_LEVEL", "PORT"),
+    *("COMPAT_NAMES", "CREDENTIAL_KEYS", "EGRESS_ALLOW", "HOST", "KEY_PEPPER", "LOG_LEVEL", "PORT"),
     *("STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRETS", "STRIPE_API_BASE", "STRIPE_TAX", "TOPUP_FEE_BASIS_POINTS"),
     *("MAIL_URL", "MAIL_FROM", "SELLER", "TRIAL_CREDIT", "TRIAL_DAILY_BUDGET"),
     *("SOCIAL_GOOGLE_CLIENT_ID", "SOCIAL_GOOGLE_CLIENT_SECRET"),

@@ -11,6 +11,8 @@
     |     +- NoAudioTrack             400                        no_audio_track
     |     +- AudioTooLong             400                        audio_too_long
     |     +- AudioTooCostly           400                        audio_too_costly
+    |  +- UrlRefused                  400                        url_refused
+    |  +- UrlUnreachable              400                        url_unreachable
     +- Unauthenticated                401 authentication_error   invalid_api_key
     +- InsufficientBalance            402 billing_error          insufficient_balance
     |  +- KeyCapReached               402                        key_cap_reached
@@ -127,6 +129,16 @@ class AudioTooLong(InvalidAudio):
 class AudioTooCostly(InvalidAudio):
     reason = "audio_too_costly"
     default_message = "Decoding the audio takes more memory or time than a file may use."
+
+
+class UrlRefused(BadRequest):
+    reason = "url_refused"
+    default_message = "That URL is not called."
+
+
+class UrlUnreachable(BadRequest):
+    reason = "url_unreachable"
+    default_message = "What the URL leads to could not be fetched."
 
 
 class Unauthenticated(KomilionError):

@@ -15,7 +15,7 @@ from typing import cast, override
 import aiohappyeyeballs
 import httptools
 
-from komilion.common.http_message import Origin, has_length, head_of, target_of
+from komilion.common.http_message import Origin, Resolve, has_length, head_of, look_up, target_of
 
 KEEP_ALIVE_S = 60.0
 READ_AHEAD_BYTES = 256 * 2**10  # unread bytes of a body at which the socket is left alone
@@ -312,9 +312,10 @@ class _Connection(asyncio.Protocol):
 class HttpClient:
     """Connections to any number of origins, kept for `KEEP_ALIVE_S`; never evicted. For one event loop."""
 
-    def __init__(self, *, head_limit_bytes: int, connect_timeout_s: float) -> None:
+    def __init__(self, *, head_limit_bytes: int, connect_timeout_s: float, resolve: Resolve = look_up) -> None:
         self.head_limit_bytes = head_limit_bytes
         self._connect_timeout_s = connect_timeout_s
+        self._resolve = resolve  # says where an origin is, and nobody else is asked
         self._idle: dict[Origin, dict[_Connection, None]] = {}  # the one used last is the last
         self._open: set[_Connection] = set()
         self._tls: ssl.SSLContext | None = None
@@ -379,7 +380,7 @@ class HttpClient:
         name = origin.host if origin.is_tls else None
         try:
             async with asyncio.timeout(self._connect_timeout_s):
-                found = await loop.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
+                found = await self._resolve(origin)
                 sock = await aiohappyeyeballs.start_connection(
                     found, happy_eyeballs_delay=NEXT_ADDRESS_AFTER_S, interleave=1
                 )

@@ -1,10 +1,14 @@
 """The messages of HTTP/1.1 as the client needs them: where a request goes, its head, and where a body ends."""
 
+import asyncio
 import re
-from collections.abc import Mapping
+import socket
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import urlsplit
+
+from aiohappyeyeballs import AddrInfoType
 
 CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # what would split a header line
 
@@ -15,6 +19,15 @@ class Origin(NamedTuple):
     is_tls: bool
     host: str
     port: int
+
+
+type AddrInfo = AddrInfoType  # an entry of `getaddrinfo`; the address itself is `[4][0]`
+type Resolve = Callable[[Origin], Awaitable[Sequence[AddrInfo]]]
+
+
+async def look_up(origin: Origin) -> Sequence[AddrInfo]:
+    """Where an origin is, as the system's resolver says it. Raises `OSError`, `UnicodeError`."""
+    return await asyncio.get_running_loop().getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
 
 
 @lru_cache(maxsize=1024)

@@ -92,6 +92,19 @@ def test_a_secret_has_a_least_length_and_is_not_quoted(set_to) -> None:
     assert "sss" not in str(refused.value)
 
 
+def test_hosts_addresses_and_networks_are_taken(set_to) -> None:
+    assert env.hosts_and_networks(VARIABLE) == ()
+    set_to("files.example, 10.0.0.0/8,::1,127.0.0.1, intranet")
+    assert env.hosts_and_networks(VARIABLE) == ("files.example", "10.0.0.0/8", "::1", "127.0.0.1", "intranet")
+
+
+@pytest.mark.parametrize("raw", ["https://files.example", "files.example:80", "10.0.0.1/8", "300.1.1.1", "*", "a b"])
+def test_what_is_neither_host_nor_network_is_refused(set_to, raw: str) -> None:
+    set_to(raw)
+    with pytest.raises(ImproperlyConfigured, match=VARIABLE):
+        env.hosts_and_networks(VARIABLE)
+
+
 def test_fernet_keys_keep_their_order(set_to) -> None:
     first, second = Fernet.generate_key().decode(), Fernet.generate_key().decode()
     set_to(f"{first}, {second}")
