@@ -1,4 +1,4 @@
-"""Every wire dialect for chat and for speech by the name that a provider's row carries; `NAMES` are those of all dialects."""
+"""Every wire dialect, of chat and of speech, by the name that a provider's row carries; `NAMES` are those of all."""
 
 from routing.providers.base import Dialect
 from routing.providers.deepgram import Deepgram
