@@ -157,7 +157,7 @@ def _with_voices(
         row = rows[model_id]
         lasting = [offer for offer in known if offer.is_own or not _is_over(row, now)]
         if on := [offer.entry for offer in lasting if offer.is_on]:
-            voice[model_id] = VoiceModel(row.id, row.name, _kind(row), _created_s(row), tuple(on))
+            voice[model_id] = VoiceModel(row.id, row.name, _kind(row), _created_s(row), tuple(on), row.sunset_on)
         elif lasting:
             off[model_id] = tuple(offer.switch for offer in lasting if not offer.is_disabled)
     counts = Counter(offer.provider for model in voice.values() for offer in model.offers)

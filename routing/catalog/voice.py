@@ -4,6 +4,7 @@ Their prices are per token, per millisecond of audio (`audio_ms`) or per charact
 """
 
 from dataclasses import dataclass
+from datetime import date
 from typing import Literal
 
 from billing.prices import PriceVersion
@@ -38,3 +39,4 @@ class VoiceModel:
     kind: Kind
     created_unix_s: int
     offers: tuple[VoiceOffer, ...]
+    sunset_on: date | None = None  # (UTC)

@@ -1,7 +1,8 @@
 """The lists: models, one model, providers, the caller's wallet. No money moves here.
 
 Models come in OpenRouter's form, whose fields OpenAI's clients pass over. What chooses a model by itself (`auto`,
-`neo-mode`, ...) stands in the list as well, with the price -1 that OpenRouter gives a model whose price varies.
+`neo-mode`, ...) stands in the list as well, with the price -1 that OpenRouter gives a model whose price varies; and so
+do models that hear or speak, last.
 """
 
 import asyncio
@@ -18,6 +19,7 @@ from billing.queries import wallet_summary
 from komilion.common.errors import LedgerUnavailable, ModelNotFound
 from routing.catalog.resolve import Resolved, resolve
 from routing.catalog.snapshot import Catalog, ModelEntry
+from routing.catalog.voice import Kind, VoiceModel
 from routing.gateway.authenticate import has_credential
 from routing.gateway.exchange import Exchange
 from routing.gateway.limit import count
@@ -32,7 +34,19 @@ PRICING_NAMES = {
     "cache_read": "input_cache_read",
     "cache_write": "input_cache_write",
     "input_audio": "audio",
+    "cache_read_audio": "input_cache_read_audio",
+    "input_image": "image_token",
+    "cache_read_image": "input_cache_read_image",
+    "output_audio": "audio_output",
     "web_searches": "web_search",
+    "audio_ms": "audio_second",
+    "characters": "character",
+}
+UNITS = {"audio_ms": 1_000}  # of a bucket that make one of what its pricing names
+MEDIA: dict[Kind, tuple[list[str], list[str]]] = {
+    "transcription": (["audio"], ["text"]),
+    "speech": (["text"], ["audio"]),
+    "realtime": (["text", "audio"], ["text", "audio"]),
 }
 AMOUNTS = frozenset({"max_tokens", "max_completion_tokens", "n"})
 DENIALS = frozenset({"no_sampling"})  # capabilities that take something away
@@ -44,7 +58,8 @@ async def serve_models(exchange: Exchange, services: Services) -> None:
     """`GET /models`: everything without a key, what the key may call with one."""
     caller, catalog = await _caller_and_catalog(exchange, services)
     models = [model for model in catalog.models.values() if _may_call(caller, catalog, model)]
-    rows = [*_virtual_rows(models), *map(model_row, models)]
+    voices = [voice for _, voice in sorted(catalog.voice.items()) if _may_call(caller, catalog, voice)]
+    rows = [*_virtual_rows(models), *map(model_row, models), *map(voice_row, voices)]
     await exchange.respond_json({"object": "list", "data": rows})
 
 
@@ -59,6 +74,10 @@ async def serve_model(exchange: Exchange, services: Services) -> None:
             await exchange.respond_json(next(row for row in rows if row["id"] == policy))
             return
     known = catalog.canonical(model_id) or ""
+    voice = catalog.voice.get(known)
+    if voice is not None and _may_call(caller, catalog, voice):
+        await exchange.respond_json(voice_row(voice))
+        return
     found = await _found(known, caller, catalog, services)
     if found is None or not _may_call(caller, catalog, found.model):
         nearest = catalog.nearest(model_id)
@@ -132,6 +151,27 @@ def model_row(model: ModelEntry) -> dict[str, Any]:
     }
 
 
+def voice_row(model: VoiceModel) -> dict[str, Any]:
+    """Likewise one that hears or speaks; prices per token, per second of audio and per character."""
+    offer, (inputs, outputs) = model.offers[0], MEDIA[model.kind]
+    return {
+        "id": model.id,
+        "canonical_slug": model.id,
+        "object": "model",
+        "created": model.created_unix_s,
+        "owned_by": model.id.partition("/")[0],
+        "name": model.name,
+        "kind": model.kind,
+        "context_length": None,
+        "architecture": _architecture(inputs, outputs),
+        "supported_parameters": [],
+        "top_provider": {"context_length": None, "max_completion_tokens": None, "is_moderated": False},
+        "pricing": _pricing(offer.price, fee=True),
+        "provider_pricing": _pricing(offer.price, fee=False),
+        "expiration_date": None if model.sunset_on is None else model.sunset_on.isoformat(),
+    }
+
+
 def _virtual_rows(models: Sequence[ModelEntry]) -> list[dict[str, Any]]:
     """A row for each name that leaves the choice among these models to us; none where there is no choice."""
     if not models:
@@ -164,11 +204,12 @@ def _virtual_rows(models: Sequence[ModelEntry]) -> list[dict[str, Any]]:
     ]
 
 
-def _architecture(inputs: list[str]) -> dict[str, Any]:
+def _architecture(inputs: list[str], outputs: list[str] | None = None) -> dict[str, Any]:
+    outputs = outputs or ["text"]
     return {
-        "modality": "+".join(inputs) + "->text",
+        "modality": f"{'+'.join(inputs)}->{'+'.join(outputs)}",
         "input_modalities": inputs,
-        "output_modalities": ["text"],
+        "output_modalities": outputs,
     }
 
 
@@ -186,23 +227,23 @@ def _supported_parameters(capabilities: frozenset[str]) -> Sequence[str]:
 
 
 def _pricing(price: PriceVersion, *, fee: bool) -> Mapping[str, str]:
-    """Per token, as exact decimal strings; with our fee or as the provider lists it."""
+    """Per token (second, character), as exact decimal strings; with our fee or as the provider lists it."""
     basis_points = BASIS_POINTS + (price.fee_basis_points if fee else 0)
     return {
-        PRICING_NAMES[bucket]: _per_token(nano * basis_points)
+        PRICING_NAMES[bucket]: _per_unit(nano * basis_points * UNITS.get(bucket, 1))
         for bucket, nano in price.components.items()
         if bucket in PRICING_NAMES
     }
 
 
-def _per_token(nano_basis_points: int) -> str:
-    """Nano-USD x basis points per million tokens -> US dollars per token; 3.00 $/M at 25 % fee is `0.00000375`."""
+def _per_unit(nano_basis_points: int) -> str:
+    """Nano-USD x basis points per million units -> US dollars per unit; 3.00 $/M at 25 % fee is `0.00000375`."""
     digits = f"{nano_basis_points:0{SCALE + 1}d}"
     whole, fraction = digits[:-SCALE], digits[-SCALE:].rstrip("0")
     return f"{int(whole)}.{fraction}" if fraction else str(int(whole))
 
 
-def _may_call(caller: Caller | None, catalog: Catalog, model: ModelEntry) -> bool:
+def _may_call(caller: Caller | None, catalog: Catalog, model: ModelEntry | VoiceModel) -> bool:
     return caller is None or catalog.allows(caller.models_allowed, model.id)
 
 

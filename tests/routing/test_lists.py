@@ -36,6 +36,27 @@ def test_models_with_a_key_are_those_it_may_call(gateway: Gateway, alice: Tenant
     assert other in {row["id"] for row in call(gateway.url, f"{prefix}/models", alice.key).json["data"]}
 
 
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_models_that_hear_or_speak_are_in_the_list_with_prices_of_their_own_units(gateway: Gateway, prefix: str):
+    where = ("--provider", "up")
+    gateway.manage("model", "add", "acme/ear", *where, "--kind", "transcription", "--second-price", "0.0001")
+    gateway.manage("model", "add", "acme/mouth", *where, "--kind", "speech", "--character-price", "15")
+    rows = {row["id"]: row for row in call(gateway.url, f"{prefix}/models").json["data"]}
+    ear, mouth = rows["acme/ear"], rows["acme/mouth"]
+    assert (ear["kind"], ear["architecture"]["modality"]) == ("transcription", "audio->text")
+    assert (ear["pricing"], ear["provider_pricing"]) == ({"audio_second": "0.000125"}, {"audio_second": "0.0001"})
+    assert (mouth["architecture"]["modality"], mouth["pricing"]) == ("text->audio", {"character": "0.00001875"})
+    assert call(gateway.url, f"{prefix}/models/acme/ear").json == ear
+
+
+def test_one_that_hears_and_the_key_may_not_call_is_not_there(gateway: Gateway, alice: Tenant, model: str):
+    gateway.manage(
+        "model", "add", "acme/ear", "--provider", "up", "--kind", "transcription", "--second-price", "0.0001"
+    )
+    key = key_of(alice, models_allowed=[model]).secret
+    assert call(gateway.url, "/v1/models/acme/ear", key).status == 404
+
+
 @pytest.mark.parametrize("path", [f"{prefix}/{name}" for prefix in PREFIXES for name in ("models", "providers")])
 def test_a_bad_key_is_401(gateway: Gateway, path: str):
     assert_error(call(gateway.url, path, new_api_key()), path, 401, "authentication_error", "invalid_api_key")
