@@ -16,9 +16,11 @@ from routing.catalog.load import read_catalog, read_prices, read_version
 from routing.catalog.models import Offer, OfferPrice
 from routing.catalog.schedule import read_schedules
 from routing.catalog.snapshot import Catalog, ModelEntry, OfferEntry
+from routing.catalog.voice import KINDS, Kind, VoiceModel
 
 type _OfferKey = tuple[str, str]  # model, provider
 
+TIME, MS_PER_MINUTE = "audio_ms", 60_000
 WAYS = frozenset({"max_completion_tokens", "no_sampling"})  # how an offer is called, not what it can
 
 
@@ -114,12 +116,39 @@ class ModelRow:
 
 
 @dataclass(frozen=True, slots=True)
+class VoiceRow:
+    """A model that hears or speaks, as a page shows it: what its first choice costs."""
+
+    id: str
+    name: str
+    kind: Kind
+    lines: Sequence[PriceLine]
+    sunset_on: date | None
+
+    @property
+    def does(self) -> str:
+        """What it does, in words."""
+        return KINDS[self.kind]
+
+    @property
+    def minute_charged(self) -> int | None:
+        """Nano-USD for a minute of audio, with our fee; None where it is not paid by time."""
+        return next((ceil_div(line.charged * MS_PER_MINUTE, 10**6) for line in self.lines if line.bucket == TIME), None)
+
+    @property
+    def other_lines(self) -> list[PriceLine]:
+        """What else it may be paid by: text, or tokens of each sort."""
+        return [line for line in self.lines if line.bucket != TIME]
+
+
+@dataclass(frozen=True, slots=True)
 class CatalogRows:
-    """Every model that can be called, by id, at one version of the catalogue."""
+    """Every model that can be called, by id, at one version of the catalogue; `voices` are those for no chat."""
 
     version: int
     models: Mapping[str, ModelRow]
     catalog: Catalog
+    voices: Sequence[VoiceRow] = ()
 
     @property
     def vendors(self) -> list[str]:
@@ -153,7 +182,8 @@ def catalog_rows() -> CatalogRows:
     catalog = read_catalog(version)
     changes = _read_changes()
     models = {entry.id: _model_row(entry, changes) for entry in catalog.models.values()}
-    rows = CatalogRows(catalog.version, models, catalog)
+    voices = sorted(map(_voice_row, catalog.voice.values()), key=lambda row: (list(KINDS).index(row.kind), row.id))
+    rows = CatalogRows(catalog.version, models, catalog, voices)
     with _kept.lock:
         _kept.rows = rows
     return rows
@@ -174,6 +204,11 @@ def _model_row(entry: ModelEntry, changes: Mapping[_OfferKey, Sequence[PriceChan
         sunset_on=entry.sunset_on,
         successor=entry.successor,
     )
+
+
+def _voice_row(entry: VoiceModel) -> VoiceRow:
+    price = entry.offers[0].price
+    return VoiceRow(entry.id, entry.name, entry.kind, price_lines(price, price.components), entry.sunset_on)
 
 
 def _offer_row(offer: OfferEntry, changes: Sequence[PriceChange]) -> OfferRow:

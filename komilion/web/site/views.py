@@ -3,6 +3,7 @@
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from billing.payments.mode import has_tax
@@ -50,6 +51,7 @@ def models(request: HttpRequest) -> HttpResponse:
         "models": find_models(rows, search),
         "model_count": len(rows.models),
         "is_filtered": search.is_filtered,
+        "voices": rows.voices,
     }
     return render(request, "site/models.html", context)
 
@@ -79,6 +81,8 @@ def _by_another_name(rows: CatalogRows, name: str) -> HttpResponse:
         raise NotFound(f"There is no model {name[:200]}.")
     if known in rows.models:
         return redirect("site:model", known)
+    if known in rows.catalog.voice:
+        return redirect(f"{reverse('site:models')}#voices")
     if known in rows.catalog.retired:
         raise NotFound(ended(rows.catalog, rows.catalog.retired[known]).message)
     raise NotFound(f"This installation does not serve {known}.")
