@@ -1,7 +1,8 @@
 """The ASGI application of the local model server, and how it is served.
 
-Requests wait in line for one worker thread, since the model answers one at a time. The thread hands its text
-to the event loop piece by piece and looks before each token whether the client is still there.
+Chats wait in line for one worker thread, since the model answers one at a time. The thread hands its text to the
+event loop piece by piece and looks before each token whether the client is still there. What hears and what speaks has
+threads and processes of its own (`transcriptions`, `speech`).
 """
 
 import asyncio
@@ -9,26 +10,23 @@ import contextlib
 import logging
 import socket
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, override
 
 import orjson
 import uvicorn
 
-from routing.local_models import wire
+from routing.local_models import speaking, whisper, wire
+from routing.local_models.answers import STREAM_TYPE, Receive, Send, answer, chunk, gone, read_body, start
 from routing.local_models.engine import MODEL_ID, Engine, Generation, find_model
+from routing.local_models.speech import Speech
+from routing.local_models.transcriptions import Transcriptions
 from routing.local_models.wire import RequestError
-
-type Message = dict[str, Any]
-type Receive = Callable[[], Awaitable[Message]]
-type Send = Callable[[Message], Awaitable[None]]
 
 BODY_LIMIT_BYTES = 8 * 2**20
 WAITING_LIMIT = 64  # requests in line; one more gets 503 rather than minutes of silence
 SHUTDOWN_GRACE_S = 5
-JSON_TYPE = b"application/json"
-STREAM_TYPE = b"text/event-stream"
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +62,8 @@ class LocalModels:
         self._engine: Engine | None = None
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="model")
         self._jobs: set[Job] = set()
+        self._transcriptions = Transcriptions()
+        self._speech = Speech()
         self.load_error: Exception | None = None
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
@@ -74,7 +74,7 @@ class LocalModels:
             try:
                 await self._route(scope, receive, send)
             except RequestError as error:
-                await _answer(send, error.status, error.body())
+                await answer(send, error.status, error.body())
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -85,6 +85,7 @@ class LocalModels:
         for job in self._jobs:
             job.cancelled.set()
         self._worker.shutdown(wait=False, cancel_futures=True)
+        self._transcriptions.close()
         await send({"type": "lifespan.shutdown.complete"})
 
     def _load(self) -> None:
@@ -98,16 +99,20 @@ class LocalModels:
         match scope["method"], scope["path"]:
             case "GET", "/health":
                 ready = self._engine is not None
-                await _answer(send, 200 if ready else 503, orjson.dumps({"status": "ok" if ready else "loading"}))
+                await answer(send, 200 if ready else 503, orjson.dumps({"status": "ok" if ready else "loading"}))
             case "GET", "/v1/models":
-                await _answer(send, 200, wire.model_list([MODEL_ID]))
+                await answer(send, 200, wire.model_list([MODEL_ID, whisper.MODEL_ID, *speaking.installed()]))
             case "POST", "/v1/chat/completions":
                 await self._chat(receive, send)
+            case "POST", "/v1/audio/transcriptions":
+                await self._transcriptions.serve(scope, receive, send)
+            case "POST", "/v1/audio/speech":
+                await self._speech.serve(receive, send)
             case _:
                 raise RequestError("There is nothing at this address.", status=404)
 
     async def _chat(self, receive: Receive, send: Send) -> None:
-        request = wire.parse_chat_request(await _body(receive))
+        request = wire.parse_chat_request(await read_body(receive, BODY_LIMIT_BYTES))
         if request.model != MODEL_ID:
             raise RequestError(
                 f"The model {request.model!r} does not exist; there is {MODEL_ID}.",
@@ -145,22 +150,8 @@ class LocalModels:
             job.say(error)
 
 
-async def _body(receive: Receive) -> bytes:
-    body = bytearray()
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise RequestError("The client went away.", status=499)
-        body += message.get("body", b"")
-        if len(body) > BODY_LIMIT_BYTES:
-            raise RequestError(f"The body is longer than {BODY_LIMIT_BYTES} bytes.", status=413)
-        if not message.get("more_body", False):
-            return bytes(body)
-
-
 async def _cancel_when_gone(receive: Receive, job: Job) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+    await gone(receive)
     job.cancelled.set()
     job.events.put_nowait(RequestError("The client went away.", status=499))
 
@@ -173,54 +164,40 @@ async def _send_whole(job: Job, send: Send) -> None:
     except Exception as error:
         raise RequestError(f"The model failed: {type(error).__name__}.", status=500) from error
     body = wire.Answer(MODEL_ID).whole(text, job.record.finish_reason, _usage(job))
-    await _answer(send, 200, body)
+    await answer(send, 200, body)
 
 
 async def _send_stream(job: Job, send: Send) -> None:
     """Frames as they come. The status waits for the first text, so that a refusal is still a status."""
-    answer = wire.Answer(MODEL_ID)
+    frames = wire.Answer(MODEL_ID)
     started = False
 
     async def begin() -> None:
         nonlocal started
         if not started:
             started = True
-            await _start(send, 200, STREAM_TYPE)
-            await _chunk(send, answer.opening())
+            await start(send, 200, STREAM_TYPE)
+            await chunk(send, frames.opening())
 
     try:
         async for piece in job.pieces():
             await begin()
-            await _chunk(send, answer.text(piece))
+            await chunk(send, frames.text(piece))
     except Exception as error:
         failure = error if isinstance(error, RequestError) else RequestError("The model failed.", status=500)
         if not started:
             raise failure from error
-        await _chunk(send, wire.frame(failure.body()), more=False)
+        await chunk(send, wire.frame(failure.body()), more=False)
         return
     await begin()
-    await _chunk(send, answer.closing(job.record.finish_reason))
+    await chunk(send, frames.closing(job.record.finish_reason))
     if job.request.include_usage:
-        await _chunk(send, answer.usage(_usage(job)))
-    await _chunk(send, wire.DONE, more=False)
+        await chunk(send, frames.usage(_usage(job)))
+    await chunk(send, wire.DONE, more=False)
 
 
 def _usage(job: Job) -> dict[str, int]:
     return wire.usage_of(job.record.prompt_tokens, job.record.completion_tokens)
-
-
-async def _answer(send: Send, status: int, body: bytes) -> None:
-    await _start(send, status, JSON_TYPE)
-    await _chunk(send, body, more=False)
-
-
-async def _start(send: Send, status: int, content_type: bytes) -> None:
-    headers = [(b"content-type", content_type)]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-
-
-async def _chunk(send: Send, data: bytes, *, more: bool = True) -> None:
-    await send({"type": "http.response.body", "body": data, "more_body": more})
 
 
 class _Server(uvicorn.Server):
