@@ -93,6 +93,11 @@ app.conf.beat_schedule = {
         "task": "accounts.tasks.forget_sessions",
         "schedule": crontab(hour=3, minute=47),
     },
+    "sweep-uploads": {
+        "task": "voice.tasks.sweep_uploads",
+        "schedule": timedelta(minutes=10),
+        "options": {"expires": 600},
+    },
     "mark-balances": {
         "task": "billing.tasks.mark_balances",
         "schedule": timedelta(minutes=5),

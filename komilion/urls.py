@@ -21,5 +21,6 @@ urlpatterns = [
     path("", include("komilion.web.rest.urls")),
     path("", include("billing.api.urls")),
     path("", include("routing.api.urls")),
+    path("", include("voice.api.urls")),
     path("operator/", admin.site.urls),
 ]

@@ -42,6 +42,7 @@
     +- Unavailable                    503 service_unavailable    unavailable
        +- LedgerUnavailable           503                        ledger_unavailable
        +- PaymentsOff                 503                        payments_unavailable
+       +- StorageFull                 503                        storage_full
        +- ProviderUnavailable         503                        provider_unavailable
        |  +- ProviderClosedToUs       503                        provider_unavailable
        +- ProviderTimeout             503                        provider_timeout
@@ -326,6 +327,11 @@ class LedgerUnavailable(Unavailable):
 class PaymentsOff(Unavailable):
     reason = "payments_unavailable"
     default_message = "Paying is not possible right now."
+
+
+class StorageFull(Unavailable):
+    reason = "storage_full"
+    default_message = "There is no room for this file right now. Nothing of it was kept."
 
 
 class ProviderUnavailable(Unavailable):

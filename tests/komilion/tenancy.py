@@ -161,6 +161,7 @@ def _objects(alice: Person, key_id: int, membership_id: int) -> dict[str, str]:
         "order_id": order.pk,
         "payment_id": f"pi_{CANARY}",
         "share_id": _share(alice),
+        "audio_key": _upload(alice),
         "request_id": new_usage_row(alice, key_id),
         "model_id": "acme/one",
         "slug": "limits",
@@ -177,6 +178,12 @@ def _share(alice: Person) -> str:
     assert viewer is not None
     answer = SharedAnswer("acme/one", text=f"{CANARY} was told")
     return do_share(viewer, SharedRun(["acme/one", "acme/one"], prompt=f"{CANARY} asked", answers=[answer]))
+
+
+def _upload(alice: Person) -> str:
+    from voice.actions.uploads import do_make_upload
+
+    return do_make_upload(alice.organization_id, alice.membership_id, f"{CANARY}.wav", "audio/wav").key
 
 
 def _add_model(name: str) -> None:

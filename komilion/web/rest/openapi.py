@@ -14,6 +14,8 @@ from komilion.web.rest.comparing import COMPARE_PATHS, COMPARE_SCHEMAS
 from komilion.web.rest.inference import INFERENCE_PATHS, INFERENCE_SCHEMAS
 from routing.api import documented as documented_routing
 from routing.api.urls import urlpatterns as routing_urls
+from voice.api import documented as documented_voice
+from voice.api.urls import urlpatterns as voice_urls
 
 TAGS = [
     {
@@ -23,6 +25,7 @@ TAGS = [
     {"name": "keys", "description": "API keys: make, list, change, rotate, revoke."},
     {"name": "routing", "description": "Which model answers which task type, and what was thought of answers."},
     {"name": "usage", "description": "What was called and what it cost, request by request and in sums."},
+    {"name": "voice", "description": "Audio that is uploaded, and meetings that are transcribed."},
     {"name": "wallet", "description": "Credit: what there is, what was bought and used."},
 ]
 KINDS = [
@@ -105,7 +108,7 @@ class PersonScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
 @cache
 def document() -> dict[str, Any]:
     """The OpenAPI document: the management views, and what `complete` adds. Made once, as anybody may ask for it."""
-    generator = SchemaGenerator(patterns=[*billing_urls, *routing_urls])  # type: ignore[no-untyped-call]
+    generator = SchemaGenerator(patterns=[*billing_urls, *routing_urls, *voice_urls])  # type: ignore[no-untyped-call]
     found: dict[str, Any] = generator.get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
     return found
 
@@ -118,7 +121,12 @@ def complete(result: dict[str, Any], generator: Any, request: Any, public: bool)
     for name, schema in schemas.items():
         if name.endswith("Request") and schema.get("type") == "object":
             schema["additionalProperties"] = False  # accounts.api.base.Strict
-    by_hand = (documented.COMPONENTS, documented_usage.COMPONENTS, documented_routing.COMPONENTS)
+    by_hand = (
+        documented.COMPONENTS,
+        documented_usage.COMPONENTS,
+        documented_routing.COMPONENTS,
+        documented_voice.COMPONENTS,
+    )
     for components in (ERROR_SCHEMAS, INFERENCE_SCHEMAS, COMPARE_SCHEMAS, *by_hand):
         schemas.update(components)
     result["paths"] = {**INFERENCE_PATHS, **COMPARE_PATHS, **result["paths"]}

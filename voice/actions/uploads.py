@@ -1,0 +1,134 @@
+"""Making room for uploads, taking them in, and taking them away."""
+
+import logging
+import secrets
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Sum
+from django.db.models.functions import Coalesce
+
+from accounts.actions.changes import lock_organization
+from komilion.common.clock import utc_now
+from komilion.common.errors import Conflict, NotFound, PayloadTooLarge
+from voice.access import access_upload
+from voice.models import TranscriptionJob, Upload, UploadState
+from voice.models.job import OPEN_STATES
+from voice.uploads import folder
+from voice.uploads.store import store
+
+log = logging.getLogger(__name__)
+
+KEY_BYTES = 24
+
+
+def do_make_upload(
+    organization_id: int, member_id: int | None, name: str, content_type: str, size_bytes: int | None = None
+) -> Upload:
+    """A ticket for one file. Raises `PayloadTooLarge`, `Conflict` where the organization has too many.
+
+    Locks the organization, so that tickets made at once share its room.
+    """
+    now = utc_now()
+    with transaction.atomic():
+        lock_organization(organization_id)
+        if Upload.objects.filter(organization_id=organization_id).count() >= settings.VOICE_UPLOADS_PER_ORGANIZATION:
+            most = settings.VOICE_UPLOADS_PER_ORGANIZATION
+            raise Conflict(f"This organization has {most} uploads, as many as it may; delete some, or wait a day.")
+        if size_bytes is not None:
+            _demand_quota(organization_id, size_bytes, None)
+        return Upload.objects.create(
+            key=f"aud_{secrets.token_urlsafe(KEY_BYTES)}",
+            organization_id=organization_id,
+            member_id=member_id,
+            name=name,
+            content_type=content_type,
+            size_bytes=size_bytes,
+            created_at=now,
+            expires_at=now + timedelta(seconds=settings.VOICE_UPLOAD_LIFETIME_S),
+        )
+
+
+def do_reserve(key: str, size_bytes: int) -> Upload:
+    """Keep so much of the organization's room for an upload that begins or goes on; locks the organization.
+
+    Raises `NotFound`, `PayloadTooLarge`, `Conflict` for one that is there already.
+    """
+    with transaction.atomic():
+        upload = Upload.objects.filter(pk=key).first()
+        if upload is None or upload.expires_at <= utc_now():
+            raise NotFound("There is no such upload (any more).")
+        if upload.state == UploadState.RECEIVED:
+            raise Conflict("This file was uploaded already; ask for another upload URL to send another one.")
+        lock_organization(upload.organization_id)
+        _demand_quota(upload.organization_id, size_bytes, key)
+        upload.size_bytes = size_bytes
+        upload.save(update_fields=["size_bytes"])
+    return upload
+
+
+def _demand_quota(organization_id: int, size_bytes: int, key: str | None) -> None:
+    limit = settings.VOICE_UPLOAD_LIMIT_BYTES
+    if size_bytes > limit:
+        raise PayloadTooLarge(f"An upload may have {limit // 10**6:,} MB; this one has {size_bytes:,} bytes.")
+    others = Upload.objects.filter(organization_id=organization_id).exclude(pk=key)
+    used = others.aggregate(total=Sum(Coalesce("size_bytes", 0)))["total"] or 0
+    most = settings.VOICE_UPLOADS_PER_ORGANIZATION_BYTES
+    if used + size_bytes > most:
+        message = f"The uploads of an organization may have {most // 10**6:,} MB together; delete some, or wait a day."
+        raise PayloadTooLarge(message)
+
+
+def do_note_progress(key: str, received_bytes: int) -> None:
+    """A request ended before the file was whole."""
+    Upload.objects.filter(pk=key, state=UploadState.WAITING).update(received_bytes=received_bytes)
+
+
+def do_complete_upload(key: str, received_bytes: int) -> Upload:
+    """Every byte is there and synced. Raises `NotFound` where it was deleted meanwhile."""
+    with transaction.atomic():
+        waiting = Upload.objects.filter(pk=key, state=UploadState.WAITING)
+        if not waiting.update(state=UploadState.RECEIVED, received_bytes=received_bytes, size_bytes=received_bytes):
+            raise NotFound("This upload was deleted meanwhile.")
+        return Upload.objects.get(pk=key)
+
+
+def do_release_room(key: str) -> None:
+    """There was no room: what was sent is gone, and the ticket is as new."""
+    folder.delete_file(key)
+    Upload.objects.filter(pk=key, state=UploadState.WAITING).update(received_bytes=0, size_bytes=None)
+
+
+def do_delete_upload(organization_id: int, key: str) -> None:
+    """Row and file. Raises `NotFound`, `Conflict` while a job reads it."""
+    upload = access_upload(organization_id, key)
+    if TranscriptionJob.objects.filter(upload_id=key, state__in=OPEN_STATES).exists():
+        raise Conflict("A job is transcribing this upload; cancel the job first.")
+    _delete(upload)
+
+
+def do_forget_upload(key: str) -> None:
+    """Row and file, whoever's: of one that turned out too large."""
+    for upload in Upload.objects.filter(pk=key):
+        _delete(upload)
+
+
+def _delete(upload: Upload) -> None:
+    """The file first: a row without a file is met again by the sweep, a file without a row only by chance."""
+    store().delete(upload)
+    upload.delete()
+
+
+def do_sweep_uploads() -> int:
+    """Delete what is over and no open job reads, then files of this machine without a row; returns how many."""
+    read = TranscriptionJob.objects.filter(state__in=OPEN_STATES, upload__isnull=False).values("upload_id")
+    over = list(Upload.objects.filter(expires_at__lte=utc_now()).exclude(pk__in=read))
+    for upload in over:
+        _delete(upload)
+    keys = list(folder.old_keys())
+    known = set(Upload.objects.filter(pk__in=keys).values_list("pk", flat=True))
+    strays = [key for key in keys if key not in known]
+    for key in strays:
+        folder.delete_file(key)
+    return len(over) + len(strays)

@@ -1,0 +1,10 @@
+"""Addresses of this app's API; what streams is in `voice.endpoints`."""
+
+from django.urls import path
+
+from voice.api.uploads import UploadsView, UploadView
+
+urlpatterns = [
+    path("api/voice/upload", UploadsView.as_view()),
+    path("api/voice/upload/<str:audio_key>", UploadView.as_view()),
+]

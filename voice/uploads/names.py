@@ -1,0 +1,50 @@
+"""What an upload may be called and what it may be: words of strangers, checked before anything is made of them."""
+
+import re
+
+from komilion.common.errors import BadRequest, Unprocessable, UnsupportedMediaType
+from komilion.common.names import hidden_characters
+
+NAME_MOST_CHARACTERS = 200
+KEY = re.compile(r"aud_[A-Za-z0-9_-]{32}")
+CONTENT_TYPE = re.compile(r"[a-z]+/[a-z0-9][a-z0-9.+-]*(;[a-z0-9-]+=\"?[a-z0-9.,+-]+\"?)*")
+CONTENT_TYPE_MOST_CHARACTERS = 100
+CONTAINERS = {"application/ogg", "application/mp4", "application/x-matroska"}  # others begin with audio/ or video/
+
+
+def clean_name(name: str) -> str:
+    """A file's name without its path, for people to read. Raises `Unprocessable` for what is more than a name."""
+    name = name.strip()
+    if not name or len(name) > NAME_MOST_CHARACTERS:
+        message = f"filename must have 1 to {NAME_MOST_CHARACTERS} characters."
+        raise Unprocessable(message, param="filename")
+    if "/" in name or "\\" in name or name.startswith("..") or name == ".":
+        message = "filename must be the name of a file alone, without folders and without '..' at its beginning."
+        raise Unprocessable(message, param="filename")
+    if hidden_characters(name):
+        raise Unprocessable("filename holds characters that cannot be seen.", param="filename")
+    return name
+
+
+def media_type(text: str) -> str:
+    """A media type as it is compared: lower case, no blanks, with its parameters."""
+    return re.sub(r"\s", "", text).lower()
+
+
+def clean_content_type(text: str) -> str:
+    """The media type of sound. Raises `Unprocessable` for a text that is none, `UnsupportedMediaType` for others."""
+    kind = media_type(text)
+    if len(kind) > CONTENT_TYPE_MOST_CHARACTERS or not CONTENT_TYPE.fullmatch(kind):
+        raise Unprocessable("contentType must be a media type such as audio/mpeg.", param="contentType")
+    bare = kind.partition(";")[0]
+    if not bare.startswith(("audio/", "video/")) and bare not in CONTAINERS:
+        message = f"{bare} is no sound; contentType must begin with audio/ or video/."
+        raise UnsupportedMediaType(message, param="contentType")
+    return kind
+
+
+def clean_key(key: object, *, param: str = "audioKey") -> str:
+    """A key of the shape that we give out. Raises `BadRequest`."""
+    if not isinstance(key, str) or not KEY.fullmatch(key):
+        raise BadRequest(f"{param} must be a key that POST /api/voice/upload gave.", param=param)
+    return key
