@@ -22,9 +22,12 @@ log = logging.getLogger(__name__)
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "komilion.settings")
 
 OUTSIDE = "outside"
+VOICE = "voice"
 WAITS_FOR_OTHERS = ("recharge", "sweep_payments", "write_letters", "reconcile_payments")  # for Stripe, a mail server
+VOICE_TASKS = ("transcribe_meeting", "deliver_webhook", "deliver_webhooks")  # for providers and receivers, for long
 BEAT_LOOK_EVERY_S = 5
 PAYMENTS_EVERY_S = 60
+WEBHOOKS_EVERY_S = 15
 BEAT_LOCK_S = 20  # what a killed beat costs its successor; must outlast a few looks, each of which renews the lock
 
 with env.ending_in_one_line():  # this is the first look at the settings, which reads them
@@ -37,7 +40,10 @@ app.autodiscover_tasks()
 app.conf.beat_max_loop_interval = BEAT_LOOK_EVERY_S
 app.conf.redbeat_lock_timeout = BEAT_LOCK_S
 app.conf.result_expires = None  # no results are kept, so beat need not clean them up
-app.conf.task_routes = {f"billing.tasks.{name}": {"queue": OUTSIDE} for name in WAITS_FOR_OTHERS}
+app.conf.task_routes = {
+    **{f"billing.tasks.{name}": {"queue": OUTSIDE} for name in WAITS_FOR_OTHERS},
+    **{f"voice.tasks.{name}": {"queue": VOICE} for name in VOICE_TASKS},
+}
 app.conf.beat_schedule = {
     "reap-holds": {
         "task": "billing.tasks.reap_holds",
@@ -92,6 +98,11 @@ app.conf.beat_schedule = {
     "forget-sessions": {
         "task": "accounts.tasks.forget_sessions",
         "schedule": crontab(hour=3, minute=47),
+    },
+    "deliver-webhooks": {
+        "task": "voice.tasks.deliver_webhooks",
+        "schedule": timedelta(seconds=WEBHOOKS_EVERY_S),
+        "options": {"expires": WEBHOOKS_EVERY_S},
     },
     "sweep-uploads": {
         "task": "voice.tasks.sweep_uploads",

@@ -131,9 +131,11 @@ def check_url(url: str, *, param: str | None = None) -> None:
     parts = urlsplit(url)
     if parts.username is not None or parts.password is not None:
         raise UrlRefused("The URL holds a user name or a password; they are not sent.", param=param)
-    if _names_allowed(origin.host) or _networks_are_allowed():
-        return  # what the host resolves to decides
-    _demand_ordinary(origin, param)
+    if not _names_allowed(origin.host) and not _networks_are_allowed():  # else what the host resolves to decides
+        _demand_ordinary(origin, param)
+    if _is_address(origin.host):
+        with _explained(param):
+            _demand_allowed(origin, [origin.host.partition("%")[0]])
 
 
 def _demand_ordinary(origin: Origin, param: str | None = None) -> None:
@@ -169,6 +171,14 @@ def _demand_allowed(origin: Origin, addresses: Sequence[str]) -> None:
     _demand_ordinary(origin)
     if not all(is_public(address) for address in strangers):
         raise UrlRefused("The host of the URL is not on the public Internet.")
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 @lru_cache(maxsize=8)
@@ -227,7 +237,7 @@ async def _beginning(response: Response, keep_bytes: int) -> bytes:
 
 
 @contextlib.contextmanager
-def _explained(param: str) -> Iterator[None]:
+def _explained(param: str | None) -> Iterator[None]:
     """Whatever went wrong, in words for whoever gave the URL."""
     try:
         yield

@@ -36,8 +36,11 @@ CELERY_COMMAND = (sys.executable, "-m", "celery", "-A", "komilion")
 # second at start.
 # One after the other also means that a mail server or Stripe that hangs would keep holds from being reaped: what waits
 # for others has a queue, and a process, of its own. `komilion.celery` says which jobs those are.
-QUEUES = {"worker": "celery", "worker-outside": "outside"}
-WORKER_OPTIONS = ("--pool", "solo", "--without-gossip", "--without-mingle", "--without-heartbeat")
+# A meeting takes minutes, nearly all of them waiting: those go on side by side, on threads.
+QUEUES = {"worker": "celery", "worker-outside": "outside", "worker-voice": "voice"}
+POOLS = {"voice": ("--pool", "threads", "--concurrency", "8")}
+ONE_AFTER_THE_OTHER = ("--pool", "solo")
+WORKER_OPTIONS = ("--without-gossip", "--without-mingle", "--without-heartbeat")
 
 
 def report(message: str) -> None:
@@ -70,7 +73,8 @@ class Supervisor:
         self._start_web()
         for name, queue in QUEUES.items():
             place = ("--hostname", f"{settings.PORT}-{queue}@%h", "--queues", queue)
-            self._start(Spec(name, (*CELERY_COMMAND, "worker", *place, *WORKER_OPTIONS), stop_within_s=10))
+            pool = POOLS.get(queue, ONE_AFTER_THE_OTHER)
+            self._start(Spec(name, (*CELERY_COMMAND, "worker", *place, *pool, *WORKER_OPTIONS), stop_within_s=10))
         self._start(Spec("beat", (*CELERY_COMMAND, "beat"), stop_within_s=5))
         self._print_banner()
         self._ready_file.touch()

@@ -181,6 +181,15 @@ def test_a_url_for_later_is_checked_without_a_look_up():
     check_url("https://files.example/hook?x=1#y")
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "169.254.169.254", "10.0.0.1", "[::ffff:10.0.0.1]"])
+def test_an_address_inside_is_refused_without_a_look_up(host: str):
+    with pytest.raises(UrlRefused) as caught:
+        check_url(f"https://{host}/", param="webhookUrl")
+    assert caught.value.param == "webhookUrl"
+    assert isinstance(refusal(f"https://{host}/"), UrlRefused)
+    check_url("https://8.8.8.8/")
+
+
 def test_a_name_without_addresses():
     error = refusal(f"https://{HERE}/", Names(files_example=[""]))
     assert isinstance(error, UrlUnreachable)
