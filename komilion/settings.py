@@ -278,6 +278,7 @@ COMPAT_NAMES = env.switch("COMPAT_NAMES", default=True)  # x_kairosroute and X-K
 
 # Limits towards clients.
 BODY_LIMIT_BYTES = 20 * 2**20
+SPEECH_BODY_LIMIT_BYTES = 25 * 2**20
 BODY_TIMEOUT_S = 60
 BODY_MINIMUM_BYTES_PER_S = 1_000
 BODIES_IN_FLIGHT_BYTES = 256 * 2**20

@@ -197,16 +197,16 @@ class _Connection(asyncio.Protocol):
         self._is_paused = False
         self._is_reusable = False
 
-    def send(self, head: bytes, body: bytes) -> Response:
+    def send(self, head: bytes, body: tuple[bytes, ...], size: int) -> Response:
         """Start an exchange. A connection that was lost meanwhile fails the response at once."""
         response = self._response = Response(self)
         self._overhead_bytes = 0
         if self._transport is None:
             response.fail(Disconnected("the connection was closed"))
-        elif len(body) <= ONE_WRITE_BYTES:
-            self._transport.write(head + body)
+        elif size <= ONE_WRITE_BYTES:
+            self._transport.write(b"".join((head, *body)))
         else:
-            self._transport.writelines((head, body))
+            self._transport.writelines((head, *body))
         return response
 
     def resume(self) -> None:
@@ -321,17 +321,26 @@ class HttpClient:
         self._tls: ssl.SSLContext | None = None
 
     async def request(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes = b"", *, timeout_s: float | None = None
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | tuple[bytes, ...] = b"",
+        *,
+        timeout_s: float | None = None,
     ) -> Response:
         """Send a request and wait for the response's head; `timeout_s` bounds the exchange to the end of its body.
 
+        A body in pieces goes out one after the other.
         Raises `NotConnected` when nothing was sent, `Disconnected`, `BadResponse`, `TimeoutError`, and `ValueError`
         for a URL or a header that cannot be sent.
         """
         origin, start = target_of(url)
-        head = head_of(method, start, headers, len(body))
+        pieces = body if isinstance(body, tuple) else (body,)
+        size = sum(map(len, pieces))
+        head = head_of(method, start, headers, size)
         connection = self._take(origin) or await self._connect(origin)
-        response = connection.send(head, body)
+        response = connection.send(head, pieces, size)
         if timeout_s is not None:
             response.expire_in(timeout_s)
         try:

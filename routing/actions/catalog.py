@@ -24,7 +24,7 @@ from routing.providers.registry import DIALECTS, NAMES
 CHAT = "chat"
 CAPABILITIES = ("tools", "vision", "json_schema", "reasoning", "max_completion_tokens", "no_sampling")
 DEFAULT_CAPABILITIES = ("tools", "vision", "json_schema")
-VOICE_CAPABILITIES = ("diarization", "word_timestamps", "translation")
+VOICE_CAPABILITIES = ("diarization", "word_timestamps", "translation", "text_stream", "instructions")
 RESERVED_VENDORS = ("neo-mode", "auto")
 NEW_OFFER: Mapping[str, Any] = {
     "context_length": 128_000,

@@ -23,7 +23,7 @@ WHISPER = OfferSpec(
     provider=LOCAL.name,
     upstream_id="whisper-tiny.en",
     components={"audio_ms": nano_per_million_ms("0.00001")},
-    capabilities=(),
+    capabilities=("word_timestamps",),
 )
 ESPEAK = OfferSpec(
     model_id="local/espeak",

@@ -23,28 +23,32 @@ class BodyReader:
         self._is_looking = False
 
     async def read(self, exchange: Exchange) -> bytes:
-        """The whole body. Raises 413, 415, 408 (too slow), 503 (too much in flight), or `ClientGone`."""
+        """The whole body, JSON by its type. Raises 415, and what `read_any` does."""
         if not is_json(exchange.header(b"content-type")):
             raise UnsupportedMediaType
+        return await self.read_any(exchange, numbers.BODY_LIMIT_BYTES)
+
+    async def read_any(self, exchange: Exchange, limit_bytes: int) -> bytes:
+        """The whole body, of any type. Raises 413, 408 (too slow), 503 (too much in flight), or `ClientGone`."""
         declared = exchange.headers.get(b"content-length", b"")
-        if declared.isdigit() and int(declared) > numbers.BODY_LIMIT_BYTES:
-            raise _too_large()
+        if declared.isdigit() and int(declared) > limit_bytes:
+            raise _too_large(limit_bytes)
         if not declared.isdigit():
-            return await self._read_pieces(exchange, b"")
+            return await self._read_pieces(exchange, b"", limit_bytes)
         first = _body_of(await self._receive(exchange, monotonic_s(), 0))
         if len(first) == int(declared):
             return first  # the common case: it came in one piece
-        return await self._read_pieces(exchange, first)
+        return await self._read_pieces(exchange, first, limit_bytes)
 
-    async def _read_pieces(self, exchange: Exchange, first: bytes) -> bytes:
+    async def _read_pieces(self, exchange: Exchange, first: bytes, limit_bytes: int) -> bytes:
         pieces = [first]
         size = len(first)
         started = monotonic_s()
         self.in_flight_bytes += size
         try:
             while True:
-                if size > numbers.BODY_LIMIT_BYTES:
-                    raise _too_large()
+                if size > limit_bytes:
+                    raise _too_large(limit_bytes)
                 if self.in_flight_bytes > numbers.BODIES_IN_FLIGHT_BYTES:
                     raise Unavailable("Too many large requests at once; try again in a moment.")
                 message = await self._receive(exchange, started, size)
@@ -53,8 +57,8 @@ class BodyReader:
                 size += len(piece)
                 self.in_flight_bytes += len(piece)
                 if not message.get("more_body"):
-                    if size > numbers.BODY_LIMIT_BYTES:
-                        raise _too_large()
+                    if size > limit_bytes:
+                        raise _too_large(limit_bytes)
                     return b"".join(pieces)
         finally:
             self.in_flight_bytes -= size
@@ -103,6 +107,5 @@ def _body_of(message: object) -> bytes:
     return body
 
 
-def _too_large() -> PayloadTooLarge:
-    limit = numbers.BODY_LIMIT_BYTES // 2**20
-    return PayloadTooLarge(f"The request body is larger than {limit} MiB.")
+def _too_large(limit_bytes: int) -> PayloadTooLarge:
+    return PayloadTooLarge(f"The request body is larger than {limit_bytes // 2**20} MiB.")

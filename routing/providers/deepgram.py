@@ -1,4 +1,4 @@
-"""Deepgram's dialect of speech: `POST /v1/listen` for files and `POST /v1/speak`.
+"""Deepgram's dialect of speech: `POST /listen` for files and `POST /speak`, behind a base that ends in `/v1`.
 
 Protocol: Deepgram's API reference (`Authorization: Token`, everything but the audio or the text in the query). Its
 errors come as {"err_code", "err_msg", "request_id"} or as {"category", "message", "details", "request_id"}.
@@ -102,7 +102,7 @@ class Deepgram:
             query += [(name, keyword) for keyword in options.keywords]
             dropped = [name for name in ("prompt", "temperature") if getattr(options, name) not in ("", None)]
         headers = {**_headers(target), "Content-Type": content_type}
-        return Upload(f"{target.base_url}/v1/listen?{urlencode(query)}", headers, dropped=tuple(dropped))
+        return Upload(f"{target.base_url}/listen?{urlencode(query)}", headers, dropped=tuple(dropped))
 
     def transcription_answer(self, body: bytes) -> Heard:
         """Read `results`; the duration of `metadata` is billed for each channel."""
@@ -131,7 +131,7 @@ class Deepgram:
             query["speed"] = f"{options.speed:g}"
         headers = {**_headers(target), "Content-Type": "application/json"}
         body = orjson.dumps({"text": options.text})
-        return UpstreamRequest(f"{target.base_url}/v1/speak?{urlencode(query)}", headers, body)
+        return UpstreamRequest(f"{target.base_url}/speak?{urlencode(query)}", headers, body)
 
     def characters(self, headers: Mapping[str, str], text: str) -> int:
         """`dg-char-count`, where it can be true."""

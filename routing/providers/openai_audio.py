@@ -3,10 +3,10 @@
 `POST /audio/transcriptions` and `/audio/translations` (multipart), `POST /audio/speech` (JSON). Models differ in data,
 not in code; a capability of the offer says what its model can answer:
 
-    timestamps    `verbose_json`: segments, words and the language
-    diarization   `diarized_json`: who spoke
-    text_stream   `stream`: the text as it is heard
-    instructions  how a voice is to sound
+    word_timestamps  `verbose_json`: segments, words and the language
+    diarization      `diarized_json`: who spoke
+    text_stream      `stream`: the text as it is heard
+    instructions     how a voice is to sound
 
 Protocol: OpenAI's API reference, Audio.
 """
@@ -197,7 +197,7 @@ def _answer_fields(options: Listening, can: frozenset[str]) -> list[tuple[str, s
     if "diarization" in can:
         shape = "diarized_json" if options.with_speakers else "json"
         return [("response_format", shape), ("chunking_strategy", "auto")]  # it must be cut where it is long
-    if "timestamps" in can:
+    if "word_timestamps" in can:
         granularities = ("segment", "word") if options.with_words and options.task == "transcribe" else ()
         return [("response_format", "verbose_json"), *(("timestamp_granularities[]", each) for each in granularities)]
     if options.with_times or options.with_words:

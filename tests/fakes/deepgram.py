@@ -32,7 +32,9 @@ MEDIA = re.compile(r"(audio|video)/[\w.+-]+|application/octet-stream")
 
 
 class FakeDeepgram(SpeechServer):
-    """Deepgram as a provider; `url` has no `/v1`, as the real base has none."""
+    """Deepgram as a provider; `url` ends in `/v1`."""
+
+    base_path = "/v1"
 
     def __init__(self) -> None:
         super().__init__()

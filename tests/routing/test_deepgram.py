@@ -16,8 +16,8 @@ from routing.providers.speech import AudioFormat, Listening, Speaking
 from tests.voice.speech.answers import deepgram
 
 KEY = "dg-canary-0123456789"
-NOVA = Target("https://api.deepgram.test", KEY, "nova-3", frozenset())
-AURA = Target("https://api.deepgram.test", KEY, "aura-2", frozenset())
+NOVA = Target("https://api.deepgram.test/v1", KEY, "nova-3", frozenset())
+AURA = Target("https://api.deepgram.test/v1", KEY, "aura-2", frozenset())
 DEEPGRAM = speech_dialect("deepgram")
 
 
@@ -58,7 +58,7 @@ def test_options_become_parameters_and_what_has_no_parameter_is_named() -> None:
 
 
 def test_older_models_have_another_name_for_keywords() -> None:
-    older = Target("https://api.deepgram.test", "", "nova-2", frozenset())
+    older = Target("https://api.deepgram.test/v1", "", "nova-2", frozenset())
     upload = DEEPGRAM.transcription_request(Listening(keywords=("Lund",)), older, "audio/wav")
     assert query_of(upload.url)["keywords"] == ["Lund"]
     assert "Authorization" not in upload.headers

@@ -78,7 +78,7 @@ def test_the_name_of_the_file_tells_its_format(content_type: str, name: str) -> 
 
 def test_options_become_fields() -> None:
     options = Listening(language="sv", prompt="Hej då", temperature=0.25, with_words=True)
-    fields, _ = form_of(request(options, target("timestamps")))
+    fields, _ = form_of(request(options, target("word_timestamps")))
     assert fields == {
         "model": ["whisper-1"],
         "response_format": ["verbose_json"],
@@ -95,7 +95,7 @@ def test_keywords_stand_in_for_a_prompt() -> None:
 
 
 def test_a_translation_has_its_own_address_and_no_language() -> None:
-    upload = request(Listening(task="translate", language="sv", with_words=True), target("timestamps"))
+    upload = request(Listening(task="translate", language="sv", with_words=True), target("word_timestamps"))
     fields, _ = form_of(upload)
     assert upload.url.endswith("/audio/translations")
     assert fields == {"model": ["whisper-1"], "response_format": ["verbose_json"]}
