@@ -54,10 +54,15 @@ class Envelope:
         self._django = django
         self._endpoints = endpoints
         self._sockets = sockets
+        self._starting = asyncio.Lock()
         self._bodies = BodyGuard()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Any ASGI connection."""
+        """Any ASGI connection. A server that has no lifespan (daphne's) starts the gateway by its first one."""
+        if not self._gateway.is_started and scope["type"] in {"http", "websocket"}:
+            async with self._starting:
+                if not self._gateway.is_started:
+                    await self._gateway.start()
         if scope["type"] == "http":
             await self._http(scope, receive, send)
         elif scope["type"] == "websocket":

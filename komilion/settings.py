@@ -3,6 +3,7 @@
 docs/settings.md documents each one; a test keeps the two equal.
 """
 
+import sys
 from pathlib import Path
 
 from django.utils.csp import CSP
@@ -46,7 +47,9 @@ DEBUG = False
 ALLOWED_HOSTS = env.text("ALLOWED_HOSTS", "*").split(",")
 ROOT_URLCONF = "komilion.urls"
 ASGI_APPLICATION = "komilion.asgi.application"
+_is_runserver = sys.argv[1:2] == ["runserver"]  # by daphne, whose Twisted no other process should pay for
 INSTALLED_APPS = [
+    *(["daphne"] if _is_runserver else []),
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",

@@ -20,6 +20,11 @@ class Gateway:
         self._services: Services | None = None
 
     @property
+    def is_started(self) -> bool:
+        """Whether it can serve."""
+        return self._services is not None
+
+    @property
     def services(self) -> Services:
         """What the process keeps; only while it runs."""
         assert self._services is not None, "the gateway was not started"
@@ -27,8 +32,9 @@ class Gateway:
 
     async def start(self) -> None:
         """Build and start what the process keeps."""
-        self._services = self._build()
-        await self._services.start()
+        services = self._build()
+        await services.start()
+        self._services = services
 
     async def stop(self) -> None:
         """Settle what runs, then close."""

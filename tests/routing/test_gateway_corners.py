@@ -261,8 +261,8 @@ class TestServer:
         asyncio.run(Envelope(App(failing), None, endpoints, serve_socket)({"type": "lifespan"}, receive, send))
         assert sent == [{"type": "lifespan.startup.failed", "message": "scripted"}]
 
-    def test_any_asgi_server_can_run_it(self):
-        """Without the extensions of our own server, and with connections of kinds that we do not serve."""
+    def test_any_asgi_server_can_run_it(self, gateway: Gateway):
+        """Without the extensions of our own server and without a lifespan, and with connections that we do not serve."""
         from komilion.asgi import endpoints
         from komilion.envelope import Envelope
         from routing.gateway.app import Gateway as App
@@ -276,13 +276,17 @@ class TestServer:
         async def send(message: dict) -> None:
             sent.append(message)
 
-        application = Envelope(App(), None, endpoints, serve_socket)
-        scope = {"type": "http", "method": "GET", "path": "/health/liveliness", "headers": []}
-        asyncio.run(application(scope, receive, send))
-        assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]
-        sent.clear()
-        asyncio.run(application({"type": "unknown"}, receive, send))
-        assert sent == []
+        async def run() -> None:
+            app = App()
+            application = Envelope(app, None, endpoints, serve_socket)
+            await application({"type": "unknown"}, receive, send)
+            assert (sent, app.is_started) == ([], False)
+            scope = {"type": "http", "method": "GET", "path": "/v1/models", "headers": []}
+            await asyncio.gather(*(application(scope, receive, send) for _ in range(3)))
+            await app.stop()
+
+        asyncio.run(run())
+        assert [message["status"] for message in sent if message["type"] == "http.response.start"] == [200] * 3
 
 
 def test_an_attempt_says_where_it_went_and_how_long_it_took(gateway: Gateway):
