@@ -262,7 +262,7 @@ class TestServer:
         assert sent == [{"type": "lifespan.startup.failed", "message": "scripted"}]
 
     def test_any_asgi_server_can_run_it(self, gateway: Gateway):
-        """Without the extensions of our own server and without a lifespan, and with connections that we do not serve."""
+        """Without our own server's extensions and without a lifespan, and with connections that we do not serve."""
         from komilion.asgi import endpoints
         from komilion.envelope import Envelope
         from routing.gateway.app import Gateway as App
