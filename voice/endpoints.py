@@ -1,11 +1,15 @@
 """Voice's rows of the endpoint table; see `routing.gateway.endpoints`."""
 
 from routing.gateway.endpoints import Endpoint
+from voice.speech.transcribe import serve_stt, serve_transcription, serve_translation
 from voice.uploads.receive import serve_head, serve_put
 
 API = ("/api",)
 
 VOICE_ENDPOINTS: tuple[Endpoint, ...] = (
+    Endpoint("POST", "/audio/transcriptions", serve_transcription, is_billable=True),
+    Endpoint("POST", "/audio/translations", serve_translation, is_billable=True),
+    Endpoint("POST", "/deepgram/stt", serve_stt, is_billable=True, prefixes=API),
     Endpoint("PUT", "/voice/audio/*", serve_put, is_billable=False, prefixes=API),
     Endpoint("HEAD", "/voice/audio/*", serve_head, is_billable=False, prefixes=API),
 )

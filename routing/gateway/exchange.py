@@ -39,6 +39,7 @@ class Exchange:
         "is_gone",
         "method",
         "path",
+        "query",
         "raw_headers",
         "receive",
         "request_id",
@@ -51,6 +52,7 @@ class Exchange:
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
+        self.query: bytes = scope.get("query_string", b"")
         self.raw_headers: list[tuple[bytes, bytes]] = scope["headers"]
         self.headers: dict[bytes, bytes] = dict(self.raw_headers)
         self.receive = receive

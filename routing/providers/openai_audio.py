@@ -194,8 +194,8 @@ def _fields(options: Listening, target: Target) -> tuple[list[tuple[str, str]], 
 
 def _answer_fields(options: Listening, can: frozenset[str]) -> list[tuple[str, str]]:
     """What the answer is to hold: as much as the model can tell."""
-    if "diarization" in can:
-        shape = "diarized_json" if options.with_speakers else "json"
+    if "diarization" in can and not options.with_words:
+        shape = "diarized_json" if options.with_speakers or options.with_times else "json"
         return [("response_format", shape), ("chunking_strategy", "auto")]  # it must be cut where it is long
     if "word_timestamps" in can:
         granularities = ("segment", "word") if options.with_words and options.task == "transcribe" else ()

@@ -88,7 +88,7 @@ class SpeechServer(ABC):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
         self._thread: threading.Thread | None = None
-        self._answering: set[asyncio.Task[Any]] = set()
+        self.connections: set[_Connection] = set()
 
     @property
     def url(self) -> str:
@@ -143,13 +143,9 @@ class SpeechServer(ABC):
         ready.set()
         await self._stop.wait()
         server.close()
-        for task in list(self._answering):
-            task.cancel()
-
-    def track(self, task: asyncio.Task[Any]) -> None:
-        """Cancel the task when the server stops."""
-        self._answering.add(task)
-        task.add_done_callback(self._answering.discard)
+        for connection in list(self.connections):
+            connection.abandon()
+        await server.wait_closed()
 
     def turn(self, call: SpeechCall, reply: SpeechReply) -> SpeechReply:
         """What this call of the model gets."""
@@ -174,6 +170,7 @@ class _Connection(asyncio.Protocol):
         transport.set_write_buffer_limits(high=PIECE_BYTES)
         self._transport = transport
         self._writable.set()
+        self._server.connections.add(self)
 
     def pause_writing(self) -> None:
         """The gateway does not read."""
@@ -185,8 +182,13 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone."""
+        self._server.connections.discard(self)
         if self._task:
             self._task.cancel()
+
+    def abandon(self) -> None:
+        """Close at once: the server stops."""
+        self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
         """Part of a request."""
@@ -199,7 +201,6 @@ class _Connection(asyncio.Protocol):
         request = wire.take_request(self._buffer)
         if request is not None:
             self._task = asyncio.get_running_loop().create_task(self._run(request))
-            self._server.track(self._task)
 
     async def _run(self, request: wire.Request) -> None:
         try:

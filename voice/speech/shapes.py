@@ -9,7 +9,6 @@ import zlib
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from komilion.common.usage import Usage
 from routing.providers.speech import Heard, Transcript, Utterance, Word
 from voice.speech.captions import speaker_name
 
@@ -66,16 +65,17 @@ def diarized_json(transcript: Transcript) -> Json:
     }
 
 
-def usage_json(usage: Usage) -> Json:
-    """`usage` of a transcription: a duration, or tokens."""
-    if usage.audio_ms:
-        return {"type": "duration", "seconds": usage.audio_ms / 1000}
+def usage_json(usage: Mapping[str, int]) -> Json:
+    """`usage` of a transcription, of the buckets that were charged: a duration, or tokens."""
+    if "audio_ms" in usage:
+        return {"type": "duration", "seconds": usage["audio_ms"] / 1000}
+    text, audio, output = (usage.get(name, 0) for name in ("input", "input_audio", "output"))
     return {
         "type": "tokens",
-        "input_tokens": usage.total_input,
-        "output_tokens": usage.total_output,
-        "total_tokens": usage.total_input + usage.total_output,
-        "input_token_details": {"audio_tokens": usage.input_audio, "text_tokens": usage.input},
+        "input_tokens": text + audio,
+        "output_tokens": output,
+        "total_tokens": text + audio + output,
+        "input_token_details": {"audio_tokens": audio, "text_tokens": text},
     }
 
 

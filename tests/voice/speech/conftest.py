@@ -1,0 +1,115 @@
+"""A live gateway with the scripted Deepgram and the scripted OpenAI behind it, and models of theirs."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+import pytest
+
+from tests.fakes import deepgram, openai_audio
+from tests.fakes.client import Answer, call
+from tests.fakes.deepgram import FakeDeepgram
+from tests.fakes.openai_audio import FakeOpenAIAudio
+from tests.fakes.speech_server import SpeechReply, SpeechServer
+from tests.stand import Gateway, Tenant
+
+SECOND_PRICE = "0.0001"  # US dollars for a second that is heard
+MS_PRICE_NANO = 100  # the same, nano-USD for a millisecond
+CHARACTER_PRICE = "30"  # US dollars for a million characters
+CHARACTER_PRICE_NANO = 30_000
+TOKEN_PRICES = {"audio-input-price": "2.50", "input-price": "2.50", "output-price": "10"}
+_names = count(1)
+
+
+@dataclass
+class SpeechStand:
+    """The gateway, the two providers, and what an operator adds to the catalogue."""
+
+    gateway: Gateway
+    deepgram: FakeDeepgram
+    openai: FakeOpenAIAudio
+
+    def add_model(self, upstream: str, *, kind: str = "transcription", name: str = "", **options: str) -> str:
+        """A model at the provider whose fake knows `upstream`; returns its id, by default a new one."""
+        is_deepgram = upstream.startswith(("nova", "aura"))
+        name = name or f"acme/{kind}-{next(_names)}"
+        if not options.get("prices"):
+            price = {"second-price": SECOND_PRICE} if kind == "transcription" else {"character-price": CHARACTER_PRICE}
+            options = {**price, **options}
+        options.pop("prices", None)
+        words = [word for key, value in options.items() for word in (f"--{key.replace('_', '-')}", value)]
+        provider = options.get("provider") or ("fake-deepgram" if is_deepgram else "fake-openai")
+        at = [] if "provider" in options else ["--provider", provider]
+        self.gateway.manage("model", "add", name, *at, "--upstream-id", upstream, "--kind", kind, *words)
+        self.gateway._upstream_ids[name] = upstream  # so that it is forgotten with the others
+        return name
+
+    def script(self, server: SpeechServer, base: str, reply: SpeechReply) -> str:
+        """A new upstream model that answers like this; its name begins with `base`."""
+        return server.script(f"{base}.{next(_names)}", reply)
+
+    def post(
+        self, path: str, who: Tenant | None, body: Any, content_type: str = "application/json", **headers: str
+    ) -> Answer:
+        """One request with this body."""
+        sent = {"Content-Type": content_type, **headers}
+        return call(self.gateway.url, path, who.key if who else None, body, sent)
+
+    def transcribe(
+        self, who: Tenant | None, audio: bytes, path: str = "/v1/audio/transcriptions", **fields: Any
+    ) -> Answer:
+        """One transcription by the plain client; a list is a field that is given several times."""
+        body, content_type = form(fields, {"file": ("talk.wav", audio)})
+        return self.post(path, who, body, content_type)
+
+
+def form(fields: dict[str, Any], files: dict[str, tuple[str, bytes]], boundary: str = "b0undary") -> tuple[bytes, str]:
+    """A multipart body and its Content-Type."""
+    parts = []
+    for name, value in fields.items():
+        values = value if isinstance(value, list) else [value]
+        parts += [f'Content-Disposition: form-data; name="{name}"\r\n\r\n{each}'.encode() for each in values]
+    for name, (filename, data) in files.items():
+        head = (
+            f'Content-Disposition: form-data; name="{name}"; filename="{filename}"\r\nContent-Type: audio/wav\r\n\r\n'
+        )
+        parts.append(head.encode() + data)
+    marked = [b"--" + boundary.encode() + b"\r\n" + part + b"\r\n" for part in parts]
+    body = b"".join(marked) + b"--" + boundary.encode() + b"--\r\n"
+    return body, f"multipart/form-data; boundary={boundary}"
+
+
+@pytest.fixture(autouse=True)
+def _no_pause(settings: Any) -> None:
+    """A provider that failed is tried again at once, and not after the wait that it asks for."""
+    settings.RETRY_PAUSE_S, settings.RETRY_AFTER_MOST_S = 0.005, 0
+
+
+@pytest.fixture(scope="session")
+def fake_deepgram() -> Iterator[FakeDeepgram]:
+    """The scripted Deepgram of this worker."""
+    with FakeDeepgram() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def fake_openai() -> Iterator[FakeOpenAIAudio]:
+    """The scripted OpenAI of this worker."""
+    with FakeOpenAIAudio() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def stand(gateway: Gateway, fake_deepgram: FakeDeepgram, fake_openai: FakeOpenAIAudio) -> SpeechStand:
+    """Both are providers of the gateway."""
+    at_deepgram = ["--base-url", fake_deepgram.url, "--api-key", deepgram.KEY, "--dialect", "deepgram"]
+    gateway.manage("provider", "add", "fake-deepgram", *at_deepgram)
+    gateway.manage("provider", "add", "fake-openai", "--base-url", fake_openai.url, "--api-key", openai_audio.KEY)
+    return SpeechStand(gateway, fake_deepgram, fake_openai)
+
+
+@pytest.fixture(scope="module")
+def alice(gateway: Gateway) -> Tenant:
+    """Somebody with enough money."""
+    return gateway.tenant(credit="100.00")

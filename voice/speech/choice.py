@@ -1,0 +1,86 @@
+"""Which model hears or speaks, and who offers it.
+
+A request that names none gets the cheapest that can do what it asks for; a model that runs on this machine only where
+nothing else has a key.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from accounts.access import Caller
+from komilion.common.errors import BadRequest, ModelNotAllowed, ModelNotServed
+from komilion.common.usage import Usage
+from routing.catalog.resolve import resolve_voice
+from routing.catalog.snapshot import Catalog
+from routing.catalog.voice import Kind, VoiceModel, VoiceOffer
+
+LOCAL = "local/"
+DEEPGRAM = "deepgram"
+
+WORDS = {
+    "word_timestamps": "gives the times of what it hears",
+    "diarization": "tells speakers apart",
+    "translation": "translates",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a model must be: `name` is empty where any will do; `needs` are capabilities, one of each set enough."""
+
+    kind: Kind
+    name: str
+    needs: tuple[frozenset[str], ...] = ()
+    dialect: str = ""  # rather one at a provider of this dialect, where the request names no model
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A model and those of its offers that can serve, the first choice first."""
+
+    model: VoiceModel
+    offers: tuple[VoiceOffer, ...]
+
+
+def choose(wanted: Wanted, catalog: Catalog, caller: Caller, likely: Callable[[VoiceOffer], Usage]) -> Chosen:
+    """The model that is named, else the cheapest for what is `likely` used.
+
+    Raises `UnknownModel`, `ModelNotServed`, `ModelNotAllowed`, and `BadRequest` where it cannot do what is asked.
+    """
+    if wanted.name:
+        model = resolve_voice(catalog, wanted.name, wanted.kind)
+        if not catalog.allows(caller.models_allowed, model.id):
+            raise ModelNotAllowed(f"This key may not call {model.id}.", param="model")
+        offers = _able(model, wanted)
+        if not offers:
+            raise BadRequest(f"{model.id} is no model that {_lacking(model, wanted)}.", param="model")
+        return Chosen(model, offers)
+    found = [
+        Chosen(model, offers)
+        for model in catalog.voices(wanted.kind)
+        if catalog.allows(caller.models_allowed, model.id) and (offers := _able(model, wanted))
+    ]
+    if not found:
+        raise ModelNotServed("No model that can do this is served here, or this key may call none.", param="model")
+    found.sort(key=lambda each: each.model.id, reverse=True)  # of two at one price rather the newer
+    return min(found, key=lambda each: _rank(each, wanted, likely))
+
+
+def same_units(offers: Sequence[VoiceOffer], bound: Usage) -> tuple[VoiceOffer, ...]:
+    """Those offers whose price can hold for this usage: one hold pays for any of them."""
+    return tuple(offer for offer in offers if not offer.price.unpriced(bound))
+
+
+def _rank(each: Chosen, wanted: Wanted, likely: Callable[[VoiceOffer], Usage]) -> tuple[bool, bool, int]:
+    first = each.offers[0]
+    price = first.price.charge(likely(first)).charge
+    return each.model.id.startswith(LOCAL), bool(wanted.dialect) and first.dialect != wanted.dialect, price
+
+
+def _able(model: VoiceModel, wanted: Wanted) -> tuple[VoiceOffer, ...]:
+    return tuple(offer for offer in model.offers if all(need & offer.target.capabilities for need in wanted.needs))
+
+
+def _lacking(model: VoiceModel, wanted: Wanted) -> str:
+    missing = next(need for need in wanted.needs if not any(need & offer.target.capabilities for offer in model.offers))
+    return " or ".join(WORDS[name] for name in sorted(missing))

@@ -1,0 +1,88 @@
+"""How long an audio file is, which bounds what its transcription may cost: measured, and not as the file claims.
+
+A file of plain PCM is as long as its bytes; everything else is decoded, in a confined process, to its end.
+"""
+
+import asyncio
+import struct
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from komilion.common.audio.decode import SPEECH_RATE_HZ, USUAL_LIMITS, Decoding, Limits
+from komilion.common.money import ceil_div
+
+DECODED_AT_ONCE = 4  # files, in one process
+LEAST_RATE_HZ, MOST_RATE_HZ = 4_000, 768_000
+PCM_CODES = (1, 3)  # of WAVE: integers and floats
+
+# FFmpeg's names of containers; what providers are told, whatever the sender called it.
+MEDIA_TYPES = {
+    "wav": "audio/wav",
+    "w64": "audio/x-w64",
+    "mp3": "audio/mpeg",
+    "aac": "audio/aac",
+    "flac": "audio/flac",
+    "ogg": "audio/ogg",
+    "mov": "audio/mp4",
+    "matroska": "audio/webm",
+    "aiff": "audio/aiff",
+    "amr": "audio/amr",
+    "asf": "audio/x-ms-wma",
+}
+OTHER_TYPE = "application/octet-stream"
+
+_decoders = ThreadPoolExecutor(DECODED_AT_ONCE, thread_name_prefix="decoder")
+
+
+@dataclass(frozen=True, slots=True)
+class Audio:
+    """An audio file: `length_ms` is that of one channel."""
+
+    data: bytes
+    media_type: str
+    length_ms: int
+    channels: int
+
+
+async def measure(data: bytes, limits: Limits = USUAL_LIMITS) -> Audio:
+    """What a file is and how long. Raises as `komilion.common.audio.decode.Decoding` does."""
+    found = _plain_wav(data)
+    if found is not None:
+        return found
+    return await asyncio.get_running_loop().run_in_executor(_decoders, _decoded, data, limits)
+
+
+def _decoded(data: bytes, limits: Limits) -> Audio:
+    samples = 0
+    with Decoding(data, limits) as decoding:
+        for piece in decoding.pieces():
+            samples += len(piece)
+    facts = decoding.facts
+    media_type = MEDIA_TYPES.get(facts.container, OTHER_TYPE)
+    return Audio(data, media_type, ceil_div(samples * 1000, SPEECH_RATE_HZ), facts.channels)
+
+
+def _plain_wav(data: bytes) -> Audio | None:
+    """A WAV file of PCM, by its header and the bytes behind it; None for anything that needs a closer look."""
+    if data[:4] != b"RIFF" or data[8:12] != b"WAVE":
+        return None
+    place, form = 12, b""
+    while place + 8 <= len(data):
+        name, size = struct.unpack_from("<4sI", data, place)
+        place += 8
+        if name == b"data":
+            return _wav(data, form, min(size, len(data) - place))
+        if name == b"fmt ":
+            form = data[place : place + 16]
+        place += size + size % 2
+    return None
+
+
+def _wav(data: bytes, form: bytes, length_bytes: int) -> Audio | None:
+    if len(form) < 16 or not length_bytes:
+        return None
+    code, channels, rate_hz, per_second, per_sample, bits = struct.unpack("<HHIIHH", form)
+    is_sound = per_sample == channels * bits // 8 and per_sample > 0 and per_second == rate_hz * per_sample
+    if code not in PCM_CODES or not is_sound or not LEAST_RATE_HZ <= rate_hz <= MOST_RATE_HZ:
+        return None
+    return Audio(data, MEDIA_TYPES["wav"], ceil_div(length_bytes * 1000, per_second), channels)

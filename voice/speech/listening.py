@@ -1,0 +1,172 @@
+"""Audio -> text at the first offer that hears it: held before a byte goes out, charged by what was measured.
+
+Whoever has an `Audio` can use it: the endpoints of speech, meetings, a conversation. Provider errors cost nothing.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from komilion.common.errors import KomilionError, PayloadTooLarge, ProviderError
+from komilion.common.http_client import Response, TooLarge
+from komilion.common.money import ceil_div
+from komilion.common.numbers import numbers
+from komilion.common.usage import MAX_UNITS, Usage, UsageSource
+from routing.catalog.voice import VoiceOffer
+from routing.gateway.call import NotSent
+from routing.gateway.metered import MeteredCall
+from routing.gateway.services import Services
+from routing.gateway.types import Outcome, Settled
+from routing.providers.registry import speech_dialect
+from routing.providers.scrub import scrub
+from routing.providers.speech import Heard, Listening, TextDelta, TranscriptionStream
+from voice.speech.attempts import Attempts, opened
+from voice.speech.lengths import Audio
+
+# The most that a second of speech can come to where tokens are paid: of sound, and of text.
+AUDIO_TOKENS_PER_S = 50
+TEXT_TOKENS_PER_S = 10
+TEXT_TOKENS_LEAST = 64
+LIKELY_AUDIO_TOKENS_PER_S = 10  # where a provider does not say
+BYTES_PER_TOKEN = 4
+ANSWER_BASE_S = 30.0
+HEARD_PER_S = 2.0  # seconds of audio that the slowest provider hears in one
+
+NOTHING = Usage()
+
+type OnText = Callable[[str], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class Heeded:
+    """A transcription that is paid for. `dropped` names options that its provider has no place for."""
+
+    offer: VoiceOffer
+    heard: Heard
+    settled: Settled
+    dropped: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Hearing:
+    """What is to be heard and how. `on_text` gets the text as it comes, where the provider streams it.
+
+    `path` is the caller's, by which a time limit is told.
+    """
+
+    audio: Audio
+    options: Listening
+    on_text: OnText | None = None
+    path: str = "/v1"
+
+
+@dataclass(slots=True)
+class _Ask:
+    """What each offer is asked; `dropped` is of the one that was asked last."""
+
+    services: Services
+    hearing: Hearing
+    attempts: Attempts
+    dropped: tuple[str, ...] = ()
+
+
+def likely_usage(length_ms: int, offer: VoiceOffer) -> Usage:
+    """What so much audio may come to at most, in the units that the offer is paid by."""
+    if not is_paid_by_tokens(offer):
+        return Usage(audio_ms=min(length_ms, MAX_UNITS))
+    seconds = ceil_div(length_ms, 1000)
+    return Usage(input_audio=seconds * AUDIO_TOKENS_PER_S, output=TEXT_TOKENS_LEAST + seconds * TEXT_TOKENS_PER_S)
+
+
+def is_paid_by_tokens(offer: VoiceOffer) -> bool:
+    """Whether tokens have a price; where seconds have one too, what the provider reports decides."""
+    return "input_audio" in offer.price.components and "output" in offer.price.components
+
+
+def bound_of(audio: Audio, options: Listening, offer: VoiceOffer) -> Usage:
+    """The hold for a transcription: every channel that is heard apart, and the words that go along."""
+    channels = audio.channels if (options.query or {}).get("multichannel") == ("true",) else 1
+    usage = likely_usage(audio.length_ms * channels, offer)
+    if not usage.input_audio:
+        return usage
+    words = len(options.prompt.encode()) + sum(len(word.encode()) for word in options.keywords)
+    return Usage(input_audio=usage.input_audio, input=words, output=usage.output)
+
+
+async def transcribe(call: MeteredCall, offers: Sequence[VoiceOffer], hearing: Hearing, services: Services) -> Heeded:
+    """Hear it at the first of these offers that can, and settle `call`.
+
+    Raises what a hold does, what the last offer's failing means, `NotSent` where none could be reached.
+    """
+    audio = hearing.audio
+    bound = bound_of(audio, hearing.options, offers[0])
+    payable = [offer for offer in offers if not offer.price.unpriced(bound)]  # one hold is for any of them
+    await call.hold(payable, bound)
+    attempts = Attempts(services, payable, hearing.path)
+    ask = _Ask(services, hearing, attempts)
+    try:
+        offer, heard = await attempts.run(partial(_ask, ask))
+    except NotSent:
+        await call.void()
+        raise
+    except KomilionError:
+        detail = {"attempts": attempts.notes}
+        outcome: Outcome = "provider_cut" if attempts.is_committed else "provider_failed"
+        await call.settle(payable[0], NOTHING, outcome=outcome, source="absent", detail=detail)
+        raise
+    usage, source = charged_usage(heard, audio, offer)
+    settled = await call.settle(offer, usage, source=source, detail={"attempts": attempts.notes})
+    return Heeded(offer, heard, settled, ask.dropped)
+
+
+def charged_usage(heard: Heard, audio: Audio, offer: VoiceOffer) -> tuple[Usage, UsageSource]:
+    """What the provider measured, where its price has a figure for all of it; else what we measured, marked so."""
+    if heard.usage is not None and not offer.price.unpriced(heard.usage):
+        return heard.usage, "provider"
+    if "audio_ms" in offer.price.components:
+        return Usage(audio_ms=min(audio.length_ms, MAX_UNITS)), "estimated"
+    heard_tokens = ceil_div(audio.length_ms * LIKELY_AUDIO_TOKENS_PER_S, 1000)
+    text = heard.transcript.text.encode("utf-8", "replace")
+    return Usage(input_audio=heard_tokens, output=ceil_div(len(text), BYTES_PER_TOKEN)), "estimated"
+
+
+async def _ask(ask: _Ask, offer: VoiceOffer) -> Heard:
+    dialect = speech_dialect(offer.dialect)
+    if len(ask.hearing.audio.data) > dialect.largest_audio_bytes:
+        raise PayloadTooLarge(f"{offer.provider} takes {dialect.largest_audio_bytes // 2**20} MiB of audio at most.")
+    upload = dialect.transcription_request(ask.hearing.options, offer.target, ask.hearing.audio.media_type)
+    ask.dropped = upload.dropped
+    limit_s = min(numbers.TOTAL_TIMEOUT_S, ANSWER_BASE_S + ask.hearing.audio.length_ms / 1000 / HEARD_PER_S)
+    body = upload.parts(ask.hearing.audio.data)
+    async with opened(ask.services, offer, upload.url, upload.headers, body, timeout_s=limit_s) as response:
+        stream = dialect.transcription_stream()
+        if stream is not None and response.headers.get("content-type", "").startswith("text/event-stream"):
+            return await _read_stream(ask, stream, response)
+        try:
+            data = await response.read(numbers.UPSTREAM_BODY_LIMIT_BYTES)
+        except TooLarge:
+            raise ProviderError(f"{offer.provider}'s answer is too large.") from None
+        return dialect.transcription_answer(scrub(data, offer.target.api_key.encode()))
+
+
+async def _read_stream(ask: _Ask, stream: TranscriptionStream, response: Response) -> Heard:
+    heard: Heard | None = None
+    while data := await response.read_some():
+        for event in stream.feed(data):
+            heard = await _take(ask, event) or heard
+    for event in stream.close():
+        heard = await _take(ask, event) or heard
+    if heard is None:
+        raise ProviderError("The provider broke off the transcription.")
+    return heard
+
+
+async def _take(ask: _Ask, event: Any) -> Heard | None:
+    if not isinstance(event, TextDelta):
+        whole: Heard = event
+        return whole
+    if ask.hearing.on_text is not None and event.text:
+        ask.attempts.is_committed = True
+        await ask.hearing.on_text(event.text)
+    return None
