@@ -1,18 +1,12 @@
 """Speech into text over HTTP: shapes, bills, refusals, failover; the providers are scripted."""
 
-from typing import Any
 
-import orjson
 import pytest
-import srt as srt_reader
-import webvtt
 
-from tests.fakes import openai_audio, sounds
-from tests.fakes.deepgram import error_body
+from tests.fakes import sounds
 from tests.fakes.speech_server import SpeechReply
 from tests.routing.books import only_row
-from tests.stand import Tenant
-from tests.voice.speech.conftest import MS_PRICE_NANO, SECOND_PRICE, TOKEN_PRICES, SpeechStand, form
+from tests.voice.speech.conftest import MS_PRICE_NANO, SpeechStand
 
 TALK = sounds.wav(sounds.tone(2.0))
 TEXT = SpeechReply().text
