@@ -87,9 +87,7 @@ def _anymail(parts: SplitResult) -> dict[str, Any]:
     if importlib.util.find_spec(f"anymail.backends.{vendor}") is None:
         raise ImproperlyConfigured(f"MAIL_URL: django-anymail knows no vendor {vendor!r}")
     options: dict[str, object] = dict(parse_qsl(parts.query))
-    if vendor == "amazon_ses":  # its credentials are found by boto3, which is installed by whoever uses it
-        if importlib.util.find_spec("boto3") is None:
-            raise ImproperlyConfigured("MAIL_URL: anymail+ses needs the package boto3, which is not installed")
+    if vendor == "amazon_ses":  # its credentials are found by boto3
         return _mailer("anymail.backends.amazon_ses.EmailBackend", **options)
     key = unquote(parts.netloc)
     if not key:

@@ -97,7 +97,6 @@ def test_a_vendor_is_named_with_its_key_and_its_backend_takes_that(
         ("anymail+resend://", "lacks the key"),
         ("anymail+nobody://secret", "knows no vendor 'nobody'"),
         ("anymail+base://secret", "must name a vendor"),
-        ("anymail+ses://", "needs the package boto3"),
     ],
 )
 def test_what_makes_no_sense_is_refused_without_quoting_a_secret(url: str, reason: str):

@@ -1,6 +1,5 @@
 """Speech into text over HTTP: shapes, bills, refusals, failover; the providers are scripted."""
 
-
 import pytest
 
 from tests.fakes import sounds
