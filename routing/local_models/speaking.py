@@ -46,7 +46,7 @@ VOICES = {
     "sage": Voice("f3", 30, 1.12),
     "shimmer": Voice("f5", 45, 1.24),
     "verse": Voice("m4", 60, 1.04),
-    "marin": Voice("f1", 70, 1.3),
+    "marin": Voice("f2", 40, 1.3),
     "cedar": Voice("m2", 20, 0.86),
 }
 

@@ -3,10 +3,14 @@
 import http.client
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +19,11 @@ import pytest
 
 from komilion.env import free_port
 from routing.gateway.count_tokens import bound_tokens
-from routing.local_models import wire
+from routing.local_models import speaking, wire
 from routing.local_models.engine import CONTEXT_TOKENS, MODEL_ID, find_model
 from routing.local_models.text import TextStream
+from tests.routing.local_calls import FORM_TYPE, form
+from tests.voice.spoken import needs_espeak
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -141,6 +147,21 @@ class Client:
             return 0, b""
         finally:
             connection.close()
+
+    def speak(self, text: str, voice: str, model: str = "espeak") -> bytes:
+        payload = {"model": model, "input": text, "voice": voice, "response_format": "wav"}
+        status, answer = self.call("/v1/audio/speech", payload)
+        assert status == 200, answer
+        return answer
+
+    def transcribe(self, audio: bytes, *fields: tuple[str, str]) -> Any:
+        body = form([("model", "whisper-tiny.en"), *fields], audio)
+        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)) as connection:
+            connection.request("POST", "/v1/audio/transcriptions", body, {"Content-Type": FORM_TYPE.decode()})
+            response = connection.getresponse()
+            answer = json.loads(response.read())
+        assert response.status == 200, answer
+        return answer
 
     def chat(self, text: str, **more: Any) -> tuple[int, Any]:
         payload = {"model": MODEL_ID, "messages": [{"role": "user", "content": text}], "seed": 1, **more}
@@ -271,3 +292,50 @@ def test_unknown_models_and_addresses_are_404(server: Client) -> None:
     assert server.chat("Hi", model="gpt-4o")[0] == 404
     assert server.call("/v1/embeddings", {})[0] == 404
     assert server.call("/v1/models")[0] == 200
+
+
+MINUTE = (
+    "Good morning everybody, and thank you for coming. Last month we sold more bread than cake, which surprised me."
+    " Our neighbours want to rent the shop at the corner. I have asked the bank for a loan of ten thousand dollars."
+    " Nobody has answered my letter yet, so I will call them in the afternoon. Please look at the numbers on page four."
+    " In spring we are going to open at seven. Two people asked for holidays in June. That is all for today."
+)
+WORDS = "I will write the report and send it to everybody on Friday."
+
+
+@needs_espeak
+@pytest.mark.slow
+@pytest.mark.parametrize("voice", ["ash", "cedar", "shimmer"])
+def test_what_was_spoken_is_heard_with_the_time_of_each_word(server: Client, voice: str) -> None:
+    fields = (("response_format", "verbose_json"), ("timestamp_granularities[]", "word"))
+    answer = server.transcribe(server.speak(WORDS, voice), *fields)
+    heard = re.findall(r"[a-z]+", answer["text"].lower())
+    assert {"write", "the", "report", "it", "friday"} <= set(heard)
+    words = answer["words"]
+    assert [re.sub(r"\W", "", word["word"].lower()) for word in words] == heard
+    assert all(before["end"] <= after["start"] + 0.01 for before, after in pairwise(words))
+    assert 0 <= words[0]["start"] < 0.5
+    assert words[-1]["end"] <= answer["duration"]
+    assert all(0 <= word["probability"] <= 1 for word in words)
+
+
+@needs_espeak
+@pytest.mark.slow
+def test_a_chat_is_answered_while_a_recording_is_heard(server: Client) -> None:
+    wav = server.speak(MINUTE, "ash")
+    with ThreadPoolExecutor(1) as other:
+        hearing = other.submit(server.transcribe, wav)
+        answered = 0
+        while not hearing.done():
+            assert server.chat("Say hello.", max_tokens=2)[0] == 200
+            answered += 1
+        assert hearing.result()["usage"]["seconds"] > 20
+    assert answered > 2
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("piper" not in speaking.installed(), reason="Piper is not installed beside Komilion")
+def test_piper_is_understood(server: Client) -> None:
+    for voice in ("alloy", "sage"):
+        answer = server.transcribe(server.speak(WORDS, voice, "piper"))
+        assert "report" in answer["text"].lower(), voice
