@@ -1,8 +1,11 @@
 """The models that run on the machine itself, and their provider."""
 
+from dataclasses import replace
+
 from django.conf import settings
 
 from routing.actions.catalog import OfferSpec, ProviderSpec, nano_per_million, nano_per_million_ms
+from routing.local_models import speaking
 
 LOCAL = ProviderSpec(name="local", base_url=settings.LOCAL_MODELS_URL, api_key="local", cancel_stops_billing=True)
 SMOLLM2 = OfferSpec(
@@ -30,8 +33,9 @@ ESPEAK = OfferSpec(
     name="eSpeak NG",
     kind="speech",
     provider=LOCAL.name,
-    upstream_id="espeak",
+    upstream_id=speaking.ESPEAK,
     components={"characters": nano_per_million("0.50")},
     capabilities=(),
 )
-OFFERS = (SMOLLM2, WHISPER, ESPEAK)
+PIPER = replace(ESPEAK, model_id="local/piper", name="Piper", upstream_id=speaking.PIPER)
+OFFERS = (SMOLLM2, WHISPER, ESPEAK, *([PIPER] if speaking.PIPER in speaking.installed() else []))

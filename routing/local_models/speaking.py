@@ -10,10 +10,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from komilion.common.audio.encode import WAV_HEADER_BYTES
-
 ESPEAK, PIPER = "espeak", "piper"
 ESPEAK_RATE_HZ = 22_050
+ESPEAK_HEADER_BYTES = 44  # of WAV
 WORDS_PER_MINUTE = 160  # at speed 1
 LEAST_WORDS_PER_MINUTE, MOST_WORDS_PER_MINUTE = 80, 450
 PIPER_ENVIRONMENT = Path(sys.prefix) / "voice-local"
@@ -80,7 +79,7 @@ def _espeak(voice: Voice, speed: float) -> Program:
         raise NotInstalled(HOW_TO_INSTALL[ESPEAK])
     pace = min(max(round(WORDS_PER_MINUTE * speed), LEAST_WORDS_PER_MINUTE), MOST_WORDS_PER_MINUTE)
     sound = ("-v", f"en-us+{voice.variant}", "-p", str(voice.pitch), "-s", str(pace))
-    return Program((path, *sound, "-b", "1", "--stdin", "--stdout"), ESPEAK_RATE_HZ, WAV_HEADER_BYTES)
+    return Program((path, *sound, "-b", "1", "--stdin", "--stdout"), ESPEAK_RATE_HZ, ESPEAK_HEADER_BYTES)
 
 
 def _piper(voice: Voice, speed: float) -> Program:
