@@ -1,6 +1,7 @@
 """Voice's rows of the endpoint table; see `routing.gateway.endpoints`."""
 
 from routing.gateway.endpoints import Endpoint
+from voice.speech.synthesize import serve_speech, serve_tts
 from voice.speech.transcribe import serve_stt, serve_transcription, serve_translation
 from voice.uploads.receive import serve_head, serve_put
 
@@ -9,7 +10,9 @@ API = ("/api",)
 VOICE_ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("POST", "/audio/transcriptions", serve_transcription, is_billable=True),
     Endpoint("POST", "/audio/translations", serve_translation, is_billable=True),
+    Endpoint("POST", "/audio/speech", serve_speech, is_billable=True),
     Endpoint("POST", "/deepgram/stt", serve_stt, is_billable=True, prefixes=API),
+    Endpoint("POST", "/deepgram/tts", serve_tts, is_billable=True, prefixes=API),
     Endpoint("PUT", "/voice/audio/*", serve_put, is_billable=False, prefixes=API),
     Endpoint("HEAD", "/voice/audio/*", serve_head, is_billable=False, prefixes=API),
 )

@@ -133,6 +133,10 @@ class Deepgram:
         body = orjson.dumps({"text": options.text})
         return UpstreamRequest(f"{target.base_url}/speak?{urlencode(query)}", headers, body)
 
+    def speech_stream(self) -> None:
+        """The body is the audio."""
+        return
+
     def characters(self, headers: Mapping[str, str], text: str) -> int:
         """`dg-char-count`, where it can be true."""
         told = headers.get("dg-char-count", "")

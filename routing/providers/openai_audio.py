@@ -11,6 +11,7 @@ not in code; a capability of the offer says what its model can answer:
 Protocol: OpenAI's API reference, Audio.
 """
 
+import base64
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -120,8 +121,14 @@ class OpenAIAudio:
             body["speed"] = options.speed
         if options.instructions and "instructions" in target.capabilities:
             body["instructions"] = options.instructions
+        if options.with_usage:
+            body["stream_format"] = "sse"
         headers = _headers(target, "application/json", "audio/*")
         return UpstreamRequest(target.base_url + "/audio/speech", headers, orjson.dumps(body))
+
+    def speech_stream(self) -> "AudioEvents":
+        """The events `speech.audio.*`."""
+        return AudioEvents()
 
     def characters(self, headers: Mapping[str, str], text: str) -> int:
         """OpenAI does not say: those of the text."""
@@ -171,6 +178,56 @@ class TextStream:
                     self._is_done = True
                     found.append(_heard({"segments": self._segments, **event}))
         return found
+
+
+class AudioEvents:
+    """The `SpeechStream` of `speech.audio.delta` and `.done`."""
+
+    def __init__(self) -> None:
+        self._buffer = EventBuffer()
+        self._is_done = False
+        self.usage: Usage | None = None
+
+    def feed(self, data: bytes) -> bytes:
+        """The audio in the events completed by these bytes."""
+        return self._read(self._buffer.feed(data))
+
+    def close(self) -> bytes:
+        """Raises `ProviderError` where `speech.audio.done` never came."""
+        last = self._read(self._buffer.finish())
+        if not self._is_done:
+            raise ProviderError("The provider broke off the speech.")
+        return last
+
+    def _read(self, block: bytes) -> bytes:
+        audio = []
+        for _, data in events(block):
+            event = parse(data)
+            failure = failure_within(event)
+            if failure is not None:
+                raise failure
+            if type(event) is not dict:
+                continue
+            if event.get("type") == "speech.audio.delta":
+                audio.append(_audio_of(event))
+            elif event.get("type") == "speech.audio.done":
+                self._is_done = True
+                self.usage = _spoken_tokens(event.get("usage"))
+        return b"".join(audio)
+
+
+def _audio_of(event: dict[str, Any]) -> bytes:
+    try:
+        return base64.b64decode(text_of(event.get("audio")), validate=True)
+    except ValueError:
+        raise ProviderError("The provider sent audio that could not be read.") from None
+
+
+def _spoken_tokens(raw: object) -> Usage | None:
+    if type(raw) is not dict:
+        return None
+    said, spoken = _count(raw.get("input_tokens")), _count(raw.get("output_tokens"))
+    return None if said is None or spoken is None else Usage(input=said, output_audio=spoken)
 
 
 def _fields(options: Listening, target: Target) -> tuple[list[tuple[str, str]], tuple[str, ...]]:

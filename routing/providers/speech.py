@@ -25,15 +25,6 @@ type AudioFormat = Literal["mp3", "wav", "opus", "flac", "aac", "pcm"]
 MOST_SPEAKERS = 10_000
 PCM_RATE_HZ = 24_000  # of everything that is asked for as `pcm`: 16 bit, little-endian, mono
 
-MEDIA_TYPES: Mapping[AudioFormat, str] = {
-    "mp3": "audio/mpeg",
-    "wav": "audio/wav",
-    "opus": "audio/ogg",
-    "flac": "audio/flac",
-    "aac": "audio/aac",
-    "pcm": "audio/pcm",
-}
-
 
 class Word(msgspec.Struct, frozen=True):
     """One word; `text` is bare, `punctuated` as it is to be shown. `speaker` counts from 0."""
@@ -127,6 +118,7 @@ class Speaking(msgspec.Struct, frozen=True):
     format: AudioFormat
     speed: float = 1.0
     instructions: str = ""
+    with_usage: bool = False  # the provider is to say which tokens it bills, where it can
 
 
 class TextDelta(msgspec.Struct, frozen=True):
@@ -148,6 +140,18 @@ class TranscriptionStream(Protocol):
         """Events completed by the end. Raises `ProviderError` where the transcription is not whole."""
 
 
+class SpeechStream(Protocol):
+    """Bytes in, audio out, for speech that comes as events. `usage` is there at the end, where the provider tells."""
+
+    usage: Usage | None
+
+    def feed(self, data: bytes) -> bytes:
+        """The audio in the events completed by these bytes. Raises a `KomilionError` where the provider sends one."""
+
+    def close(self) -> bytes:
+        """The audio in what is left. Raises `ProviderError` where the speech is not whole."""
+
+
 class SpeechDialect(Protocol):
     """One provider's API of speech, e.g. Deepgram's."""
 
@@ -167,6 +171,9 @@ class SpeechDialect(Protocol):
 
     def speech_request(self, options: Speaking, target: Target) -> UpstreamRequest:
         """The call to make. Raises `BadRequest` for a voice that cannot be one of the model's."""
+
+    def speech_stream(self) -> SpeechStream | None:
+        """A decoder for audio that comes as events; None where the provider sends no such thing."""
 
     def characters(self, headers: Mapping[str, str], text: str) -> int:
         """What a provider that bills characters bills for this text, by the head of its answer."""

@@ -5,6 +5,7 @@ authenticate -> body -> limit -> parse -> fetch -> measure -> choose -> hold -> 
 
 import asyncio
 import io
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +18,7 @@ from routing.catalog.voice import VoiceOffer
 from routing.gateway.exchange import Exchange, Headers
 from routing.gateway.metered import MeteredCall, admitted
 from routing.gateway.services import Services
+from routing.gateway.watch import Watch
 from routing.providers.speech import Task
 from voice.speech.bills import adjusted_of, cost_headers, facts_of, note_of, origin_headers, with_cost
 from voice.speech.captions import SRT_TYPE, VTT_TYPE, srt, vtt
@@ -70,19 +72,21 @@ async def _serve(exchange: Exchange, services: Services, endpoint: str, parse: P
         async def renew() -> Any:
             return await services.authenticator.authenticate(exchange)
 
-        async with MeteredCall(services, session, exchange.request_id, facts, renew) as call:
+        async with MeteredCall(services, session, exchange.request_id, facts, renew) as call, Watch(exchange) as watch:
             exchange.is_begun = True
-            answer = _Answer(exchange, asked, chosen.offers[0])
+            # Who leaves is charged all the same: the provider has the audio, and bills it.
+            watch.begin_stream(first_content_s=math.inf, gap_s=math.inf, ends_with_client=False)
+            answer = _Answer(exchange, watch, asked, chosen.offers[0])
             on_text = answer.on_text if asked.options.stream else None
-            hearing = Hearing(audio, asked.options, on_text, exchange.path)
             try:
+                hearing = Hearing(audio, asked.options, on_text, exchange.path)
                 heeded = await transcribe(call, chosen.offers, hearing, services)
+                watch.wind_up()
+                await answer.finish(heeded)
             except KomilionError as error:
                 if not exchange.started:
                     raise
                 await answer.break_off(error)
-                return
-        await answer.finish(heeded)
 
 
 async def _fetch(url: str) -> bytes:
@@ -96,8 +100,9 @@ async def _fetch(url: str) -> bytes:
 class _Answer:
     """The response: whole in one of its shapes, or as events."""
 
-    def __init__(self, exchange: Exchange, asked: TranscriptionAsked, first: VoiceOffer) -> None:
+    def __init__(self, exchange: Exchange, watch: Watch, asked: TranscriptionAsked, first: VoiceOffer) -> None:
         self._exchange = exchange
+        self._watch = watch
         self._asked = asked
         self._offer = first
         self._is_v1 = exchange.path.startswith("/v1/")
@@ -124,7 +129,7 @@ class _Answer:
             return
         kind = [(b"content-type", media_type.encode()), (b"content-length", b"%d" % len(body))]
         await self._exchange.start(200, [*kind, *headers])
-        await self._exchange.write(body, last=True)
+        await self._watch.write(body, last=True)
 
     async def _finish_stream(self, heeded: Heeded) -> None:
         transcript = heeded.heard.transcript
@@ -140,7 +145,8 @@ class _Answer:
         if not self._exchange.started:
             headers = origin_headers(self._offer, self._asked.dropped, is_v1=self._is_v1)
             await self._exchange.start(200, [*EVENT_STREAM, *headers])
-        await self._exchange.write(b"data: " + orjson.dumps(event) + b"\n\n", last=last)
+        if not self._exchange.is_gone:
+            await self._watch.write(b"data: " + orjson.dumps(event) + b"\n\n", last=last)
 
     def _body(self, heeded: Heeded) -> tuple[bytes, str | None]:
         """The whole answer and its media type; None for JSON."""
