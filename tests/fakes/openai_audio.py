@@ -4,6 +4,7 @@ A model answers once it has a script. From the start: `whisper-1` (times, by dur
 streams, by tokens), `gpt-4o-transcribe-diarize` (speakers, by tokens), `tts-1` and `gpt-4o-mini-tts`.
 """
 
+import base64
 import io
 import json
 from typing import Any
@@ -18,6 +19,7 @@ KEY = "sk-speech-canary-0123456789"
 LONGEST_TEXT = 4_096
 SECONDS_A_CHARACTER = 0.03
 TOKENS_A_SECOND = 10
+AUDIO_EVENT_BYTES = 4_801  # an odd number: half a sample each
 JSON = {"Content-Type": "application/json"}
 EXTENSIONS = ("flac", "mp3", "mp4", "mpeg", "mpga", "m4a", "ogg", "wav", "webm")
 VOICES = {
@@ -97,6 +99,11 @@ class FakeOpenAIAudio(SpeechServer):
             body = sounds.wav(pcm)
         else:
             body = sounds.encoded(pcm, wanted)
+        if call.parameters.get("stream_format") == ["sse"]:
+            if call.model.startswith("tts-1"):
+                message = "stream_format 'sse' is not supported with this model."
+                raise Refused(_error(400, message, "invalid_request_error"))
+            return Answer(200, {"Content-Type": "text/event-stream"}, _audio_events(call, body), is_chunked=True)
         kinds = {"mp3": "audio/mpeg", "opus": "audio/opus", "pcm": "audio/pcm"}
         return Answer(200, {"Content-Type": kinds.get(wanted, f"audio/{wanted}")}, body, is_chunked=True)
 
@@ -223,6 +230,17 @@ def _events(reply: SpeechReply, usage: dict[str, Any]) -> bytes:
     deltas = [{"type": "transcript.text.delta", "delta": f"{word} "} for word in reply.text.split()]
     done = {"type": "transcript.text.done", "text": reply.text, **usage}
     return b"".join(f"data: {json.dumps(event)}\n\n".encode() for event in [*deltas, done])
+
+
+def _audio_events(call: SpeechCall, audio: bytes) -> bytes:
+    pieces = [audio[start : start + AUDIO_EVENT_BYTES] for start in range(0, len(audio), AUDIO_EVENT_BYTES)]
+    events: list[dict[str, Any]] = [
+        {"type": "speech.audio.delta", "audio": base64.b64encode(piece).decode()} for piece in pieces
+    ]
+    said, spoken = len(call.text.split()), len(call.text)
+    usage = {"input_tokens": said, "output_tokens": spoken, "total_tokens": said + spoken}
+    events.append({"type": "speech.audio.done", "usage": usage})
+    return b"".join(f"data: {json.dumps(event)}\n\n".encode() for event in events)
 
 
 def _error(status: int, message: str, kind: str, code: str | None = None) -> Answer:

@@ -18,7 +18,7 @@ SECOND_PRICE = "0.0001"  # US dollars for a second that is heard
 MS_PRICE_NANO = 100  # the same, nano-USD for a millisecond
 CHARACTER_PRICE = "30"  # US dollars for a million characters
 CHARACTER_PRICE_NANO = 30_000
-TOKEN_PRICES = {"audio-input-price": "2.50", "input-price": "2.50", "output-price": "10"}
+TOKEN_PRICES = {"audio_input_price": "2.50", "input_price": "2.50", "output_price": "10", "prices": "given"}
 _names = count(1)
 
 
@@ -30,18 +30,19 @@ class SpeechStand:
     deepgram: FakeDeepgram
     openai: FakeOpenAIAudio
 
-    def add_model(self, upstream: str, *, kind: str = "transcription", name: str = "", **options: str) -> str:
-        """A model at the provider whose fake knows `upstream`; returns its id, by default a new one."""
-        is_deepgram = upstream.startswith(("nova", "aura"))
+    def add_model(
+        self, upstream: str, *, kind: str = "transcription", name: str = "", prices: str = "", **options: str
+    ) -> str:
+        """A model at the provider whose fake knows `upstream`; returns its id, by default a new one.
+
+        `options` are those of `manage.py model add`; with `prices="given"` the prices are among them.
+        """
         name = name or f"acme/{kind}-{next(_names)}"
-        if not options.get("prices"):
-            price = {"second-price": SECOND_PRICE} if kind == "transcription" else {"character-price": CHARACTER_PRICE}
-            options = {**price, **options}
-        options.pop("prices", None)
-        words = [word for key, value in options.items() for word in (f"--{key.replace('_', '-')}", value)]
-        provider = options.get("provider") or ("fake-deepgram" if is_deepgram else "fake-openai")
-        at = [] if "provider" in options else ["--provider", provider]
-        self.gateway.manage("model", "add", name, *at, "--upstream-id", upstream, "--kind", kind, *words)
+        provider = "fake-deepgram" if upstream.startswith(("nova", "aura")) else "fake-openai"
+        usual = {"second_price": SECOND_PRICE} if kind == "transcription" else {"character_price": CHARACTER_PRICE}
+        chosen = {"provider": provider, **({} if prices else usual), **options}
+        words = [word for key, value in chosen.items() for word in (f"--{key.replace('_', '-')}", value)]
+        self.gateway.manage("model", "add", name, "--upstream-id", upstream, "--kind", kind, *words)
         self.gateway._upstream_ids[name] = upstream  # so that it is forgotten with the others
         return name
 
@@ -62,6 +63,17 @@ class SpeechStand:
         """One transcription by the plain client; a list is a field that is given several times."""
         body, content_type = form(fields, {"file": ("talk.wav", audio)})
         return self.post(path, who, body, content_type)
+
+
+def charge_of(cost_nano: int) -> int:
+    """The charge for what a provider takes: with our fee."""
+    return cost_nano + -(-cost_nano // 4)
+
+
+def nano_of(usd: str) -> int:
+    """An amount of a header."""
+    whole, _, fraction = usd.partition(".")
+    return int(whole) * 10**9 + int(f"{fraction:0<9}")
 
 
 def form(fields: dict[str, Any], files: dict[str, tuple[str, bytes]], boundary: str = "b0undary") -> tuple[bytes, str]:

@@ -4,8 +4,7 @@ import pytest
 
 from tests.fakes import sounds
 from tests.routing.books import only_row
-from tests.voice.speech.conftest import CHARACTER_PRICE_NANO, SpeechStand
-from tests.stand import Tenant
+from tests.voice.speech.conftest import SpeechStand
 
 SPEECH = "/v1/audio/speech"
 
