@@ -30,7 +30,8 @@ def _cut(text: str, most: int) -> int:
     """Where the first piece ends: at the last good place in its reach."""
     least = max(1, int(most * LEAST_SHARE))
     for pattern in CUTS:
-        places = [found.end() for found in pattern.finditer(text, 0, most + 1) if least <= found.end() <= most]
+        found = (match.end() for match in pattern.finditer(text, 0, most + 1))
+        places = [end for end in found if end >= least and len(text[:end].rstrip()) <= most]
         if places:
             return places[-1]
     return most

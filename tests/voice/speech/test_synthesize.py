@@ -1,12 +1,37 @@
-"""Text into speech over HTTP: formats, long texts, bills, failures, clients who leave; the providers are scripted."""
+"""Text into speech over HTTP: formats, long texts, bills, failures, clients who leave. The providers are scripted."""
 
+import base64
+import http.client
+from typing import Any
+
+import numpy as np
+import orjson
 import pytest
 
+from komilion.common.audio.decode import decode
 from tests.fakes import sounds
-from tests.routing.books import only_row
-from tests.voice.speech.conftest import SpeechStand
+from tests.fakes.client import Answer, RawCall
+from tests.fakes.deepgram import SECONDS_A_CHARACTER
+from tests.fakes.speech_server import SpeechCall, SpeechReply
+from tests.routing.books import only_row, usage_rows
+from tests.stand import Tenant
+from tests.voice.speech.stand import CHARACTER_PRICE_NANO, SpeechStand, charge_of
+from tests.waiting import wait_until
 
 SPEECH = "/v1/audio/speech"
+TTS = "/api/deepgram/tts"
+PREFIXES = ("/v1", "/api", "/api/v1", "/api/gateway")
+TEXT = "Good morning, everybody."
+SENTENCE = "This is one sentence of very many. "
+TYPES = {
+    "mp3": "audio/mpeg",
+    "wav": "audio/wav",
+    "opus": "audio/opus",
+    "flac": "audio/flac",
+    "aac": "audio/aac",
+    "pcm": "audio/pcm",
+}
+TOKENS = {"input_price": "0.60", "audio_output_price": "12", "prices": "given"}
 
 
 @pytest.fixture(scope="module")
@@ -14,19 +39,333 @@ def aura(stand: SpeechStand) -> str:
     return stand.add_model("aura-2", kind="speech")
 
 
-def test_speech_streams_and_characters_are_charged(stand: SpeechStand, aura: str) -> None:
-    bob = stand.gateway.tenant()
-    answer = stand.post(
-        SPEECH, bob, {"model": aura, "input": "Hello there.", "voice": "alloy", "response_format": "wav"}
+@pytest.fixture(scope="module")
+def tts(stand: SpeechStand) -> str:
+    return stand.add_model("tts-1", kind="speech")
+
+
+def scripted(stand: SpeechStand, reply: SpeechReply) -> str:
+    """A model that speaks like this."""
+    return stand.add_model(stand.script(stand.openai, "tts-1", reply), kind="speech")
+
+
+def say(stand: SpeechStand, who: Tenant, model: str, text: str = TEXT, path: str = SPEECH, **fields: Any) -> Answer:
+    return stand.post(path, who, {"model": model, "input": text, "voice": "alloy", **fields})
+
+
+def seconds_in(answer: Answer, form: str) -> float:
+    data = sounds.wav(answer.body) if form == "pcm" else answer.body
+    return len(decode(data)) / 16_000
+
+
+class TestFormats:
+    @pytest.mark.parametrize("form", TYPES)
+    @pytest.mark.parametrize("model", ["aura", "tts"])
+    def test_every_format_of_both_providers_is_passed_through(
+        self, stand: SpeechStand, alice: Tenant, model: str, form: str, request: pytest.FixtureRequest
+    ) -> None:
+        answer = say(stand, alice, request.getfixturevalue(model), response_format=form)
+        assert answer.status == 200, answer.body
+        assert answer.headers["content-type"] == TYPES[form]
+        assert answer.headers["transfer-encoding"] == "chunked"
+        assert seconds_in(answer, form) == pytest.approx(len(TEXT) * SECONDS_A_CHARACTER, abs=0.1)
+
+    @pytest.mark.parametrize("form", TYPES)
+    def test_a_long_text_is_joined_in_every_format(
+        self, stand: SpeechStand, alice: Tenant, aura: str, form: str
+    ) -> None:
+        text = SENTENCE * 70  # two pieces
+        answer = say(stand, alice, aura, text, response_format=form)
+        assert answer.status == 200, answer.body
+        assert seconds_in(answer, form) == pytest.approx(len(text) * SECONDS_A_CHARACTER, abs=0.5)
+
+    def test_mp3_is_the_usual_format(self, stand: SpeechStand, alice: Tenant, tts: str) -> None:
+        assert say(stand, alice, tts).headers["content-type"] == "audio/mpeg"
+
+    @pytest.mark.parametrize("prefix", PREFIXES)
+    def test_characters_are_charged(self, stand: SpeechStand, aura: str, prefix: str) -> None:
+        bob = stand.gateway.tenant()
+        answer = say(stand, bob, aura, path=f"{prefix}/audio/speech")
+        assert answer.status == 200
+        assert answer.headers["x-komilion-model"] == aura
+        row = only_row(bob)
+        assert (row.endpoint, row.usage, row.usage_source) == ("audio.speech", {"characters": len(TEXT)}, "provider")
+        assert row.charge_nano == charge_of(len(TEXT) * CHARACTER_PRICE_NANO)
+        assert row.first_content_ms is None or row.first_content_ms >= 0
+
+    def test_options_reach_the_provider(self, stand: SpeechStand, alice: Tenant) -> None:
+        model = stand.add_model("gpt-4o-mini-tts", kind="speech", capabilities="instructions")
+        say(stand, alice, model, voice="coral", speed=1.5, instructions="Cheerfully.")
+        asked = stand.openai.calls_of("gpt-4o-mini-tts")[-1].parameters
+        assert (asked["voice"], asked["speed"], asked["instructions"]) == (["coral"], ["1.5"], ["Cheerfully."])
+
+    def test_the_audio_may_come_in_events(self, stand: SpeechStand, aura: str) -> None:
+        bob = stand.gateway.tenant()
+        answer = say(stand, bob, aura, response_format="wav", stream_format="sse")
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        *deltas, done = [orjson.loads(event) for event in answer.events]
+        audio = b"".join(base64.b64decode(event["audio"]) for event in deltas)
+        assert sounds.seconds_of_wav(audio) == pytest.approx(len(TEXT) * SECONDS_A_CHARACTER, abs=0.01)
+        assert done["type"] == "speech.audio.done"
+        assert done["usage"]["characters"] == len(TEXT)
+        assert done["x_komilion"]["cost_nano_usd"] == only_row(bob).charge_nano
+
+    def test_what_is_dropped_is_named(self, stand: SpeechStand, alice: Tenant, aura: str) -> None:
+        assert say(stand, alice, aura, mood="glad").headers["x-komilion-dropped"] == "mood"
+
+
+class TestLongTexts:
+    def test_a_text_is_cut_at_the_ends_of_sentences(self, stand: SpeechStand, aura: str) -> None:
+        bob = stand.gateway.tenant()
+        before = len(stand.deepgram.calls)
+        text = SENTENCE * 150
+        assert say(stand, bob, aura, text, response_format="pcm").status == 200
+        texts = [call.text for call in stand.deepgram.calls[before:]]
+        assert len(texts) == 3
+        assert all(len(piece) <= 2_000 and piece.endswith(".") for piece in texts)
+        assert " ".join(texts) == text.strip()
+        assert only_row(bob).usage == {"characters": sum(map(len, texts))}
+
+    def test_pieces_are_joined_without_a_click(self, stand: SpeechStand, alice: Tenant, aura: str) -> None:
+        answer = say(stand, alice, aura, SENTENCE * 70, response_format="pcm")
+        samples = np.frombuffer(answer.body, "<i2").astype(int)
+        alone = say(stand, alice, aura, response_format="pcm")
+        usual = np.abs(np.diff(np.frombuffer(alone.body, "<i2").astype(int))).max()
+        assert np.abs(np.diff(samples)).max() <= usual * 1.01
+
+    def test_a_text_beyond_all_limits_is_refused(
+        self, stand: SpeechStand, alice: Tenant, aura: str, settings: Any
+    ) -> None:
+        settings.SPEECH_TEXT_LIMIT_CHARACTERS = 100
+        answer = say(stand, alice, aura, "x" * 101)
+        assert (answer.status, answer.json["error"]["param"]) == (400, "input")
+
+
+class TestBills:
+    def test_what_the_provider_counts_is_charged(self, stand: SpeechStand) -> None:
+        bob = stand.gateway.tenant()
+        model = stand.add_model("aura", kind="speech")
+        stand.deepgram.script("aura", SpeechReply(headers={"dg-char-count": "20"}))
+        say(stand, bob, model)
+        stand.deepgram.script("aura", SpeechReply())
+        assert only_row(bob).usage == {"characters": 20}
+
+    def test_tokens_are_charged_where_the_provider_tells_them(self, stand: SpeechStand) -> None:
+        bob = stand.gateway.tenant()
+        model = stand.add_model("gpt-4o-mini-tts", kind="speech", **TOKENS)
+        answer = say(stand, bob, model, response_format="wav")
+        assert seconds_in(answer, "wav") == pytest.approx(len(TEXT) * SECONDS_A_CHARACTER, abs=0.1)
+        row = only_row(bob)
+        assert row.usage == {"input": len(TEXT.split()), "output_audio": len(TEXT)}
+        assert row.charge_nano == charge_of(len(TEXT.split()) * 600 + len(TEXT) * 12_000)
+
+    def test_what_was_spoken_is_charged_where_time_has_a_price(self, stand: SpeechStand) -> None:
+        bob = stand.gateway.tenant()
+        model = stand.add_model("gpt-4o-mini-tts", kind="speech", second_price="0.00025", prices="given")
+        say(stand, bob, model)
+        row = only_row(bob)
+        assert (row.usage, row.usage_source) == ({"audio_ms": 720}, "provider")
+
+    @pytest.mark.parametrize("model", ["aura", "tokens"])
+    def test_a_wallet_that_does_not_cover_it_is_told_before_anybody_is_asked(
+        self, stand: SpeechStand, aura: str, model: str
+    ) -> None:
+        poor = stand.gateway.tenant(credit="0.0001")
+        name = aura if model == "aura" else stand.add_model("gpt-4o-mini-tts", kind="speech", **TOKENS)
+        calls = len(stand.deepgram.calls) + len(stand.openai.calls)
+        answer = say(stand, poor, name)
+        assert (answer.status, answer.json["error"]["reason"]) == (402, "insufficient_balance")
+        assert len(stand.deepgram.calls) + len(stand.openai.calls) == calls
+
+    def test_a_wallet_that_just_covers_it_is_enough(self, stand: SpeechStand, aura: str) -> None:
+        bob = stand.gateway.tenant(credit=f"0.{charge_of(len(TEXT) * CHARACTER_PRICE_NANO):09d}")
+        assert say(stand, bob, aura).status == 200
+        assert stand.gateway.wallet(bob.email)["available"] == "0.00"
+
+
+class TestFailures:
+    @pytest.mark.parametrize(
+        ("error", "status"),
+        [
+            ((500, {"error": {"message": "x"}}), 502),
+            ((429, {"error": {"message": "x"}}), 429),
+            ((402, {"error": {"message": "x"}}), 503),
+            ((400, {"error": {"message": "Invalid voice."}}), 400),
+        ],
     )
-    assert answer.status == 200, answer.body
-    assert sounds.seconds_of_wav(answer.body) == pytest.approx(12 * 0.03)
-    assert only_row(bob).usage == {"characters": 12}
+    def test_a_refusal_costs_nothing(self, stand: SpeechStand, error: Any, status: int) -> None:
+        bob = stand.gateway.tenant()
+        answer = say(stand, bob, scripted(stand, SpeechReply(error=error)))
+        assert answer.status == status
+        row = only_row(bob)
+        assert (row.outcome, row.charge_nano) == ("provider_failed", 0)
+        assert stand.gateway.wallet(bob.email)["available"] == "10.00"
+
+    def test_silence_is_no_speech(self, stand: SpeechStand) -> None:
+        bob = stand.gateway.tenant()
+        assert say(stand, bob, scripted(stand, SpeechReply(body=b""))).status == 502
+        assert only_row(bob).charge_nano == 0
+
+    def test_the_next_offer_speaks(self, stand: SpeechStand) -> None:
+        bob = stand.gateway.tenant()
+        model = scripted(stand, SpeechReply(error=(500, {"error": {"message": "x"}})))
+        stand.add_model("aura-2", kind="speech", name=model)
+        answer = say(stand, bob, model)
+        assert answer.status == 200
+        assert answer.headers["x-komilion-provider"] == "fake-deepgram"
+        assert only_row(bob).provider == "fake-deepgram"
+
+    def test_who_cannot_be_reached_leaves_no_row(self, stand: SpeechStand) -> None:
+        bob = stand.gateway.tenant()
+        stand.gateway.manage("provider", "add", "nowhere", "--base-url", "http://127.0.0.1:9/v1", "--api-key", "x")
+        model = stand.add_model("tts-1", kind="speech", provider="nowhere")
+        assert say(stand, bob, model).status == 503
+        assert usage_rows(bob) == []
+
+    @pytest.mark.parametrize(
+        "reply", [SpeechReply(before_head_s=20), SpeechReply(between_pieces_s=20)], ids=["no head", "a gap"]
+    )
+    def test_one_that_falls_silent_is_given_up(self, stand: SpeechStand, reply: SpeechReply, settings: Any) -> None:
+        settings.FIRST_CONTENT_TIMEOUT_S = settings.FRAME_GAP_TIMEOUT_S = 0.1
+        bob = stand.gateway.tenant()
+        model = scripted(stand, reply)
+        if reply.before_head_s:
+            assert say(stand, bob, model).status == 408
+        else:
+            with pytest.raises(http.client.IncompleteRead):
+                say(stand, bob, model, response_format="pcm")
+        assert only_row(bob).charge_nano == 0
+
+    def test_one_that_breaks_off_closes_the_connection_and_costs_nothing(self, stand: SpeechStand) -> None:
+        bob = stand.gateway.tenant()
+        model = scripted(stand, SpeechReply(cut_after_bytes=10_000))
+        with pytest.raises(http.client.IncompleteRead):
+            say(stand, bob, model, response_format="pcm")
+        row = only_row(bob)
+        assert (row.outcome, row.charge_nano) == ("provider_cut", 0)
+
+    def test_whole_pieces_before_the_break_are_charged(self, stand: SpeechStand) -> None:
+        bob = stand.gateway.tenant()
+        model = scripted(stand, SpeechReply(turns=(SpeechReply(), SpeechReply(cut_after_bytes=10_000))))
+        text = SENTENCE * 200  # two pieces of at most 4,096 characters
+        with pytest.raises(http.client.IncompleteRead):
+            say(stand, bob, model, text, response_format="pcm")
+        row = only_row(bob)
+        assert row.outcome == "provider_cut"
+        assert 0 < row.usage["characters"] <= 4_096
+
+    def test_events_say_what_went_wrong(self, stand: SpeechStand) -> None:
+        bob = stand.gateway.tenant()
+        model = scripted(stand, SpeechReply(cut_after_bytes=10_000))
+        answer = say(stand, bob, model, response_format="pcm", stream_format="sse")
+        last = orjson.loads(answer.events[-1])
+        assert last["error"]["reason"] == "provider_error"
+        assert last["usage"]["cost_nano_usd"] == 0
 
 
-def test_long(stand: SpeechStand, aura: str) -> None:
-    bob = stand.gateway.tenant()
-    text = "This is one sentence of many. " * 200
-    answer = stand.post(SPEECH, bob, {"model": aura, "input": text, "voice": "alloy", "response_format": "mp3"})
-    assert answer.status == 200, answer.body
-    print(only_row(bob).usage, len(text), len(answer.body), only_row(bob).detail)
+class TestLeaving:
+    def test_what_was_asked_for_by_then_is_charged(self, stand: SpeechStand) -> None:
+        """The provider bills the whole piece that it speaks; later pieces are never asked for."""
+        bob = stand.gateway.tenant()
+        upstream = stand.script(stand.openai, "tts-1", SpeechReply(between_pieces_s=0.02))
+        model = stand.add_model(upstream, kind="speech")
+        body = {"model": model, "input": SENTENCE * 200, "voice": "alloy", "response_format": "pcm"}
+        with RawCall(stand.gateway.url, bob.key, path=SPEECH, **body) as raw:
+            raw.send()
+            raw.read_until(b"\r\n", times=40)  # the head, and some chunks
+            raw.leave(reset=True)
+        row = only_row(bob)
+        (call,) = stand.openai.calls_of(upstream)
+        assert (row.outcome, row.usage) == ("client_left", {"characters": len(call.text)})
+        wait_until(lambda: call.outcome == "cancelled", what="the provider to be left")
+        assert stand.gateway.wallet(bob.email)["held"] == "0.00"
+
+
+class TestRequests:
+    @pytest.mark.parametrize(
+        ("fields", "param"),
+        [
+            ({"input": ""}, "input"),
+            ({"input": 7}, "input"),
+            ({"voice": {"id": "voice_1"}}, "voice"),
+            ({"voice": 7}, "voice"),
+            ({"response_format": "midi"}, "response_format"),
+            ({"stream_format": "morse"}, "stream_format"),
+            ({"speed": 9}, "speed"),
+            ({"speed": "fast"}, "speed"),
+            ({"speed": True}, "speed"),
+            ({"model": "a\nb"}, "model"),
+        ],
+    )
+    def test_a_field_that_makes_no_sense_is_named(
+        self, stand: SpeechStand, alice: Tenant, tts: str, fields: dict[str, Any], param: str
+    ) -> None:
+        answer = stand.post(SPEECH, alice, {"model": tts, "input": TEXT, "voice": "alloy", **fields})
+        assert (answer.status, answer.json["error"]["param"]) == (400, param)
+
+    def test_a_voice_that_deepgram_cannot_have_is_refused(self, stand: SpeechStand, aura: str) -> None:
+        bob = stand.gateway.tenant()
+        answer = say(stand, bob, aura, voice="no such voice")
+        assert (answer.status, answer.json["error"]["param"]) == (400, "voice")
+        assert stand.gateway.wallet(bob.email)["available"] == "10.00"
+
+    def test_an_unknown_model_is_named_as_in_a_chat(self, stand: SpeechStand, alice: Tenant, tts: str) -> None:
+        answer = say(stand, alice, f"{tts}x")
+        assert (answer.status, answer.json["error"]["code"]) == (400, "model_not_found")
+
+    def test_a_form_is_no_json(self, stand: SpeechStand, alice: Tenant) -> None:
+        assert stand.post(SPEECH, alice, b"a=b", "application/x-www-form-urlencoded").status == 415
+
+
+class TestDeepgramsWay:
+    def last(self, stand: SpeechStand) -> SpeechCall:
+        return stand.deepgram.calls[-1]
+
+    def test_wav_is_the_usual_form(self, stand: SpeechStand, aura: str) -> None:
+        bob = stand.gateway.tenant()
+        answer = stand.post(TTS, bob, {"text": TEXT, "model": aura})
+        assert answer.headers["content-type"] == "audio/wav"
+        assert sounds.seconds_of_wav(answer.body) == pytest.approx(len(TEXT) * SECONDS_A_CHARACTER, abs=0.01)
+        assert only_row(bob).endpoint == "deepgram.tts"
+
+    @pytest.mark.parametrize("name", ["aura-2-thalia-en", "deepgram/aura-2-thalia-en"])
+    def test_a_model_may_be_named_by_its_voice(self, stand: SpeechStand, alice: Tenant, name: str) -> None:
+        stand.add_model("aura-2", kind="speech", name="deepgram/aura-2")
+        answer = stand.post(TTS, alice, {"text": TEXT, "model": name})
+        assert answer.status == 200, answer.body
+        assert answer.headers["x-komilion-model"] == "deepgram/aura-2"
+        assert self.last(stand).model == "aura-2-thalia-en"
+
+    @pytest.mark.parametrize(
+        ("options", "kind"),
+        [
+            ({"encoding": "mp3"}, "audio/mpeg"),
+            ({"encoding": "opus", "container": "ogg"}, "audio/opus"),
+            ({"encoding": "linear16", "container": "none", "sample_rate": 24000}, "audio/pcm"),
+            ({"encoding": "flac"}, "audio/flac"),
+        ],
+    )
+    def test_encodings_are_deepgrams(
+        self, stand: SpeechStand, alice: Tenant, aura: str, options: dict[str, Any], kind: str
+    ) -> None:
+        answer = stand.post(TTS, alice, {"text": TEXT, "model": aura, **options})
+        assert answer.headers["content-type"] == kind
+        query = "&".join(f"{name}={value}" for name, value in options.items())
+        answer = stand.post(f"{TTS}?model={aura}&{query}", alice, {"text": TEXT})
+        assert answer.headers["content-type"] == kind
+
+    @pytest.mark.parametrize(
+        ("fields", "param"),
+        [
+            ({"encoding": "mulaw"}, "encoding"),
+            ({"encoding": "mp3", "container": "wav"}, "encoding"),
+            ({"sample_rate": 8000}, "sample_rate"),
+            ({"callback": "https://x.example"}, "callback"),
+            ({"text": " "}, "text"),
+        ],
+    )
+    def test_what_is_not_offered_is_refused(
+        self, stand: SpeechStand, alice: Tenant, aura: str, fields: dict[str, Any], param: str
+    ) -> None:
+        answer = stand.post(TTS, alice, {"text": TEXT, "model": aura, **fields})
+        assert (answer.status, answer.json["error"]["param"]) == (400, param)

@@ -16,7 +16,7 @@ from tests.fakes.deepgram import error_body
 from tests.fakes.speech_server import SpeechReply
 from tests.routing.books import only_row, usage_rows
 from tests.stand import Tenant
-from tests.voice.speech.conftest import MS_PRICE_NANO, TOKEN_PRICES, SpeechStand, charge_of, form, nano_of
+from tests.voice.speech.stand import MS_PRICE_NANO, TOKEN_PRICES, SpeechStand, charge_of, form, nano_of
 
 TALK = sounds.wav(sounds.tone(2.0))
 TEXT = SpeechReply().text
