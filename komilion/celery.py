@@ -28,6 +28,7 @@ VOICE_TASKS = ("transcribe_meeting", "deliver_webhook", "deliver_webhooks")  # f
 BEAT_LOOK_EVERY_S = 5
 PAYMENTS_EVERY_S = 60
 WEBHOOKS_EVERY_S = 15
+JOBS_EVERY_S = 5
 BEAT_LOCK_S = 20  # what a killed beat costs its successor; must outlast a few looks, each of which renews the lock
 
 with env.ending_in_one_line():  # this is the first look at the settings, which reads them
@@ -98,6 +99,11 @@ app.conf.beat_schedule = {
     "forget-sessions": {
         "task": "accounts.tasks.forget_sessions",
         "schedule": crontab(hour=3, minute=47),
+    },
+    "start-jobs": {
+        "task": "voice.tasks.start_jobs",
+        "schedule": timedelta(seconds=JOBS_EVERY_S),
+        "options": {"expires": JOBS_EVERY_S},
     },
     "deliver-webhooks": {
         "task": "voice.tasks.deliver_webhooks",

@@ -1,6 +1,6 @@
 """The one door to uploads, jobs and deliveries: each look-up takes the organization of who asks."""
 
-from accounts.access import Asker
+from accounts.access import Asker, Caller, access_api_key, access_session_token, access_viewer, ticket_of
 from komilion.common.errors import Forbidden, NotFound, Suspended
 from voice.models import TranscriptionJob, Upload
 from voice.uploads.names import KEY
@@ -32,3 +32,18 @@ def access_job(asker: Asker, job_id: str) -> TranscriptionJob:
     if job is None:
         raise NotFound("There is no such job.")
     return job
+
+
+def caller_of(job: TranscriptionJob) -> Caller | None:
+    """Who pays for a job, with the rights of this moment: its key, or the member who made it on our page.
+
+    None where the key does not work any more or the member has left. Raises `Forbidden`, `Suspended`.
+    """
+    if job.api_key is not None:
+        return access_api_key(bytes(job.api_key.key_hash))
+    if job.member is None:
+        return None
+    viewer = access_viewer(job.member.user_id, job.organization_id)
+    if viewer is None or viewer.membership_id != job.member_id:
+        return None
+    return access_session_token(ticket_of(viewer))

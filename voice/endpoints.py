@@ -2,6 +2,7 @@
 
 from routing.gateway.endpoints import Endpoint
 from voice.speech.synthesize import serve_speech, serve_tts
+from voice.meetings.serve import serve_meeting
 from voice.speech.transcribe import serve_stt, serve_transcription, serve_translation
 from voice.uploads.receive import serve_head, serve_put
 
@@ -13,6 +14,7 @@ VOICE_ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("POST", "/audio/speech", serve_speech, is_billable=True),
     Endpoint("POST", "/deepgram/stt", serve_stt, is_billable=True, prefixes=API),
     Endpoint("POST", "/deepgram/tts", serve_tts, is_billable=True, prefixes=API),
+    Endpoint("POST", "/voice/transcribe-meeting", serve_meeting, is_billable=True, prefixes=API),
     Endpoint("PUT", "/voice/audio/*", serve_put, is_billable=False, prefixes=API),
     Endpoint("HEAD", "/voice/audio/*", serve_head, is_billable=False, prefixes=API),
 )

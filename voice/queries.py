@@ -2,9 +2,12 @@
 
 from datetime import datetime
 
+from accounts.access import Asker
+from billing.models import Price
+from billing.prices import PriceVersion
 from komilion.common.clock import utc_now
 from komilion.common.errors import NotFound
-from voice.models import Upload, WebhookDelivery, WebhookSecret
+from voice.models import DeliveryState, JobPart, TranscriptionJob, Upload, WebhookDelivery, WebhookSecret
 
 
 def upload_of_ticket(key: str) -> Upload:
@@ -16,11 +19,17 @@ def upload_of_ticket(key: str) -> Upload:
 
 
 DELIVERIES_LISTED = 100
+JOBS_LISTED = 100
 
 
 def webhook_secret_made_at(organization_id: int) -> datetime | None:
     """When the organization's secret was made; None where it has none. The secret itself is shown by nobody."""
     return WebhookSecret.objects.filter(pk=organization_id).values_list("made_at", flat=True).first()
+
+
+def has_webhook_secret(organization_id: int) -> bool:
+    """Whether its webhooks can be signed."""
+    return WebhookSecret.objects.filter(pk=organization_id).exists()
 
 
 def deliveries_of(organization_id: int, job_id: str | None = None) -> list[WebhookDelivery]:
@@ -29,3 +38,22 @@ def deliveries_of(organization_id: int, job_id: str | None = None) -> list[Webho
     if job_id is not None:
         found = found.filter(job_id=job_id)
     return list(found.order_by("-created_at")[:DELIVERIES_LISTED])
+
+
+def part_price(part: JobPart) -> PriceVersion:
+    """The price at which a part was heard."""
+    return PriceVersion.from_row(Price.objects.get(pk=part.offer["price_id"]))
+
+
+def jobs_of(asker: Asker, limit: int = JOBS_LISTED) -> list[TranscriptionJob]:
+    """The newest jobs of the organization; for a key that manages no others, of this key."""
+    jobs = TranscriptionJob.objects.filter(organization_id=asker.organization_id)
+    if asker.only_key_id is not None:
+        jobs = jobs.filter(api_key_id=asker.only_key_id)
+    return list(jobs.defer("result_sealed").order_by("-created_at", "-pk")[:limit])
+
+
+def waiting_deliveries(job_id: str) -> list[str]:
+    """Ids of the job's messages that nobody has tried yet."""
+    waiting = WebhookDelivery.objects.filter(job_id=job_id, state=DeliveryState.PENDING)
+    return list(waiting.values_list("pk", flat=True))

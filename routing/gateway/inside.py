@@ -66,12 +66,15 @@ class ChatRefused(Exception):
 type Event = TextDelta | ToolCallDelta | Finished
 
 
-async def ask(renew: Vouch, body: dict[str, Any], services: Services, form: Form = OPENAI) -> AsyncGenerator[Event]:
+async def ask(
+    renew: Vouch, body: dict[str, Any], services: Services, form: Form = OPENAI, *, idempotency_key: str = ""
+) -> AsyncGenerator[Event]:
     """Stream a chat completion. `renew` finds the caller's session, again where its rights changed meanwhile.
 
-    Leaving the iterator early is a client that goes away. Raises `ChatRefused`.
+    With an `idempotency_key` (only for callers with an API key) a call that was made before is answered and charged
+    once. Leaving the iterator early is a client that goes away. Raises `ChatRefused`.
     """
-    inside = _Inside(renew, orjson.dumps({**body, "stream": True}))
+    inside = _Inside(renew, orjson.dumps({**body, "stream": True}), idempotency_key)
     running = spawn(_serve(inside, services, form), name="inside")
     try:
         async with aclosing(inside.events()) as events:
@@ -97,9 +100,10 @@ async def _serve(inside: "_Inside", services: Services, form: Form) -> None:
 class _Inside:
     """The other end of the exchange."""
 
-    def __init__(self, renew: Vouch, body: bytes) -> None:
+    def __init__(self, renew: Vouch, body: bytes, idempotency_key: str) -> None:
         request_id = new_request_id()
-        scope = {"method": "POST", "path": PATH, "headers": [], "komilion.request_id": request_id}
+        headers = [(b"idempotency-key", idempotency_key.encode())] if idempotency_key else []
+        scope = {"method": "POST", "path": PATH, "headers": headers, "komilion.request_id": request_id}
         self.exchange = Exchange(scope, self._receive, self._send)
         self.exchange.vouched = renew
         self.gone = asyncio.Event()

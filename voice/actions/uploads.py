@@ -11,16 +11,18 @@ from django.db.models.functions import Coalesce
 
 from accounts.actions.changes import lock_organization
 from komilion.common.clock import utc_now
-from komilion.common.errors import Conflict, NotFound, PayloadTooLarge
+from komilion.common.errors import Conflict, NotFound, PayloadTooLarge, StorageFull
 from voice.access import access_upload
 from voice.models import TranscriptionJob, Upload, UploadState
 from voice.models.job import OPEN_STATES
+from voice.speech.forms import FormFile
 from voice.uploads import folder
 from voice.uploads.store import store
 
 log = logging.getLogger(__name__)
 
 KEY_BYTES = 24
+OTHER_TYPE = "application/octet-stream"
 
 
 def do_make_upload(
@@ -48,6 +50,17 @@ def do_make_upload(
             created_at=now,
             expires_at=now + timedelta(seconds=settings.VOICE_UPLOAD_LIFETIME_S),
         )
+
+
+def do_keep_upload(organization_id: int, member_id: int | None, name: str, file: FormFile) -> Upload:
+    """A file that came in a request, as an upload that is whole. Raises as `do_make_upload`, and `StorageFull`."""
+    upload = do_make_upload(organization_id, member_id, name, file.content_type or OTHER_TYPE, len(file.data))
+    try:
+        store().keep(upload, file.data)
+    except StorageFull:
+        upload.delete()
+        raise
+    return do_complete_upload(upload.key, len(file.data))
 
 
 def do_reserve(key: str, size_bytes: int) -> Upload:

@@ -6,12 +6,15 @@ from drf_spectacular.utils import OpenApiExample
 
 from accounts.api.documented import (
     MOMENT,
+    READ,
     READ_ONE,
     TEXT,
     WRITE,
     JsonSchema,
     answer,
     errors,
+    money,
+    nullable,
     ref,
     thing,
 )
@@ -43,7 +46,38 @@ UPLOAD: JsonSchema = thing(
 DELETED_UPLOAD: JsonSchema = thing(
     {"object": {"type": "string", "const": "upload"}, "audioKey": TEXT, "deleted": {"type": "boolean", "const": True}}
 )
-COMPONENTS = {"UploadTicket": TICKET, "Upload": UPLOAD}
+FAULT: JsonSchema = thing({"reason": TEXT, "message": TEXT})
+JOB_FIELDS: dict[str, JsonSchema] = {
+    "object": {"type": "string", "const": "transcription.job"},
+    "id": TEXT,
+    "status": {"type": "string", "enum": ["queued", "running", "completed", "failed", "canceled"]},
+    "progress": {"type": "integer", "minimum": 0, "maximum": 100, "description": "percent"},
+    "duration": {**nullable({"type": "number"}), "description": "seconds of audio, once they are known"},
+    **money("cost"),
+    "error": nullable(FAULT),
+    "createdAt": MOMENT,
+    "finishedAt": nullable(MOMENT),
+    "expiresAt": {**MOMENT, "description": "when the job goes, with its transcript"},
+}
+JOB: JsonSchema = thing(JOB_FIELDS)
+RESULT: JsonSchema = {
+    "description": "what transcribe-meeting would have answered: an object, a text where `format` was one; null before",
+    "type": ["object", "string", "null"],
+}
+DELETED_JOB: JsonSchema = thing(
+    {
+        "object": {"type": "string", "const": "transcription.job"},
+        "id": TEXT,
+        "deleted": {"type": "boolean"},
+        "canceled": {"type": "boolean"},
+    }
+)
+COMPONENTS = {
+    "UploadTicket": TICKET,
+    "Upload": UPLOAD,
+    "TranscriptionJob": JOB,
+    "TranscriptionResult": thing({**JOB_FIELDS, "result": RESULT}),
+}
 
 KEY_EXAMPLE = "aud_Uf1b3oD0ZQm8yqkq0Yd7cW2m1xF5sJ9R"
 TICKET_EXAMPLE: dict[str, Any] = {
@@ -91,5 +125,59 @@ DELETE_UPLOAD = operation(
     {
         200: answer(DELETED_UPLOAD, "It is gone.", {"object": "upload", "audioKey": KEY_EXAMPLE, "deleted": True}),
         **errors(*READ_ONE, 409),
+    },
+)
+
+JOB_EXAMPLE: dict[str, Any] = {
+    "object": "transcription.job",
+    "id": "job-019aa9c5d21a57c2c22f3267425473",
+    "status": "completed",
+    "progress": 100,
+    "duration": 1_834.5,
+    "cost_usd": 0.2752,
+    "cost_nano_usd": 275_200_000,
+    "error": None,
+    "createdAt": "2026-03-01T09:00:00Z",
+    "finishedAt": "2026-03-01T09:01:10Z",
+    "expiresAt": "2026-03-31T09:00:00Z",
+}
+LIST_JOBS = operation(
+    "list_jobs",
+    "voice",
+    "List transcription jobs",
+    "The newest first, without their results. A key that manages no others sees its own.",
+    {
+        200: answer(
+            thing({"data": {"type": "array", "items": ref("TranscriptionJob")}}), "The jobs.", {"data": [JOB_EXAMPLE]}
+        ),
+        **errors(*READ),
+    },
+)
+SEE_JOB = operation(
+    "see_job",
+    "voice",
+    "See a transcription job",
+    "How far it is, and its result. With `format` the transcript itself; 409 while there is none.",
+    {
+        200: answer(
+            ref("TranscriptionResult"),
+            "The job.",
+            {**JOB_EXAMPLE, "result": {"text": "Good morning.", "utterances": []}},
+        ),
+        **errors(*READ_ONE, 409),
+    },
+)
+DELETE_JOB = operation(
+    "delete_job",
+    "voice",
+    "Cancel or delete a transcription job",
+    "An open job is canceled; what was heard is charged. One that ended is deleted with everything that was said.",
+    {
+        200: answer(
+            DELETED_JOB,
+            "It is canceled, or gone.",
+            {"object": "transcription.job", "id": JOB_EXAMPLE["id"], "deleted": True, "canceled": False},
+        ),
+        **errors(*READ_ONE),
     },
 )

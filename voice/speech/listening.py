@@ -36,6 +36,7 @@ HEARD_PER_S = 2.0  # seconds of audio that the slowest provider hears in one
 NOTHING = Usage()
 
 type OnText = Callable[[str], Awaitable[None]]
+type OnHeard = Callable[[VoiceOffer, Heard, Usage, UsageSource], Awaitable[None]]
 
 
 @dataclass(slots=True)
@@ -50,7 +51,8 @@ class Heeded:
 
 @dataclass(frozen=True, slots=True)
 class Hearing:
-    """What is to be heard and how. `on_text` gets the text as it comes, where the provider streams it.
+    """What is to be heard and how. `on_text` gets the text as it comes, where the provider streams it; `on_heard` all
+    of it and what it is charged by, before it is charged.
 
     `path` is the caller's, by which a time limit is told.
     """
@@ -59,6 +61,7 @@ class Hearing:
     options: Listening
     on_text: OnText | None = None
     path: str = "/v1"
+    on_heard: OnHeard | None = None
 
 
 @dataclass(slots=True)
@@ -116,6 +119,8 @@ async def transcribe(call: MeteredCall, offers: Sequence[VoiceOffer], hearing: H
         await call.settle(payable[0], NOTHING, outcome=outcome, source="absent", detail=detail)
         raise
     usage, source = charged_usage(heard, audio, offer)
+    if hearing.on_heard is not None:
+        await hearing.on_heard(offer, heard, usage, source)
     settled = await call.settle(offer, usage, source=source, detail={"attempts": attempts.notes})
     return Heeded(offer, heard, settled, ask.dropped)
 

@@ -8,12 +8,10 @@ and room are checked while it comes.
 
 import asyncio
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
-from django.db import connection
 
 from komilion.common.clock import monotonic_s
 from komilion.common.errors import (
@@ -35,6 +33,7 @@ from voice.actions.uploads import (
 )
 from voice.models import Upload, UploadState
 from voice.queries import upload_of_ticket
+from voice.threads import in_thread
 from voice.uploads.folder import PartialFile, demand_room, size_of
 from voice.uploads.names import media_type
 from voice.uploads.ticket import read_ticket
@@ -196,15 +195,3 @@ def _where(size: int) -> list[tuple[bytes, bytes]]:
     """`Range` is left out where nothing is there, as it has no way to say so."""
     lines = [(b"upload-offset", b"%d" % size)]
     return [*lines, (b"range", b"bytes=0-%d" % (size - 1))] if size else lines
-
-
-async def in_thread[**P, T](function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
-    """Run what blocks elsewhere; its connection to the database is given back."""
-
-    def work() -> T:
-        try:
-            return function(*arguments, **named)
-        finally:
-            connection.close()
-
-    return await asyncio.to_thread(work)

@@ -1,0 +1,245 @@
+"""Transcription jobs: made, taken up by one worker at a time, written down part by part, ended once."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+import orjson
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Q
+
+from accounts.actions.changes import lock_organization
+from komilion.common.clock import utc_now
+from komilion.common.errors import Conflict, KomilionError
+from komilion.common.ids import new_id, new_request_id
+from routing.catalog.credentials import seal, unseal
+from routing.providers.speech import Transcript
+from voice.actions.webhooks import do_queue_delivery
+from voice.meetings.options import MeetingOptions
+from voice.meetings.recording import Span
+from voice.models import JobPart, JobState, TranscriptionJob
+from voice.models.job import OPEN_STATES
+
+log = logging.getLogger(__name__)
+
+LEASE = timedelta(seconds=60)
+OFFERED_FOR = timedelta(seconds=60)  # after a job was put into the queue: then it is put there again
+STARTS_MOST = 6
+PAUSES_S = (5, 15, 60, 180, 300)  # after a trouble that passes
+RESULT_MOST_BYTES = 64 * 2**20
+DUE_AT_ONCE = 100
+
+
+class LeaseLost(Exception):
+    """The job is another worker's by now, was canceled, or is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """Who wants what of which audio: one of `upload_key` and `url` is there."""
+
+    organization_id: int
+    member_id: int | None
+    key_id: int | None
+    options: MeetingOptions
+    upload_key: str | None = None
+    url: str = ""
+    webhook_url: str = ""
+
+
+def do_make_job(new: NewJob) -> TranscriptionJob:
+    """Queue it. Raises `Conflict` where the organization has as many open ones as it may; locks the organization."""
+    now = utc_now()
+    with transaction.atomic():
+        lock_organization(new.organization_id)
+        mine = TranscriptionJob.objects.filter(organization_id=new.organization_id, state__in=OPEN_STATES)
+        if mine.count() >= settings.VOICE_OPEN_JOBS_PER_ORGANIZATION:
+            most = settings.VOICE_OPEN_JOBS_PER_ORGANIZATION
+            raise Conflict(f"This organization has {most} jobs that are not done, as many as it may; wait for one.")
+        return TranscriptionJob.objects.create(
+            id=new_id("job"),
+            organization_id=new.organization_id,
+            member_id=new.member_id,
+            api_key_id=new.key_id,
+            options=msgspec.to_builtins(new.options),
+            upload_id=new.upload_key,
+            url_sealed=seal(new.url.encode()) if new.url else b"",
+            webhook_url_sealed=seal(new.webhook_url.encode()) if new.webhook_url else b"",
+            created_at=now,
+            expires_at=now + timedelta(days=settings.VOICE_JOB_LIFETIME_DAYS),
+        )
+
+
+def do_offer_jobs() -> list[str]:
+    """Those that wait for a worker: new ones, and whose worker is gone. Each is named once a minute."""
+    now = utc_now()
+    due = TranscriptionJob.objects.filter(Q(lease_ends_at__isnull=True) | Q(lease_ends_at__lte=now))
+    ids = list(due.filter(state__in=OPEN_STATES).order_by("created_at").values_list("pk", flat=True)[:DUE_AT_ONCE])
+    return [pk for pk in ids if due.filter(pk=pk).update(lease_owner="", lease_ends_at=now + OFFERED_FOR)]
+
+
+def do_take_job(job_id: str, owner: str) -> TranscriptionJob | None:
+    """Work on it, as the only one; None where there is nothing to do or another worker does it.
+
+    One whose workers died again and again is given up: what kills them is most likely the file.
+    """
+    now = utc_now()
+    with transaction.atomic():
+        free = Q(lease_owner="") | Q(lease_ends_at__lte=now)
+        jobs = TranscriptionJob.objects.select_related("upload", "api_key", "member")
+        job = jobs.select_for_update(of=("self",)).filter(free, pk=job_id, state__in=OPEN_STATES).first()
+        if job is None:
+            return None
+        job.starts += 1
+        job.state, job.lease_owner, job.lease_ends_at = JobState.RUNNING, owner, now + LEASE
+        job.save(update_fields=["starts", "state", "lease_owner", "lease_ends_at"])
+    if job.starts > STARTS_MOST:
+        log.error("job given up", extra={"alarm": "transcription_given_up", "job": job.pk})
+        do_fail(job, "internal_error", "The transcription was begun several times and never came to its end.")
+        return None
+    return job
+
+
+def do_renew(job: TranscriptionJob) -> None:
+    """Keep it for another `LEASE`. Raises `LeaseLost`."""
+    if not _mine(job).update(lease_ends_at=utc_now() + LEASE):
+        raise LeaseLost
+
+
+def _mine(job: TranscriptionJob) -> Any:
+    return TranscriptionJob.objects.filter(pk=job.pk, state=JobState.RUNNING, lease_owner=job.lease_owner)
+
+
+def do_note_progress(job: TranscriptionJob, percent: int) -> None:
+    """For who asks. Raises `LeaseLost`."""
+    if not _mine(job).update(progress=percent):
+        raise LeaseLost
+
+
+def do_plan_parts(job: TranscriptionJob, length_ms: int, spans: Sequence[Span]) -> list[JobPart]:
+    """The parts of the job: those that are there once one of them is answered, else these. Raises `LeaseLost`."""
+    with transaction.atomic():
+        _demand_lease(job)
+        job.duration_ms = length_ms
+        job.save(update_fields=["duration_ms"])
+        parts = list(job.parts.order_by("number"))
+        if any(part.answer_sealed for part in parts):
+            return parts
+        job.parts.all().delete()
+        new = [
+            JobPart(job=job, number=number, start_ms=span.start_ms, end_ms=span.end_ms, request_id=new_request_id())
+            for number, span in enumerate(spans)
+        ]
+        return list(JobPart.objects.bulk_create(new))
+
+
+def _demand_lease(job: TranscriptionJob) -> None:
+    if not _mine(job).select_for_update().exists():
+        raise LeaseLost
+
+
+def do_begin_part(job: TranscriptionJob, part: JobPart) -> str:
+    """The request id for asking: always a new one, as nobody knows what became of one before. Raises `LeaseLost`."""
+    with transaction.atomic():
+        _demand_lease(job)
+        part.request_id = new_request_id()
+        part.save(update_fields=["request_id"])
+    return part.request_id
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What a provider answered for a part, and what is to be charged for that."""
+
+    transcript: Transcript
+    usage: dict[str, int]
+    source: str
+    offer: dict[str, Any]  # model, provider, price id
+
+
+def do_keep_answer(job: TranscriptionJob, part: JobPart, answered: Answered) -> None:
+    """Before it is charged. Raises `LeaseLost`: then nothing is charged either."""
+    with transaction.atomic():
+        _demand_lease(job)
+        part.answer_sealed = seal(msgspec.json.encode(answered.transcript))
+        part.usage, part.offer = answered.usage, {**answered.offer, "source": answered.source}
+        part.save(update_fields=["answer_sealed", "usage", "offer"])
+
+
+def transcript_of(part: JobPart) -> Transcript:
+    """The answer that was kept."""
+    return msgspec.json.decode(unseal(bytes(part.answer_sealed)), type=Transcript)
+
+
+def do_settle_part(part: JobPart, charge_nano: int) -> None:
+    """It is charged."""
+    part.is_settled, part.charge_nano = True, charge_nano
+    part.save(update_fields=["is_settled", "charge_nano"])
+
+
+def do_complete(job: TranscriptionJob, result: bytes, cost_nano: int) -> None:
+    """With the result, in the transaction that tells the webhook. Raises `LeaseLost`."""
+    with transaction.atomic():
+        _demand_lease(job)
+        job.result_sealed = seal(result)
+        job.cost_nano, job.progress = cost_nano, 100
+        _end(job, JobState.COMPLETED)
+
+
+def do_fail(job: TranscriptionJob, reason: str, message: str, partial: bytes = b"") -> None:
+    """For good; `partial` is what was transcribed and paid for. Nothing where it is not ours any more."""
+    with transaction.atomic():
+        if not _mine(job).select_for_update().exists():
+            return
+        job.error_reason, job.error_message = reason[:60], message[:500]
+        job.result_sealed = seal(partial) if partial else b""
+        job.cost_nano = sum(part.charge_nano for part in job.parts.all())
+        _end(job, JobState.FAILED)
+
+
+def do_put_off(job: TranscriptionJob, error: KomilionError) -> bool:
+    """A trouble that passes: later, by whoever is free. False where that was done often enough."""
+    if job.starts >= STARTS_MOST:
+        return False
+    pause_s = PAUSES_S[min(job.starts, len(PAUSES_S)) - 1]
+    log.info("job put off", extra={"job": job.pk, "error": error.reason, "pause_s": pause_s})
+    _mine(job).update(state=JobState.QUEUED, lease_owner="", lease_ends_at=utc_now() + timedelta(seconds=pause_s))
+    return True
+
+
+def _end(job: TranscriptionJob, state: JobState) -> None:
+    job.state, job.finished_at = state, utc_now()
+    job.lease_owner, job.lease_ends_at, job.url_sealed = "", None, b""
+    job.save()
+    do_queue_delivery(job)
+
+
+def do_cancel_or_delete(job: TranscriptionJob) -> bool:
+    """An open job ends without a result, one that ended goes with all that was said; whether it is gone."""
+    canceled = TranscriptionJob.objects.filter(pk=job.pk, state__in=OPEN_STATES).update(
+        state=JobState.CANCELED, finished_at=utc_now(), lease_owner="", lease_ends_at=None, url_sealed=b""
+    )
+    if canceled:
+        JobPart.objects.filter(job_id=job.pk).update(answer_sealed=b"")
+        return False
+    TranscriptionJob.objects.filter(pk=job.pk).delete()
+    return True
+
+
+def do_sweep_jobs() -> int:
+    """Delete what is over; returns how many."""
+    over = TranscriptionJob.objects.filter(expires_at__lte=utc_now()).exclude(state__in=OPEN_STATES)
+    _, by_kind = over.delete()
+    return by_kind.get("voice.TranscriptionJob", 0)
+
+
+def result_of(job: TranscriptionJob) -> dict[str, Any] | None:
+    """What the job brought; None where there is nothing."""
+    if not job.result_sealed:
+        return None
+    found: dict[str, Any] = orjson.loads(unseal(bytes(job.result_sealed)))
+    return found

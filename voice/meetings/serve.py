@@ -1,0 +1,152 @@
+"""`POST /api/voice/transcribe-meeting`: answered at once where the audio is short, else 202 with the job that does it.
+
+authenticate -> body -> limit -> parse -> (job | fetch -> decode -> hear -> speakers -> summary -> answer)
+"""
+
+import asyncio
+import contextlib
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from komilion.common.clock import utc_now
+from komilion.common.egress import Egress
+from komilion.common.errors import BadRequest
+from komilion.common.money import format_usd
+from routing.gateway.exchange import Exchange
+from routing.gateway.metered import admitted
+from routing.gateway.services import Services
+from routing.gateway.types import Session
+from voice.access import access_upload
+from voice.actions.jobs import NewJob, do_make_job
+from voice.actions.uploads import do_keep_upload
+from voice.api.jobs import job_json
+from voice.meetings.hearing import PartAsked, Payer, audio_of, choose_ears, hear, spans_of, takes_whole
+from voice.meetings.options import BODY_MOST_BYTES, MeetingAsked, parse_meeting
+from voice.meetings.recording import PART_MOST_MS, Recording, recording_of
+from voice.meetings.result import Told, name_speakers, told_as, told_json
+from voice.meetings.summarizing import Summary, summarize
+from voice.meetings.transcript import joined, lines_of
+from voice.models import TranscriptionJob, Upload
+from voice.queries import has_webhook_secret
+from voice.threads import in_thread
+from voice.uploads.folder import folder
+from voice.uploads.store import store
+
+FETCH_TIMEOUT_S = 120
+FETCH_MOST_BYTES = 100 * 2**20  # while the caller waits; a job fetches what an upload may have
+
+
+async def serve_meeting(exchange: Exchange, services: Services) -> None:
+    """Raises what the caller must be told before the first byte."""
+    session = await services.authenticator.authenticate(exchange)
+    body = await services.bodies.read_any(exchange, BODY_MOST_BYTES)
+    async with admitted(session, services, exchange):
+        asked = await asyncio.to_thread(parse_meeting, exchange.header(b"content-type"), body)
+        if asked.webhook_url and not await in_thread(has_webhook_secret, session.caller.organization_id):
+            message = "This organization has no webhook secret to sign with; make one on /dashboard/voice."
+            raise BadRequest(message, param="webhookUrl")
+        upload = await in_thread(_upload_of, session, asked)
+        if asked.is_async:
+            await _answer_later(exchange, session, asked, upload)
+            return
+        async with _source(asked, upload) as path:
+            with contextlib.ExitStack() as stack:
+                recording = await in_thread(lambda: stack.enter_context(recording_of(path, folder())))
+                told = await _told(exchange, services, asked, recording)
+        if told is None:
+            await _answer_later(exchange, session, asked, upload)
+        else:
+            await _answer(exchange, told)
+
+
+def _upload_of(session: Session, asked: MeetingAsked) -> Upload | None:
+    """The upload that is named, whole. Raises `NotFound`, `BadRequest`."""
+    if not asked.audio_key:
+        return None
+    upload = access_upload(session.caller.organization_id, asked.audio_key)
+    store().demand_whole(upload)
+    return upload
+
+
+@contextlib.asynccontextmanager
+async def _source(asked: MeetingAsked, upload: Upload | None) -> AsyncIterator[Path]:
+    """The audio as a file, for as long as the block lasts."""
+    with contextlib.ExitStack() as stack:
+        if upload is not None:
+            yield await in_thread(lambda: stack.enter_context(store().opened(upload)))
+            return
+        file = stack.enter_context(tempfile.NamedTemporaryFile(dir=folder()))
+        if asked.audio is not None:
+            await in_thread(file.write, asked.audio.data)
+        else:
+            most = FETCH_MOST_BYTES
+            await Egress().fetch(asked.audio_url, file, most_bytes=most, timeout_s=FETCH_TIMEOUT_S, param="audioUrl")
+        await in_thread(file.flush)
+        yield Path(file.name)
+
+
+async def _told(exchange: Exchange, services: Services, asked: MeetingAsked, recording: Recording) -> Told | None:
+    """The meeting, transcribed; None where that takes too long for a caller who waits."""
+    options = asked.options
+
+    async def renew() -> Session:
+        return await services.authenticator.authenticate(exchange)
+
+    payer = Payer(services, renew)
+    chosen = choose_ears(await services.fresh_catalog(), await renew(), options)
+    if recording.length_ms > PART_MOST_MS or not takes_whole(chosen, recording):
+        return None
+    span = spans_of(chosen, recording)[0]
+    exchange.is_begun = True
+    audio = await in_thread(audio_of, chosen, recording, span)
+    heeded = await hear(payer, chosen, PartAsked(exchange.request_id, audio, options))
+    parts = [(span, heeded.heard.transcript)]
+    transcript = await in_thread(name_speakers, joined(parts), recording, diarize=options.diarize)
+    summary = Summary()
+    if options.summarize and transcript.text:
+        summary = await summarize(payer, lines_of(transcript))
+    return Told(
+        transcript=transcript,
+        options=options,
+        models=(heeded.offer.model_id,),
+        request_ids=(exchange.request_id,),
+        cost_nano=heeded.settled.charge,
+        summary=summary,
+        ignored=asked.ignored,
+    )
+
+
+async def _answer(exchange: Exchange, told: Told) -> None:
+    cost = (b"x-komilion-cost", format_usd(told.all_nano).encode())
+    if told.options.format == "json":
+        await exchange.respond_json(told_json(told), headers=[cost])
+        return
+    text, media_type = told_as(told, told.options.format)
+    body = text.encode("utf-8", "replace")
+    await exchange.start(200, [(b"content-type", media_type.encode()), (b"content-length", b"%d" % len(body)), cost])
+    await exchange.write(body, last=True)
+
+
+async def _answer_later(exchange: Exchange, session: Session, asked: MeetingAsked, upload: Upload | None) -> None:
+    """202. What came in the request itself is kept as an upload, so that any worker finds it."""
+    job = await in_thread(_make_job, session, asked, upload)
+    await exchange.respond_json(job_json(job), 202, [(b"location", f"/api/voice/jobs/{job.pk}".encode())])
+
+
+def _make_job(session: Session, asked: MeetingAsked, upload: Upload | None) -> TranscriptionJob:
+    caller = session.caller
+    if asked.audio is not None:
+        name = f"meeting-{utc_now():%Y-%m-%d}"
+        upload = do_keep_upload(caller.organization_id, caller.member_id, name, asked.audio)
+    return do_make_job(
+        NewJob(
+            organization_id=caller.organization_id,
+            member_id=caller.member_id,
+            key_id=caller.key_id,
+            options=asked.options,
+            upload_key=None if upload is None else upload.key,
+            url=asked.audio_url,
+            webhook_url=asked.webhook_url,
+        )
+    )
