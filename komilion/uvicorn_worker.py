@@ -224,6 +224,11 @@ def server_config(application: ASGIApplication | str = "komilion.asgi:applicatio
         server_header=False,
         backlog=BACKLOG_CONNECTIONS,
         timeout_keep_alive=KEEP_ALIVE_S,
+        ws="websockets-sansio",  # the others make a task of each frame, or parse in Python
+        ws_max_size=settings.REALTIME_FRAME_LIMIT_BYTES,
+        ws_ping_interval=settings.REALTIME_PING_EVERY_S,
+        ws_ping_timeout=settings.REALTIME_PING_EVERY_S,
+        ws_per_message_deflate=False,  # base64 of speech hardly shrinks, and a small frame may unpack to a large one
     )
 
 

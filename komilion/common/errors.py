@@ -25,6 +25,8 @@
     +- MethodNotAllowed               405 invalid_request_error  method_not_allowed
     +- NotAcceptable                  406 invalid_request_error  not_acceptable
     +- RequestTimeout                 408 timeout_error          request_timeout
+    |  +- SessionExpired              408                        session_expired
+    |  +- SessionIdle                 408                        session_idle
     +- Conflict                       409 conflict_error         conflict
     |  +- IdempotencyInProgress       409                        idempotency_in_progress
     |  +- IdempotencyNotKept          409                        idempotency_not_kept
@@ -220,6 +222,16 @@ class RequestTimeout(KomilionError):
     type = "timeout_error"
     reason = "request_timeout"
     default_message = "The request took too long."
+
+
+class SessionExpired(RequestTimeout):
+    reason = "session_expired"
+    default_message = "A voice session lasts an hour at most; open another one to go on."
+
+
+class SessionIdle(RequestTimeout):
+    reason = "session_idle"
+    default_message = "Nothing was heard from the client for too long, so the voice session has ended."
 
 
 class Conflict(KomilionError):

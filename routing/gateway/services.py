@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from django.db import DatabaseError, connection
@@ -61,6 +62,8 @@ class Services:
     preferences: PreferenceBook = field(default_factory=PreferenceBook)
     catalog: Catalog = EMPTY
     active: int = 0
+    watchers: "set[Callable[[news.Message | None], None]]" = field(default_factory=set)
+    """Told of every change of a key or an organization, and None where news may have been missed; must be quick."""
     _reload: "asyncio.Task[None] | None" = None
     _reloads_wanted: int = 0
     _reloads_seen: int = 0  # wishes that the latest reading has seen to
@@ -164,9 +167,11 @@ class Services:
         kind = message["kind"]
         if kind == "key_changed":
             self.authenticator.forget(bytes.fromhex(str(message["hash"])))
+            self._tell_watchers(message)
         elif kind == "organization_changed":
             self.authenticator.forget_organization(int(str(message["id"])))
             self.preferences.forget_organization(int(str(message["id"])))
+            self._tell_watchers(message)
         elif kind == "catalog_changed":
             _ = spawn(self.reload_catalog(), name="catalog-news")
         elif kind == "feedback_given":
@@ -176,7 +181,12 @@ class Services:
         self.authenticator.forget_all()
         self.preferences.forget_all()
         self.learning.votes.begin_again()
+        self._tell_watchers(None)
         _ = spawn(self.reload_catalog(), name="catalog-news")
+
+    def _tell_watchers(self, message: news.Message | None) -> None:
+        for watcher in tuple(self.watchers):
+            watcher(message)
 
 
 def build_services() -> Services:

@@ -1,13 +1,18 @@
 """Which consumer serves a WebSocket, by its path."""
 
+from komilion.common.errors import NotFound
+from routing.gateway.endpoints import PREFIXES
 from routing.gateway.exchange import Receive, Scope, Send
 from routing.gateway.services import Services
+from voice.realtime.consumer import RealtimeConsumer
 
-NOT_FOUND = 4404
+PATHS = frozenset(("/ws/voice/realtime", *(f"{prefix}/realtime" for prefix in PREFIXES)))
 
 
 async def serve_socket(scope: Scope, receive: Receive, send: Send, services: Services) -> None:
     """One connection, to its end."""
-    message = await receive()
-    assert message["type"] == "websocket.connect"
-    await send({"type": "websocket.close", "code": NOT_FOUND, "reason": f"nothing is served at {scope['path'][:80]}"})
+    consumer = RealtimeConsumer(services)
+    if scope["path"] in PATHS:
+        await consumer(scope, receive, send)
+    else:
+        await consumer.refuse(scope, receive, send, NotFound())

@@ -1,0 +1,66 @@
+"""Who answers a spoken conversation: the model that was named, or the one that a policy means, and who takes over.
+
+Best and cheapest follow from the catalogue alone: every realtime model that can be called is priced by one conversation
+(`estimate`). `premium` is the dearest, `balanced` the cheapest of them, of equals the newest. `frugal`, and any policy
+where no provider of a realtime model has a key here, is the cascade.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+
+from komilion.common.errors import ModelNotAllowed, ModelNotServed
+from routing.catalog.resolve import resolve_voice
+from routing.catalog.snapshot import Catalog
+from routing.catalog.voice import VoiceModel
+from routing.gateway.types import Session as CallerSession
+from routing.selection.words import VIRTUAL_MODELS
+from voice.realtime.estimate import relayed_per_minute
+from voice.realtime.relay import RelayEngine
+from voice.realtime.session import Make
+
+
+@dataclass(frozen=True, slots=True)
+class Answerer:
+    """`model` is what the session says of itself; `per_minute_nano` what a minute likely costs, with the fee."""
+
+    model: str
+    policy: str | None
+    engines: tuple[Make, ...]
+    per_minute_nano: int
+
+
+def answerer_of(catalog: Catalog, name: str, caller: CallerSession) -> Answerer:
+    """Who answers to a name: a realtime model's, `neo-mode` (balanced) or one of its policies.
+
+    Raises `UnknownModel`, `ModelNotServed`, `ModelNotAllowed`.
+    """
+    policy = VIRTUAL_MODELS.get(name)
+    if policy is not None:
+        return answerer_for(catalog, policy, caller)
+    model = resolve_voice(catalog, name, "realtime")
+    if not catalog.allows(caller.caller.models_allowed, model.id):
+        raise ModelNotAllowed(f"This key may not call {model.id}.")
+    return _relayed(model, None)
+
+
+def answerer_for(catalog: Catalog, policy: str, caller: CallerSession) -> Answerer:
+    """Who answers under a policy. Raises `ModelNotServed`, `ModelNotAllowed`."""
+    models = catalog.voices("realtime")
+    allowed = [model for model in models if catalog.allows(caller.caller.models_allowed, model.id)]
+    if models and not allowed:
+        raise ModelNotAllowed("This key may call none of the models that hold a spoken conversation.")
+    if not allowed:
+        raise ModelNotServed("This installation has no key for a provider of a realtime model.", param="model")
+    ranked = sorted(allowed, key=lambda model: (_per_minute(model), model.created_unix_s, model.id))
+    if policy == "premium":
+        return _relayed(ranked[-1], policy)
+    cheapest = [model for model in ranked if _per_minute(model) == _per_minute(ranked[0])]
+    return _relayed(cheapest[-1], policy)
+
+
+def _relayed(model: VoiceModel, policy: str | None) -> Answerer:
+    return Answerer(model.id, policy, (partial(RelayEngine, offers=model.offers),), _per_minute(model))
+
+
+def _per_minute(model: VoiceModel) -> int:
+    return relayed_per_minute(model.offers[0].price)

@@ -1,0 +1,176 @@
+"""The meter of a relayed session: what runs is counted, what has ended is charged, and a hold is always ahead of both.
+
+Events are reported as they pass (`began`, `spoke`, `wrote`, `ended`), which costs an addition each. What asks the
+ledger runs behind them, one at a time and in order: extensions while an answer comes, the turn from one call to the
+next when it has ended. Where nothing more is granted, what is held is used up first; then `exhausted` is called, once.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from komilion.common.errors import InsufficientBalance, KeyCapReached, KomilionError, LedgerUnavailable
+from komilion.common.numbers import numbers
+from komilion.common.usage import Usage, UsageSource
+from routing.catalog.voice import VoiceOffer
+from routing.gateway.reserve import Extension
+from routing.gateway.types import Outcome
+from routing.providers.realtime import response_usage
+from voice.realtime.in_order import InOrder
+from voice.realtime.reckoning import Reckoning
+from voice.realtime.tab import Rolling, Spent, Tab
+
+AHEAD_S = 10  # of output that the hold must pay for beyond what has come
+RENEW_AT = 0.5  # of a hold's lifetime
+
+
+class Meter:
+    """Of one session at one offer. `exhausted` is told why nothing more is paid for."""
+
+    def __init__(self, tab: Tab, offer: VoiceOffer, exhausted: Callable[[KomilionError], None]) -> None:
+        self.offer = offer
+        self.reckoning = Reckoning(offer.price)
+        self.refused: Extension | None = None  # why nothing more is granted for what runs
+        self.is_closing = False  # no hold for a next answer
+        self._tab = tab
+        self._rolling = Rolling(tab, (offer,))
+        self._exhausted = exhausted
+        self._behind = InOrder("realtime-money")
+        self._done: set[str] = set()  # ids of responses that were charged
+        self._is_extending = False
+        self._chars_left = 0  # audio that may come before the next look at the hold
+        self._renewal: asyncio.TimerHandle | None = None
+
+    async def open(self) -> None:
+        """Place the first hold. Raises `InsufficientBalance`, `KeyCapReached`, `LedgerUnavailable`, 401 and 403."""
+        await self._rolling.open(self.reckoning.bounds())
+        self._renew_later()
+
+    async def close(self) -> None:
+        """Give back what is held, after what is being settled."""
+        if self._renewal is not None:
+            self._renewal.cancel()
+        await self._behind.done()
+        await self._rolling.close()
+
+    def began(self, response_id: str) -> None:
+        """A response runs."""
+        self.reckoning.begin(response_id)
+        self._look()
+
+    def spoke(self, response_id: str, audio_chars: int) -> None:
+        """So much base64 of audio came."""
+        answer = self.reckoning.answers.get(response_id)
+        if answer is None:
+            return
+        if not answer.audio_chars:
+            self._rolling.note_first_content()
+        answer.audio_chars += audio_chars
+        self._chars_left -= audio_chars
+        if self._chars_left < 0:
+            self._look()
+
+    def wrote(self, response_id: str, text: str) -> None:
+        """So much text came: of an answer, of a transcript or as the arguments of a function."""
+        answer = self.reckoning.answers.get(response_id)
+        if answer is None:
+            return
+        if not answer.text_bytes:
+            self._rolling.note_first_content()
+        answer.text_bytes += len(text.encode("utf-8", "surrogatepass"))
+        self._look()
+
+    def ended(self, response: Mapping[str, Any], detail: Mapping[str, Any], then: Outcome = "completed") -> None:
+        """A response has ended, with the provider's word on it: charge for it, and hold for the next one.
+
+        Without usage, or with one that is impossible, what was delivered is charged as counted; nothing came: nothing
+        is.
+        """
+        response_id = str(response.get("id"))
+        if response_id in self._done:
+            return
+        self._done.add(response_id)
+        answer = self.reckoning.answers.get(response_id)
+        counted = self.reckoning.counted(answer) if answer is not None and answer.is_begun else None
+        usage, source = self._believed(response, counted)
+        self.reckoning.end(response_id, usage)
+        outcome: Outcome = then
+        if response.get("status") == "failed":
+            outcome = "provider_failed" if counted is None else "provider_cut"
+        spent = Spent(self.offer, usage or Usage(), source, outcome, {**detail, "response_id": response_id})
+        self._behind.add(self._turn(spent, response_id))
+
+    @staticmethod
+    def _believed(response: Mapping[str, Any], counted: Usage | None) -> tuple[Usage | None, UsageSource]:
+        reported = response_usage(response)
+        if counted is None:
+            is_charged = reported is not None and response.get("status") != "failed"
+            return (reported, "provider") if is_charged else (None, "absent")
+        if reported is None or not reported.total_output:  # something came, and it was not nothing
+            return counted, "estimated"
+        return reported, "provider"
+
+    async def settled(self) -> None:
+        """Until what was queued so far is done."""
+        await self._behind.done()
+
+    # behind the events
+
+    def _look(self) -> None:
+        """Compare what runs with what is held: extend ahead of it, or stop where it is used up."""
+        reckoning, held = self.reckoning, self._rolling.held
+        if not held:
+            return  # between two holds; the turn looks again
+        used = reckoning.used_nano()
+        ahead = reckoning.step_nano(AHEAD_S)
+        if used + ahead <= held:
+            self._chars_left = reckoning.spoken_chars_per_s
+        elif self.refused is not None:
+            self._chars_left = 0
+            if used >= held:
+                self._stop()
+        elif not self._is_extending:
+            self._is_extending = True
+            self._behind.add(self._extend(used + ahead + reckoning.step_nano(numbers.REALTIME_HOLD_S) - held))
+
+    async def _extend(self, amount: int) -> None:
+        try:
+            if not self._rolling.held:
+                return
+            extension = await self._rolling.extend(amount)
+        finally:
+            self._is_extending = False
+        if extension == "unavailable":
+            self._exhausted(LedgerUnavailable())
+        elif extension != "granted":
+            self.refused = extension
+        self._look()
+
+    async def _turn(self, spent: Spent, response_id: str) -> None:
+        try:
+            await self._rolling.turn(spent, None if self.is_closing else self.reckoning.bounds())
+            self.refused = None
+        except KomilionError as error:
+            self._exhausted(error)
+        await self._tab.report(response_id)
+        self._look()
+
+    def _stop(self) -> None:
+        kind = KeyCapReached if self.refused == "key_cap_reached" else InsufficientBalance
+        self._exhausted(
+            kind("The wallet does not cover more of this conversation. Top it up and open another session.")
+        )
+
+    def _renew_later(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._renewal = loop.call_later(numbers.HOLD_LIFETIME_S * RENEW_AT, lambda: self._behind.add(self._renew()))
+
+    async def _renew(self) -> None:
+        """A hold that nothing was used of must not expire while somebody thinks about what to say."""
+        self._renew_later()
+        if self.reckoning.answers or not self._rolling.held:
+            return
+        try:
+            await self._rolling.renew(self.reckoning.bounds())
+        except KomilionError as error:
+            self._exhausted(error)
