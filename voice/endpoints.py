@@ -3,6 +3,7 @@
 from routing.gateway.endpoints import Endpoint
 from voice.speech.synthesize import serve_speech, serve_tts
 from voice.meetings.serve import serve_meeting
+from voice.realtime.serving import serve_client_secret, serve_ticket
 from voice.speech.transcribe import serve_stt, serve_transcription, serve_translation
 from voice.uploads.receive import serve_head, serve_put
 
@@ -15,6 +16,8 @@ VOICE_ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("POST", "/deepgram/stt", serve_stt, is_billable=True, prefixes=API),
     Endpoint("POST", "/deepgram/tts", serve_tts, is_billable=True, prefixes=API),
     Endpoint("POST", "/voice/transcribe-meeting", serve_meeting, is_billable=True, prefixes=API),
+    Endpoint("POST", "/voice/realtime", serve_ticket, is_billable=False, prefixes=API),
+    Endpoint("POST", "/realtime/client_secrets", serve_client_secret, is_billable=False),
     Endpoint("PUT", "/voice/audio/*", serve_put, is_billable=False, prefixes=API),
     Endpoint("HEAD", "/voice/audio/*", serve_head, is_billable=False, prefixes=API),
 )

@@ -8,8 +8,10 @@ Channels' own loop makes two tasks of each frame and looks at every database con
 the frame itself does (docs/voice.md has the figure). `Session.run` reads the frames instead, in one task.
 """
 
+import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 
 from channels.generic.websocket import AsyncWebsocketConsumer
 
@@ -22,7 +24,7 @@ from routing.gateway.exchange import JSON_TYPE, Receive, Scope, Send
 from routing.gateway.metered import CallFacts, admitted
 from routing.gateway.services import Services
 from voice.realtime.ends import end_of
-from voice.realtime.engines import Answerer, answerer_of
+from voice.realtime.engines import answerer_of
 from voice.realtime.events import dump, error_event
 from voice.realtime.handshake import Handshake, read_handshake, token_of
 from voice.realtime.session import Opening, Session
@@ -31,6 +33,7 @@ from voice.realtime.tickets import TOKEN_PREFIX, Identity, Ticket, identity_of, 
 log = logging.getLogger(__name__)
 
 HTTP_RESPONSE = "websocket.http.response"
+HANGING_UP_S = 0.2
 
 
 class RealtimeConsumer(AsyncWebsocketConsumer):  # type: ignore[misc] # Channels has no types
@@ -50,7 +53,7 @@ class RealtimeConsumer(AsyncWebsocketConsumer):  # type: ignore[misc] # Channels
         try:
             await self._serve(handshake, receive)
         except KomilionError as error:
-            await self._refuse(error, handshake)
+            await self._refuse(error, handshake, receive)
         finally:
             self._services.active -= 1
 
@@ -58,7 +61,7 @@ class RealtimeConsumer(AsyncWebsocketConsumer):  # type: ignore[misc] # Channels
         """A connection that nothing here is for."""
         self.scope, self.base_send = scope, send
         await receive()
-        await self._refuse(error, read_handshake(scope))
+        await self._refuse(error, read_handshake(scope), receive)
 
     async def _serve(self, handshake: Handshake, receive: Receive) -> None:
         ticket = await self._ticket(handshake)
@@ -71,14 +74,13 @@ class RealtimeConsumer(AsyncWebsocketConsumer):  # type: ignore[misc] # Channels
                 caller=caller,
                 authenticate=vouch,
                 facts=_facts(handshake, ticket),
-                model=answerer.model,
                 is_beta=handshake.is_beta,
                 config=ticket.config,
             )
             session = Session(self._services, opening, answerer.engines)
             await session.open()
             try:
-                await self.accept(subprotocol=handshake.protocol, headers=self._headers(answerer))
+                await self.accept(subprotocol=handshake.protocol, headers=self._headers(session.engine.model))
             except BaseException:
                 await session.abandon()
                 raise
@@ -106,10 +108,10 @@ class RealtimeConsumer(AsyncWebsocketConsumer):  # type: ignore[misc] # Channels
             raise UnknownModel("Name a model: /v1/realtime?model=...", param="model")
         return Ticket(identity_of(token), handshake.model, {"type": "realtime"})
 
-    def _headers(self, answerer: Answerer) -> list[tuple[bytes, bytes]]:
-        return [(b"x-request-id", self._request_id.encode()), (b"x-komilion-model", answerer.model.encode())]
+    def _headers(self, model: str) -> list[tuple[bytes, bytes]]:
+        return [(b"x-request-id", self._request_id.encode()), (b"x-komilion-model", model.encode())]
 
-    async def _refuse(self, error: KomilionError, handshake: Handshake) -> None:
+    async def _refuse(self, error: KomilionError, handshake: Handshake, receive: Receive) -> None:
         """Tell why, in the way that this client can see."""
         count("komilion_errors", (str(error.status), error.reason))
         if handshake.is_browser or HTTP_RESPONSE not in self.scope.get("extensions", {}):
@@ -122,6 +124,10 @@ class RealtimeConsumer(AsyncWebsocketConsumer):  # type: ignore[misc] # Channels
         head = [JSON_TYPE, (b"x-request-id", self._request_id.encode()), *extra]
         await self.base_send({"type": f"{HTTP_RESPONSE}.start", "status": error.status, "headers": head})
         await self.base_send({"type": f"{HTTP_RESPONSE}.body", "body": render(error, self.scope["path"])})
+        with suppress(TimeoutError):  # uvicorn calls a handshake incomplete that was refused, until the client is gone
+            async with asyncio.timeout(HANGING_UP_S):
+                while True:
+                    await receive()
 
 
 def _facts(handshake: Handshake, ticket: Ticket) -> CallFacts:

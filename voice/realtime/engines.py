@@ -18,13 +18,14 @@ from voice.realtime.estimate import relayed_per_minute
 from voice.realtime.relay import RelayEngine
 from voice.realtime.session import Make
 
+MODELS_MOST = 3
+
 
 @dataclass(frozen=True, slots=True)
 class Answerer:
-    """`model` is what the session says of itself; `per_minute_nano` what a minute likely costs, with the fee."""
+    """`model` is who answers unless it cannot be reached; `per_minute_nano` what a minute likely costs, with the fee."""
 
     model: str
-    policy: str | None
     engines: tuple[Make, ...]
     per_minute_nano: int
 
@@ -40,7 +41,7 @@ def answerer_of(catalog: Catalog, name: str, caller: CallerSession) -> Answerer:
     model = resolve_voice(catalog, name, "realtime")
     if not catalog.allows(caller.caller.models_allowed, model.id):
         raise ModelNotAllowed(f"This key may not call {model.id}.")
-    return _relayed(model, None)
+    return _relayed(model)
 
 
 def answerer_for(catalog: Catalog, policy: str, caller: CallerSession) -> Answerer:
@@ -51,15 +52,16 @@ def answerer_for(catalog: Catalog, policy: str, caller: CallerSession) -> Answer
         raise ModelNotAllowed("This key may call none of the models that hold a spoken conversation.")
     if not allowed:
         raise ModelNotServed("This installation has no key for a provider of a realtime model.", param="model")
-    ranked = sorted(allowed, key=lambda model: (_per_minute(model), model.created_unix_s, model.id))
+    ranked = sorted(allowed, key=lambda model: (_per_minute(model), -model.created_unix_s, model.id))
     if policy == "premium":
-        return _relayed(ranked[-1], policy)
-    cheapest = [model for model in ranked if _per_minute(model) == _per_minute(ranked[0])]
-    return _relayed(cheapest[-1], policy)
+        ranked.sort(key=_per_minute, reverse=True)
+    return _relayed(*ranked[:MODELS_MOST])
 
 
-def _relayed(model: VoiceModel, policy: str | None) -> Answerer:
-    return Answerer(model.id, policy, (partial(RelayEngine, offers=model.offers),), _per_minute(model))
+def _relayed(*models: VoiceModel) -> Answerer:
+    """The first of them; the others take over where it cannot be reached."""
+    engines = tuple(partial(RelayEngine, offers=model.offers) for model in models)
+    return Answerer(models[0].id, engines, _per_minute(models[0]))
 
 
 def _per_minute(model: VoiceModel) -> int:

@@ -55,6 +55,11 @@ class RelayEngine:
 
     # Engine
 
+    @property
+    def model(self) -> str:
+        """The catalogue's id."""
+        return self._offer.model_id
+
     async def open(self) -> None:
         """Hold for the first offer that opens a connection."""
         error: KomilionError = ProviderError()

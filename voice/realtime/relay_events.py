@@ -124,7 +124,7 @@ class Downstream:
     def _ours(self, session: Mapping[str, Any]) -> Event:
         """A session object as the client sees it."""
         kept = {name: value for name, value in session.items() if name not in THEIR_OWN}
-        return {**kept, "id": self._session.id, "model": self._session.opening.model}
+        return {**kept, "id": self._session.id, "model": self._relay.model}
 
     async def _created(self, event: Event) -> None:
         if self._waits_for_update:

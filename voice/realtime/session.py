@@ -66,13 +66,16 @@ class Opening:
     caller: CallerSession
     authenticate: Vouch
     facts: CallFacts
-    model: str  # that the session says of itself
     is_beta: bool = False
     config: Event | None = None
 
 
 class Engine(Protocol):
     """What answers. One task of the session calls `append` and `client_event`, in the order of the frames."""
+
+    @property
+    def model(self) -> str:
+        """Who answers, as the session says it of itself: a catalogue id. Only after `open`."""
 
     async def open(self) -> None:
         """Reserve money and reach what is needed. Raises `KomilionError` after giving back what was reserved."""

@@ -76,7 +76,9 @@ def test_an_audio_turn(stand: Stand, alice: Tenant) -> None:
                 base64.b64decode(event.delta) for event in events if event.type == "response.output_audio.delta"
             )
             assert len(spoken) == 400 * 48
-            assert [event.session.audio.output.voice for event in events if event.type == "session.updated"] == ["marin"]
+            assert [event.session.audio.output.voice for event in events if event.type == "session.updated"] == [
+                "marin"
+            ]
 
     asyncio.run(converse())
 

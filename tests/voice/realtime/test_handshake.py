@@ -1,0 +1,271 @@
+"""Who may open a voice session, in which ways, and how whoever may not is told."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
+
+from tests.fakes.client import call
+from tests.fakes.realtime import RealtimeScript
+from tests.stand import Gateway, Tenant
+from tests.voice.realtime.talking import Stand, Talker, talking
+
+ANSWER_NANO = 14_196_000
+
+
+@pytest.fixture(scope="module")
+def alice(gateway: Gateway) -> Tenant:
+    """Somebody with enough money."""
+    return gateway.tenant(credit="100.00")
+
+
+@pytest.fixture(scope="module")
+def model(stand: Stand) -> str:
+    """A model that answers."""
+    return stand.model()
+
+
+async def refusal(stand: Stand, path: str, **options: Any) -> tuple[int, dict[str, Any]]:
+    """Status and error of a handshake that is refused."""
+    with pytest.raises(InvalidStatus) as refused:
+        async with connect(stand.url(path), **options):
+            pass
+    response = refused.value.response
+    return response.status_code, json.loads(response.body)["error"]
+
+
+def bearer(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"}
+
+
+def test_without_a_key_it_is_401(stand: Stand, model: str) -> None:
+    status, error = asyncio.run(refusal(stand, f"/v1/realtime?model={model}"))
+    assert (status, error["code"]) == (401, "invalid_api_key")
+
+
+def test_a_key_that_does_not_exist_is_401(stand: Stand, model: str) -> None:
+    headers = bearer("ck_0000")
+    assert asyncio.run(refusal(stand, f"/v1/realtime?model={model}", additional_headers=headers))[0] == 401
+
+
+def test_two_keys_that_differ_are_401(stand: Stand, alice: Tenant, model: str) -> None:
+    headers = {**bearer(alice.key), "api-key": "ck_other"}
+    assert asyncio.run(refusal(stand, f"/v1/realtime?model={model}", additional_headers=headers))[0] == 401
+
+
+def test_an_unknown_model_is_400_and_names_the_nearest(stand: Stand, alice: Tenant, model: str) -> None:
+    path = f"/v1/realtime?model={model}x"
+    status, error = asyncio.run(refusal(stand, path, additional_headers=bearer(alice.key)))
+    assert (status, error["code"]) == (400, "model_not_found")
+    assert model in error["message"]
+
+
+def test_no_model_is_400(stand: Stand, alice: Tenant) -> None:
+    status, error = asyncio.run(refusal(stand, "/v1/realtime", additional_headers=bearer(alice.key)))
+    assert (status, error["param"]) == (400, "model")
+
+
+def test_an_empty_wallet_is_402_before_anything_reaches_the_provider(stand: Stand, gateway: Gateway) -> None:
+    poor = gateway.tenant(credit="0.005")
+    model = stand.model()
+    path = f"/v1/realtime?model={model}"
+    status, error = asyncio.run(refusal(stand, path, additional_headers=bearer(poor.key)))
+    assert (status, error["code"]) == (402, "insufficient_balance")
+    assert not stand.sessions_of(model)
+
+
+def test_an_address_where_nothing_is_is_404(stand: Stand) -> None:
+    assert asyncio.run(refusal(stand, "/ws/voice/nothing"))[0] == 404
+
+
+def test_a_session_takes_one_parallel_slot_and_gives_it_back(stand: Stand, gateway: Gateway, model: str) -> None:
+    tenant = gateway.tenant(credit="10.00", tier="free")  # 8 at the same time
+
+    async def converse() -> None:
+        open_ones = [talking(stand, tenant.key, model) for _ in range(5)]
+        for opened in open_ones:
+            await opened.__aenter__()
+            await asyncio.sleep(0.25)  # no more than 5 a second
+        await asyncio.sleep(1)
+        more = [talking(stand, tenant.key, model) for _ in range(3)]
+        for opened in more:
+            await opened.__aenter__()
+        path = f"/v1/realtime?model={model}"
+        status, error = await refusal(stand, path, additional_headers=bearer(tenant.key))
+        assert (status, error["reason"]) == (429, "too_many_parallel_requests")
+        await open_ones.pop().__aexit__(None, None, None)
+        async with asyncio.timeout(5):
+            while True:
+                try:
+                    async with talking(stand, tenant.key, model):
+                        break
+                except InvalidStatus:
+                    await asyncio.sleep(0.3)
+        for opened in (*open_ones, *more):
+            await opened.__aexit__(None, None, None)
+
+    asyncio.run(converse())
+
+
+def test_a_provider_that_cannot_be_reached_is_503_and_holds_nothing(stand: Stand, gateway: Gateway) -> None:
+    tenant = gateway.tenant(credit="1.00")
+    gateway.add_provider("rt-nowhere", base_url="http://127.0.0.1:9/v1")
+    prices = {"audio_input_price": "32", "audio_output_price": "64"}
+    model = gateway.add_model("x", "acme/nowhere", provider="rt-nowhere", kind="realtime", **prices)
+    gateway.wait_for_catalog()
+    path = f"/v1/realtime?model={model}"
+    status, error = asyncio.run(refusal(stand, path, additional_headers=bearer(tenant.key)))
+    assert (status, error["code"]) == (503, "provider_unavailable")
+    assert gateway.wallet(tenant.email)["available"] == "1.00"
+
+
+def test_a_browser_is_told_by_an_event_since_it_sees_no_status(stand: Stand, model: str) -> None:
+    async def converse() -> None:
+        path = stand.url(f"/v1/realtime?model={model}")
+        async with connect(path, origin="https://example.com", subprotocols=["realtime"]) as socket:
+            talker = Talker(socket)
+            assert await talker.until_closed() == 4401
+            assert talker.events[0]["error"]["code"] == "invalid_api_key"
+
+    asyncio.run(converse())
+
+
+def test_a_browser_gives_its_key_as_a_sub_protocol(stand: Stand, alice: Tenant, model: str) -> None:
+    async def converse() -> None:
+        path = stand.url(f"/v1/realtime?model={model}")
+        words = ["realtime", f"openai-insecure-api-key.{alice.key}"]
+        async with connect(path, origin="https://example.com", subprotocols=words) as socket:
+            assert socket.subprotocol == "realtime"
+            talker = Talker(socket)
+            await talker.until("session.created")
+            await talker.answer()
+
+    asyncio.run(converse())
+
+
+def ticket(stand: Stand, tenant: Tenant, **body: Any) -> Any:
+    """The answer of `POST /api/voice/realtime`."""
+    return call(stand.gateway.url, "/api/voice/realtime", tenant.key, body)
+
+
+def socket_of(stand: Stand, url: str) -> str:
+    """The URL of a ticket, at the server of the test."""
+    return stand.url(url[url.index("/ws/") :])
+
+
+def test_a_ticket_opens_one_session_with_what_was_asked_for(stand: Stand, alice: Tenant, model: str) -> None:
+    answer = ticket(stand, alice, voice="marin", instructions="Be brief.", policy="premium")
+    assert answer.status == 200
+    session = answer.json
+
+    async def converse() -> None:
+        async with connect(socket_of(stand, session["url"])) as socket:
+            talker = Talker(socket)
+            created = await talker.until("session.created")
+            assert created["session"]["audio"]["output"]["voice"] == "marin"
+            assert created["session"]["instructions"] == "Be brief."
+            await talker.send("session.update", session=session["sessionConfig"])
+            await talker.until("session.updated")
+            await talker.answer()
+        status, _ = await refusal(stand, session["url"][session["url"].index("/ws/") :])
+        assert status == 401
+
+    asyncio.run(converse())
+
+
+def test_a_policy_s_next_model_answers_where_its_first_cannot_be_reached(stand: Stand, alice: Tenant) -> None:
+    best = stand.model(RealtimeScript(refuses_connections=99), audio_output_price="999")
+    session = ticket(stand, alice, policy="premium").json
+    assert session["model"] == best
+
+    async def converse() -> None:
+        async with connect(socket_of(stand, session["url"])) as socket:
+            talker = Talker(socket)
+            created = await talker.until("session.created")
+            assert created["session"]["model"] != best
+            cost = await talker.answer()
+            assert cost["parts"][0]["model"] == created["session"]["model"]
+
+    asyncio.run(converse())
+
+
+def test_a_ticket_says_what_it_is_for(stand: Stand, alice: Tenant, model: str) -> None:
+    session = ticket(stand, alice).json
+    assert set(session) == {
+        *("url", "token", "expiresAt", "sessionConfig", "model", "audioFormat", "maxSeconds"),
+        *("estimatedCostPerMinute", "estimatedCostPerMinuteNanoUsd"),
+    }
+    assert session["url"].startswith("ws://")
+    assert session["url"].endswith(f"/ws/voice/realtime?token={session['token']}")
+    assert session["audioFormat"] == {"encoding": "pcm16", "sampleRate": 24_000, "channels": 1}
+    assert session["maxSeconds"] == 3_600
+    assert 0 < session["estimatedCostPerMinuteNanoUsd"] < 500_000_000
+
+
+def test_the_token_of_a_ticket_also_opens_the_session_as_a_bearer(stand: Stand, alice: Tenant, model: str) -> None:
+    token = ticket(stand, alice).json["token"]
+
+    async def converse() -> None:
+        async with connect(stand.url("/ws/voice/realtime"), additional_headers=bearer(token)) as socket:
+            await Talker(socket).until("session.created")
+
+    asyncio.run(converse())
+
+
+def test_a_ticket_dies_with_the_key_that_made_it(stand: Stand, gateway: Gateway, model: str) -> None:
+    from tests.voice.realtime.test_faults import revoke
+
+    tenant = gateway.tenant(credit="5.00")
+    url = ticket(stand, tenant).json["url"]
+    revoke(tenant)
+    assert asyncio.run(refusal(stand, url[url.index("/ws/") :]))[0] == 401
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"policy": "cheap"}, "policy"),
+        ({"voice": "elvis"}, "voice"),
+        ({"tools": [{"type": "mcp", "server_label": "x"}]}, "tools[0].type"),
+        ({"temperature": 1}, "temperature"),
+    ],
+)
+def test_a_ticket_for_what_is_not_there_is_400(
+    stand: Stand, alice: Tenant, model: str, body: dict[str, Any], param: str
+) -> None:
+    answer = ticket(stand, alice, **body)
+    assert answer.status == 400
+    assert answer.json["error"]["param"] == param
+
+
+def test_a_client_secret_opens_one_session(stand: Stand, alice: Tenant, model: str) -> None:
+    body = {"session": {"type": "realtime", "model": model, "instructions": "Be brief."}}
+    answer = call(stand.gateway.url, "/v1/realtime/client_secrets", alice.key, body)
+    assert answer.status == 200
+    secret = answer.json
+    assert secret["value"].startswith("ek_")
+    assert secret["session"]["model"] == model
+
+    async def converse() -> None:
+        words = ["realtime", f"openai-insecure-api-key.{secret['value']}"]
+        async with connect(stand.url(f"/v1/realtime?model={model}"), subprotocols=words) as socket:
+            created = await Talker(socket).until("session.created")
+            assert created["session"]["instructions"] == "Be brief."
+
+    asyncio.run(converse())
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"session": {"type": "realtime"}},
+        {"session": {"type": "transcription", "model": "whisper-1"}},
+        {"session": {"type": "realtime", "model": "acme/talker-1"}, "expires_after": {"seconds": 5}},
+        {"session": {"type": "realtime", "model": "acme/talker-1"}, "more": 1},
+    ],
+)
+def test_a_client_secret_for_nonsense_is_400(stand: Stand, alice: Tenant, body: dict[str, Any]) -> None:
+    assert call(stand.gateway.url, "/v1/realtime/client_secrets", alice.key, body).status == 400
