@@ -1,12 +1,13 @@
-"""`python -m bench`: see `bench.compare`, `bench.profile` and `bench.streams`."""
+"""`python -m bench`: see `bench.compare`, `bench.profile`, `bench.streams` and `bench.voice.relay`."""
 
 import argparse
 import sys
 
 from bench import compare, profile, streams
 from bench.stand import CannotMeasure
+from bench.voice import relay as voice
 
-COMMANDS = {"compare": compare.main, "profile": profile.main, "streams": streams.main}
+COMMANDS = {"compare": compare.main, "profile": profile.main, "streams": streams.main, "voice": voice.main}
 
 
 def main() -> int:
