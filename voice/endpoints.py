@@ -1,9 +1,9 @@
 """Voice's rows of the endpoint table; see `routing.gateway.endpoints`."""
 
 from routing.gateway.endpoints import Endpoint
-from voice.speech.synthesize import serve_speech, serve_tts
 from voice.meetings.serve import serve_meeting
 from voice.realtime.serving import serve_client_secret, serve_ticket
+from voice.speech.synthesize import serve_speech, serve_tts
 from voice.speech.transcribe import serve_stt, serve_transcription, serve_translation
 from voice.uploads.receive import serve_head, serve_put
 

@@ -46,7 +46,8 @@ from voice.queries import part_price
 from voice.speech.choice import Chosen
 from voice.threads import in_thread
 from voice.uploads.folder import folder
-from voice.uploads.store import not_there, store
+from voice.uploads.store import store
+from voice.uploads.target import not_there
 
 log = logging.getLogger(__name__)
 
