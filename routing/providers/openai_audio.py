@@ -251,12 +251,13 @@ def _fields(options: Listening, target: Target) -> tuple[list[tuple[str, str]], 
 
 def _answer_fields(options: Listening, can: frozenset[str]) -> list[tuple[str, str]]:
     """What the answer is to hold: as much as the model can tell."""
-    if "diarization" in can and not options.with_words:
-        shape = "diarized_json" if options.with_speakers or options.with_times else "json"
-        return [("response_format", shape), ("chunking_strategy", "auto")]  # it must be cut where it is long
-    if "word_timestamps" in can:
+    tells_speakers = "diarization" in can and options.task == "transcribe"
+    if "word_timestamps" in can and not (tells_speakers and options.with_speakers):
         granularities = ("segment", "word") if options.with_words and options.task == "transcribe" else ()
         return [("response_format", "verbose_json"), *(("timestamp_granularities[]", each) for each in granularities)]
+    if tells_speakers:
+        shape = "diarized_json" if options.with_speakers or options.with_times else "json"
+        return [("response_format", shape), ("chunking_strategy", "auto")]  # it must be cut where it is long
     if options.with_times or options.with_words:
         raise BadRequest("This model gives no times: ask for `json` or `text`, or for another model.", param="model")
     return [("response_format", "json")]

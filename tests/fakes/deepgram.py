@@ -46,7 +46,7 @@ class FakeDeepgram(SpeechServer):
         parts = urlsplit(request.path)
         if request.method != "POST" or parts.path not in {"/v1/listen", "/v1/speak"}:
             raise Refused(_error(404, "NOT_FOUND", "Not found."))
-        if request.headers.get("authorization") != f"Token {KEY}":
+        if not request.headers.get("authorization", "").startswith(f"Token {KEY}"):
             raise Refused(_error(401, "INVALID_AUTH", "Invalid credentials."))
         query = parse_qs(parts.query, keep_blank_values=True)
         known = LISTEN if parts.path == "/v1/listen" else SPEAK

@@ -56,7 +56,7 @@ class FakeOpenAIAudio(SpeechServer):
         known = {"/v1/audio/transcriptions", "/v1/audio/translations", "/v1/audio/speech"}
         if request.method != "POST" or request.path not in known:
             raise Refused(_error(404, "Invalid URL", "invalid_request_error"))
-        if request.headers.get("authorization") != f"Bearer {KEY}":
+        if not request.headers.get("authorization", "").startswith(f"Bearer {KEY}"):
             raise Refused(_error(401, f"Incorrect API key provided: {KEY}.", "authentication_error", "invalid_api_key"))
         if request.path == "/v1/audio/speech":
             return _read_speech(request)

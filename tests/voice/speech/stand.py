@@ -43,6 +43,15 @@ class SpeechStand:
         self.gateway._upstream_ids[name] = upstream  # so that it is forgotten with the others
         return name
 
+    def own_provider(self, server: SpeechServer) -> str:
+        """The same provider under another name and key: what becomes of its breaker is nobody else's trouble."""
+        number = next(_names)
+        is_deepgram = server is self.deepgram
+        key, dialect = (deepgram.KEY, "deepgram") if is_deepgram else (openai_audio.KEY, "openai")
+        where = ["--base-url", server.url, "--api-key", f"{key}-{number}", "--dialect", dialect]
+        self.gateway.manage("provider", "add", f"own-{number}", *where)
+        return f"own-{number}"
+
     def script(self, server: SpeechServer, base: str, reply: SpeechReply) -> str:
         """A new upstream model that answers like this; its name begins with `base`."""
         return server.script(f"{base}.{next(_names)}", reply)

@@ -46,7 +46,8 @@ def tts(stand: SpeechStand) -> str:
 
 def scripted(stand: SpeechStand, reply: SpeechReply) -> str:
     """A model that speaks like this."""
-    return stand.add_model(stand.script(stand.openai, "tts-1", reply), kind="speech")
+    provider = stand.own_provider(stand.openai)
+    return stand.add_model(stand.script(stand.openai, "tts-1", reply), kind="speech", provider=provider)
 
 
 def say(stand: SpeechStand, who: Tenant, model: str, text: str = TEXT, path: str = SPEECH, **fields: Any) -> Answer:

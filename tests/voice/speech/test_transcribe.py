@@ -280,7 +280,8 @@ class TestWhoHears:
 
 class TestFailures:
     def failing(self, stand: SpeechStand, reply: SpeechReply) -> str:
-        return stand.add_model(stand.script(stand.deepgram, "nova-3", reply))
+        upstream, provider = stand.script(stand.deepgram, "nova-3", reply), stand.own_provider(stand.deepgram)
+        return stand.add_model(upstream, provider=provider)
 
     def check_free(self, stand: SpeechStand, tenant: Tenant) -> None:
         row = only_row(tenant)
@@ -359,7 +360,7 @@ class TestFailures:
         row = only_row(bob)
         assert (row.provider, row.charge_nano) == ("fake-openai", TALK_NANO)
         assert [each.get("error") is None for each in row.detail["attempts"]][-1]
-        assert row.detail["attempts"][0]["provider"] == "fake-deepgram"
+        assert row.detail["attempts"][0]["provider"].startswith("own-")
 
     def test_what_the_caller_did_wrong_is_not_tried_elsewhere(self, stand: SpeechStand, alice: Tenant) -> None:
         model = self.failing(stand, SpeechReply(error=(400, error_body("Bad Request", "corrupt"))))
@@ -373,7 +374,7 @@ class TestFailures:
 
     def test_one_that_is_out_of_order_is_asked_last(self, stand: SpeechStand, alice: Tenant) -> None:
         upstream = stand.script(stand.deepgram, "nova-3", SpeechReply(error=(402, error_body("PAYMENT", "x"))))
-        model = stand.add_model(upstream)
+        model = stand.add_model(upstream, provider=stand.own_provider(stand.deepgram))
         stand.add_model("whisper-1", name=model)
         assert stand.transcribe(alice, TALK, model=model).status == 200
         before = len(stand.deepgram.calls_of(upstream))
@@ -384,7 +385,8 @@ class TestFailures:
         from tests.fakes import deepgram
 
         echo = {"err_code": "X", "err_msg": f"Bad Request: {deepgram.KEY} is wrong"}
-        answer = stand.transcribe(alice, TALK, model=self.failing(stand, SpeechReply(error=(400, echo))))
+        model = stand.add_model(stand.script(stand.deepgram, "nova-3", SpeechReply(error=(400, echo))))
+        answer = stand.transcribe(alice, TALK, model=model)
         assert answer.status == 400
         assert deepgram.KEY not in answer.body.decode()
 
