@@ -53,6 +53,7 @@ SITE_PAGES = [
         "/docs/keys",
         "/docs/usage",
         "/docs/simple-chat",
+        "/docs/speech",
     ),
     *_of("anybody", "/docs/idempotency", "/docs/errors", "/docs/limits", "/docs/charging-policy", "/docs/money"),
     SitePage("/api/docs", without="#explorer"),

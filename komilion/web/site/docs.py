@@ -54,6 +54,7 @@ PAGES = _pages(
     Page("keys", "API keys", "Make, list and revoke keys from a program.", "site/keys.md"),
     Page("usage", "Usage and spending", "What was called, what it cost, what is left.", "site/usage.md"),
     Page("simple-chat", "Simple chat", "One flat question, one flat answer.", "site/simple-chat.md"),
+    Page("speech", "Speech", "Audio to text, text to audio.", "site/speech.md"),
     Page("idempotency", "Repeating a request", "An Idempotency-Key makes a retry safe.", "site/idempotency.md"),
     Page("errors", "Errors", "Every status and reason, and what to do.", "site/errors.md"),
     Page("limits", "Limits", "How much you may ask for, and the headers that say so.", "limits.md", is_template=False),
