@@ -10,7 +10,7 @@ from komilion.common.clock import unix_s
 from komilion.common.errors import KomilionError, error_body
 from komilion.common.ids import current_request_id, new_request_id
 from komilion.common.metrics import count
-from routing.gateway.types import Session
+from routing.gateway.types import Session, Settled
 from routing.limits.admission import Admission
 
 type Scope = MutableMapping[str, Any]
@@ -45,6 +45,7 @@ class Exchange:
         "request_id",
         "send",
         "session",
+        "settled",
         "started",
         "vouched",
     )
@@ -64,6 +65,7 @@ class Exchange:
         self.vouched: Vouch | None = None  # of a call of our own, which carries no key
         extensions = scope.get("extensions")
         self._respond_whole = extensions.get(WHOLE_RESPONSE) if extensions else None
+        self.settled: Settled | None = None  # what a chat came to, however it ended
         self.is_begun = False  # paid for, so that the books tell of it
         self.started = False
         self.is_gone = False

@@ -16,7 +16,6 @@ from komilion.common.errors import ProviderError
 from komilion.common.ids import new_request_id
 from komilion.common.tasks import spawn
 from routing.gateway.exchange import Exchange, Vouch
-from routing.gateway.forms import OPENAI, Form
 from routing.gateway.pipeline import serve_chat
 from routing.gateway.services import Services
 from routing.gateway.serving import serve_to_the_end
@@ -53,6 +52,17 @@ class Finished:
     bill: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass(slots=True)
+class Cost:
+    """What a chat came to, once it has ended, also for whoever left before its end. The charge is in nano-USD."""
+
+    request_id: str = ""
+    model: str = ""
+    charge: int = 0
+    usage: dict[str, int] = field(default_factory=dict)
+    is_pending: bool = False
+
+
 class ChatRefused(Exception):
     """It was refused or failed; status, reason and message are what any client would have been told."""
 
@@ -67,15 +77,16 @@ type Event = TextDelta | ToolCallDelta | Finished
 
 
 async def ask(
-    renew: Vouch, body: dict[str, Any], services: Services, form: Form = OPENAI, *, idempotency_key: str = ""
+    renew: Vouch, body: dict[str, Any], services: Services, *, idempotency_key: str = "", cost: Cost | None = None
 ) -> AsyncGenerator[Event]:
     """Stream a chat completion. `renew` finds the caller's session, again where its rights changed meanwhile.
 
     With an `idempotency_key` (only for callers with an API key) a call that was made before is answered and charged
-    once. Leaving the iterator early is a client that goes away. Raises `ChatRefused`.
+    once. Leaving the iterator early is a client that goes away; `cost` is filled in however it ends. Raises
+    `ChatRefused`.
     """
     inside = _Inside(renew, orjson.dumps({**body, "stream": True}), idempotency_key)
-    running = spawn(_serve(inside, services, form), name="inside")
+    running = spawn(_serve(inside, services), name="inside")
     try:
         async with aclosing(inside.events()) as events:
             async for event in events:
@@ -83,15 +94,14 @@ async def ask(
     finally:
         inside.gone.set()
         await asyncio.wait({running})
+        if cost is not None:
+            inside.tell(cost)
 
 
-async def _serve(inside: "_Inside", services: Services, form: Form) -> None:
-    async def serve(exchange: Exchange, services: Services) -> None:
-        await serve_chat(exchange, services, form)
-
+async def _serve(inside: "_Inside", services: Services) -> None:
     services.active += 1
     try:
-        await serve_to_the_end(inside.exchange, services, serve)
+        await serve_to_the_end(inside.exchange, services, serve_chat)
     finally:
         services.active -= 1
         inside.written.put_nowait(None)
@@ -127,6 +137,13 @@ class _Inside:
             self._status = message["status"]
         elif message["body"]:
             self.written.put_nowait(message["body"])
+
+    def tell(self, cost: Cost) -> None:
+        """Fill in what it came to."""
+        settled = self.exchange.settled
+        if settled is not None:
+            cost.request_id, cost.model = self.exchange.request_id, self._model
+            cost.charge, cost.usage, cost.is_pending = settled.charge, dict(settled.usage), settled.is_pending
 
     async def events(self) -> AsyncGenerator[Event]:
         """What comes, to the end. Raises `ChatRefused`."""

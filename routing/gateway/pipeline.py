@@ -59,6 +59,7 @@ async def serve_chat(exchange: Exchange, services: Services, form: Form = OPENAI
                 else:
                     await answer(exchange, calls, settlement)
         finally:
+            exchange.settled = settlement.settled
             services.losses.add(reserved.caller.organization_id, settlement.attempt_loss)
         services.learning.take_notice(settlement)
 

@@ -53,6 +53,11 @@ class Settlement:
         self.ended_s = 0.0
         self.attempt_loss = 0  # nano-USD
 
+    @property
+    def settled(self) -> Settled:
+        """What the call came to, once that is decided; nothing where it was not."""
+        return self._settled
+
     async def __aenter__(self) -> "Settlement":
         return self
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from routing.gateway.inside import ChatRefused, Event, Finished, TextDelta, ToolCallDelta, ask
+from routing.gateway.inside import ChatRefused, Cost, Event, Finished, TextDelta, ToolCallDelta, ask
 from routing.gateway.services import Services
 from tests.fakes.client import PROMPT
 from tests.fakes.replies import Reply, ToolCall
@@ -85,14 +85,27 @@ class TestRefusals:
             answer_to(alice, gateway.add_model(Reply(error_after=2)))
         assert caught.value.status == 502
 
+    def test_what_was_refused_costs_nothing(self, alice: Tenant):
+        cost = Cost()
+
+        async def run(services: Services) -> None:
+            request = {"model": "acme/none", "messages": PROMPT}
+            with pytest.raises(ChatRefused):
+                _events = [event async for event in ask(vouch(services, alice), request, services, cost=cost)]
+
+        with_services(run)
+        assert cost == Cost()
+
 
 class TestLeaving:
     def test_who_stops_reading_is_a_client_that_left(self, gateway: Gateway):
         tenant, gate = gateway.tenant(credit="1.00"), Gate(before=2)
         model = gateway.add_model(gate.script, provider="up-cancelling")
 
+        cost = Cost()
+
         async def run(services: Services) -> str:
-            events = ask(vouch(services, tenant), {"model": model, "messages": PROMPT}, services)
+            events = ask(vouch(services, tenant), {"model": model, "messages": PROMPT}, services, cost=cost)
             first = await anext(events)
             assert isinstance(first, TextDelta)
             await events.aclose()
@@ -100,5 +113,8 @@ class TestLeaving:
 
         assert with_services(run)
         gate.open()
-        assert only_row(tenant).outcome == "client_left"
+        row = only_row(tenant)
+        assert row.outcome == "client_left"
+        assert (cost.request_id, cost.charge, cost.model) == (row.request_id, row.charge_nano, row.model)
+        assert cost.charge > 0
         assert gateway.wallet(tenant.email)["held"] == "0.00"

@@ -55,16 +55,19 @@ type SpeechEvent = SpeechStarted | SpeechStopped
 class SpeechDetector:
     """The state of one stream. Not for two threads at once; the model behind it is shared."""
 
-    def __init__(self, settings: ServerVad = ServerVad()) -> None:  # frozen
+    def __init__(self, settings: ServerVad = ServerVad(), position: int = 0) -> None:
+        """`position`: that of the next sample in the stream."""
         self._settings = settings
         self._padding = settings.prefix_padding_ms * RATE_HZ // 1000
         self._silence = settings.silence_duration_ms * RATE_HZ // 1000
         self.speaking = False
-        self.position = 0  # samples that were looked at
+        self.position = position  # of the first sample that was not looked at
+        self._waiting = np.zeros(0, np.float32)
         self.clear()
 
     def clear(self) -> None:
         """Forget what was heard, as after a cleared buffer; positions go on."""
+        self.position += len(self._waiting)
         self._waiting = np.zeros(0, np.float32)
         self._context = np.zeros(CONTEXT, np.float32)
         self._state = np.zeros((2, 1, 128), np.float32)

@@ -5,7 +5,8 @@ Best and cheapest follow from the catalogue alone: every realtime model that can
 where no provider of a realtime model has a key here, is the cascade.
 """
 
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import partial
 
 from komilion.common.errors import ModelNotAllowed, ModelNotServed
@@ -14,11 +15,14 @@ from routing.catalog.snapshot import Catalog
 from routing.catalog.voice import VoiceModel
 from routing.gateway.types import Session as CallerSession
 from routing.selection.words import VIRTUAL_MODELS
-from voice.realtime.estimate import relayed_per_minute
+from voice.realtime.cascade import CascadeEngine
+from voice.realtime.cascade_parts import parts_of
+from voice.realtime.estimate import cascaded_per_minute, relayed_per_minute
 from voice.realtime.relay import RelayEngine
 from voice.realtime.session import Make
 
 MODELS_MOST = 3
+FRUGAL = "frugal"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +49,27 @@ def answerer_of(catalog: Catalog, name: str, caller: CallerSession) -> Answerer:
 
 
 def answerer_for(catalog: Catalog, policy: str, caller: CallerSession) -> Answerer:
-    """Who answers under a policy. Raises `ModelNotServed`, `ModelNotAllowed`."""
+    """Who answers under a policy, and who takes over. Raises `ModelNotServed`, `ModelNotAllowed`."""
+    try:
+        parts = parts_of(catalog, caller, policy)
+    except (ModelNotServed, ModelNotAllowed):
+        return _relayed_for(catalog, policy, caller)
+    cascade = partial(CascadeEngine, parts=parts)
+    if policy != FRUGAL:
+        with suppress(ModelNotServed, ModelNotAllowed):
+            relayed = _relayed_for(catalog, policy, caller)
+            return replace(relayed, engines=(*relayed.engines, cascade))
+    thinks = [
+        model.offers[0].price
+        for model in catalog.models.values()
+        if catalog.allows(caller.caller.models_allowed, model.id)
+    ]
+    hears, speaks = parts.hears.offers[0], parts.speaks.offers[0]
+    per_minute = min((cascaded_per_minute(hears, price, speaks) for price in thinks), default=0)
+    return Answerer(parts.thinks, (cascade,), per_minute)
+
+
+def _relayed_for(catalog: Catalog, policy: str, caller: CallerSession) -> Answerer:
     models = catalog.voices("realtime")
     allowed = [model for model in models if catalog.allows(caller.caller.models_allowed, model.id)]
     if models and not allowed:

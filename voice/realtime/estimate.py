@@ -14,10 +14,15 @@ from django.conf import settings
 from billing.prices import PriceVersion
 from komilion.common.money import ceil_div
 from komilion.common.usage import Usage
+from routing.catalog.voice import VoiceOffer
+from routing.providers.speech import Speaking
 from voice.realtime.reckoning import HEARD_TOKENS_PER_S, SPOKEN_TOKENS_PER_S, TRANSCRIPT_TOKENS_PER_S
+from voice.speech.listening import likely_usage
+from voice.speech.saying import bound_of as speech_bound
 
 CONVERSATION = settings.BASE_DIR / "bench" / "voice" / "five_minutes.json"
 S_PER_MINUTE = 60
+CHARACTERS_PER_S = 15  # of what is spoken
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,23 @@ def relayed_per_minute(price: PriceVersion, spoken: Spoken | None = None) -> int
         total += price.charge(usage).charge
         text, audio = text + new_text, audio + new_audio
         new_text, new_audio = written, said
+    return ceil_div(total * S_PER_MINUTE, spoken.seconds)
+
+
+def cascaded_per_minute(
+    hears: VoiceOffer, thinks: PriceVersion, speaks: VoiceOffer, spoken: Spoken | None = None
+) -> int:
+    """What a minute of the conversation costs where one model hears, one thinks and one speaks. Nothing is cached."""
+    spoken = spoken or five_minutes()
+    total, context = 0, spoken.instructions_tokens
+    for turn in spoken.turns:
+        written = _tokens(turn.spoken_ms, TRANSCRIPT_TOKENS_PER_S)
+        context += _tokens(turn.heard_ms, TRANSCRIPT_TOKENS_PER_S)
+        said = Speaking("x" * (turn.spoken_ms * CHARACTERS_PER_S // 1_000), "", "pcm")
+        total += hears.price.charge(likely_usage(turn.heard_ms, hears)).charge
+        total += thinks.charge(Usage(input=context, output=written)).charge
+        total += speaks.price.charge(speech_bound(said, speaks, 1_000 // CHARACTERS_PER_S)).charge
+        context += written
     return ceil_div(total * S_PER_MINUTE, spoken.seconds)
 
 

@@ -115,9 +115,14 @@ class Tab:
         await call.void()
 
     def add(self, charge: int, part: Mapping[str, Any]) -> None:
-        """Note something that was charged, here or elsewhere (a chat of the cascade), for the next `report`."""
+        """Note something that was charged, for the next `report`."""
         self.charged += charge
         self._parts.append({**part, **money("cost", charge)})
+
+    def spend(self, charge: int, part: Mapping[str, Any]) -> None:
+        """Note what was held and settled elsewhere: a call of a part of the cascade."""
+        self._available -= charge
+        self.add(charge, part)
 
     @property
     def balance(self) -> int:

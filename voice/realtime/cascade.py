@@ -1,0 +1,271 @@
+"""The engine that is put together from parts: voice activity -> speech-to-text -> chat -> text-to-speech.
+
+It speaks the same events as the relay. What it hears becomes turns (`cascade_ears`); a turn is written down, becomes an
+item of the conversation and is answered (`cascade_answer`); who speaks into an answer cuts it. Everything it does
+beside reading frames runs in tasks: one that hears, in the order of the turns, and one for the answer that runs.
+
+Other than OpenAI's: the transcript of a turn is always told, whether it was asked for or not, and a response begins
+after it; a turn in which nothing was said is not answered; `idle_timeout_ms` has no effect.
+"""
+
+import asyncio
+from contextlib import suppress
+from typing import Any
+
+from komilion.common.audio.pcm import Samples
+from komilion.common.errors import BadRequest, KomilionError
+from komilion.common.ids import new_id
+from komilion.common.tasks import spawn
+from voice.realtime.cascade_answer import ENDS_SESSION, Answer
+from voice.realtime.cascade_ears import Began, Ears, Ended
+from voice.realtime.cascade_parts import Calls, Parts
+from voice.realtime.cascade_spoken import heard_until
+from voice.realtime.ends import End
+from voice.realtime.events import Event, audio_of
+from voice.realtime.in_order import InOrder
+from voice.realtime.session import Session
+
+REMEMBERED = 20  # spoken items that can be truncated
+
+
+class CascadeEngine:
+    """`voice.realtime.session.Engine` over `parts`."""
+
+    def __init__(self, session: Session, parts: Parts) -> None:
+        self.session = session
+        self.calls = Calls(session, parts)
+        self._ears = Ears()
+        self._hearing = InOrder("cascade-hearing")
+        self._behind = InOrder("cascade-settling")
+        self._answer: Answer | None = None
+        self._answering: asyncio.Task[None] | None = None
+        self._spoken: dict[str, Answer] = {}  # by item
+        self._turn_id = new_id("item")  # of the turn that is being heard
+        self._is_closing = False
+
+    # Engine
+
+    @property
+    def model(self) -> str:
+        """The policy or model that thinks."""
+        return self.calls.parts.thinks
+
+    async def open(self) -> None:
+        """The wallet must pay for half a minute of hearing."""
+        self._configure()
+        await self.calls.check_money()
+
+    async def start(self) -> None:
+        """Begin, or go on with a conversation that another engine began."""
+        if not self.session.is_created:
+            await self.session.emit({"type": "session.created", "session": self._session_object()})
+            return
+        conversation = self.session.conversation
+        frames, committed = list(conversation.unanswered), conversation.committed_frames
+        for number, frame in enumerate(frames, start=1):
+            await self.append(frame, 0)
+            if number == committed and not self._ears.detects_turns:
+                await self._commit(self._ears.commit())
+        if conversation.asked is not None:
+            self._begin(conversation.asked.get("response") or {})
+
+    async def append(self, raw: str, audio_chars: int) -> None:
+        """Hear it."""
+        try:
+            events = self._ears.feed(audio_of(raw))
+        except BadRequest as error:
+            await self.session.complain(error)
+            return
+        for event in events:
+            await (self._began(event) if isinstance(event, Began) else self._ended(event))
+
+    async def client_event(self, event: Event) -> None:
+        """Anything but audio. Raises `BadRequest`."""
+        match event["type"]:
+            case "session.update":
+                self._configure()
+                await self.session.emit({"type": "session.updated", "session": self._session_object()})
+            case "input_audio_buffer.commit":
+                await self._commit(self._ears.commit())
+            case "input_audio_buffer.clear":
+                self._ears.clear()
+                await self.session.emit({"type": "input_audio_buffer.cleared"})
+            case "conversation.item.create":
+                await self._add_item(event["item"], event.get("previous_item_id"))
+            case "conversation.item.retrieve":
+                item = self._item(event["item_id"])
+                await self.session.emit({"type": "conversation.item.retrieved", "item": item})
+            case "conversation.item.delete":
+                self._item(event["item_id"])
+                await self.session.emit({"type": "conversation.item.deleted", "item_id": event["item_id"]})
+            case "conversation.item.truncate":
+                await self._truncate(event)
+            case "response.create":
+                self._begin(event.get("response") or {})
+            case "response.cancel":
+                await self._cancel(event.get("response_id"))
+
+    async def close(self, end: End) -> None:
+        """Cut the answer, and let everything settle."""
+        self._is_closing = True
+        await self._interrupt("client_cancelled")
+        await self._hearing.done()
+        await self._behind.done()
+        with suppress(OSError):
+            await self.session.tab.report()
+
+    # hearing
+
+    async def _began(self, event: Began) -> None:
+        self._turn_id = new_id("item")
+        await self.session.emit(
+            {"type": "input_audio_buffer.speech_started", "audio_start_ms": event.at_ms, "item_id": self._turn_id}
+        )
+        if self._detection().get("interrupt_response", True):
+            await self._interrupt("turn_detected")
+
+    async def _ended(self, event: Ended) -> None:
+        await self.session.emit(
+            {"type": "input_audio_buffer.speech_stopped", "audio_end_ms": event.at_ms, "item_id": self._turn_id}
+        )
+        await self._commit(event.samples, is_answered=bool(self._detection().get("create_response", True)))
+
+    async def _commit(self, samples: Samples, *, is_answered: bool = False) -> None:
+        """A turn becomes an item, which is then written down."""
+        item_id, self._turn_id = self._turn_id, new_id("item")
+        previous = next(reversed(self.session.conversation.items), None)
+        await self.session.emit(
+            {"type": "input_audio_buffer.committed", "previous_item_id": previous, "item_id": item_id}
+        )
+        item: Event = {"id": item_id, "object": "realtime.item", "type": "message", "status": "completed"}
+        item |= {"role": "user", "content": [{"type": "input_audio", "transcript": None}]}
+        for kind in ("conversation.item.added", "conversation.item.done"):
+            await self.session.emit({"type": kind, "previous_item_id": previous, "item": item})
+        self._hearing.add(self._write_down(item_id, samples, is_answered=is_answered))
+
+    async def _write_down(self, item_id: str, samples: Samples, *, is_answered: bool) -> None:
+        place: Event = {"item_id": item_id, "content_index": 0}
+        try:
+            text = await self.calls.hear(samples)
+        except KomilionError as error:
+            told = {"type": error.type, "code": error.reason, "message": error.message, "param": error.param}
+            await self.session.emit(
+                {"type": "conversation.item.input_audio_transcription.failed", **place, "error": told}
+            )
+            if isinstance(error, ENDS_SESSION):
+                self.session.fail(error)
+            return
+        usage = {"type": "duration", "seconds": round(len(samples) / 16_000, 3)}
+        await self.session.emit(
+            {
+                "type": "conversation.item.input_audio_transcription.completed",
+                **place,
+                "transcript": text,
+                "usage": usage,
+            }
+        )
+        if is_answered and text and self._answer is None:
+            self._begin({})
+        else:
+            await self.session.tab.report()
+
+    # answering
+
+    def _begin(self, wishes: Event) -> None:
+        if self._answer is not None:
+            raise BadRequest(f"The response {self._answer.id} is still in progress.")
+        if self._is_closing or self.session.is_ending:
+            return
+        config = {**self.session.conversation.config, **wishes}
+        if "audio" in wishes:
+            config["audio"] = {**(self.session.conversation.config.get("audio") or {}), **wishes["audio"]}
+        self.session.conversation.asked = None
+        self._answer = Answer(self, config, wishes)
+        self._answering = spawn(self._run(self._answer), name="cascade-answer")
+
+    async def _run(self, answer: Answer) -> None:
+        await self._hearing.done()  # what was said before belongs to what is answered
+        try:
+            await answer.run()
+        finally:
+            if self._answer is answer:
+                self._answer = None
+            self._remember(answer)
+            self._behind.add(self.session.tab.report(answer.id))
+
+    async def _interrupt(self, reason: str) -> None:
+        """Cut the answer that runs; what it used settles behind."""
+        answer, running = self._answer, self._answering
+        if answer is None or running is None:
+            return
+        self._answer = self._answering = None
+        await answer.cut(reason)
+        running.cancel()
+        self._behind.add(_until_done(running))
+
+    async def _cancel(self, response_id: str | None) -> None:
+        if self._answer is None or response_id not in (None, self._answer.id):
+            raise BadRequest("There is no such response in progress.", param="response_id")
+        await self._interrupt("client_cancelled")
+
+    def _remember(self, answer: Answer) -> None:
+        if answer.message is not None:
+            self._spoken[answer.message.id] = answer
+            while len(self._spoken) > REMEMBERED:
+                del self._spoken[next(iter(self._spoken))]
+
+    # items
+
+    async def _add_item(self, item: Event, previous: str | None) -> None:
+        if any(part["type"] in {"input_audio", "output_audio"} for part in item.get("content") or []):
+            self.session.conversation.items.pop(item["id"], None)
+            raise BadRequest("Audio is taken by `input_audio_buffer.append` alone.", param="item.content")
+        whole = {"object": "realtime.item", "status": "completed", **item}
+        before = [other for other in self.session.conversation.items if other != item["id"]]
+        told = {"previous_item_id": previous or (before[-1] if before else None), "item": whole}
+        await self.session.emit({"type": "conversation.item.added", **told})
+        await self.session.emit({"type": "conversation.item.done", **told})
+
+    def _item(self, item_id: str) -> Event:
+        item = self.session.conversation.items.get(item_id)
+        if item is None:
+            raise BadRequest(f"There is no item {item_id!r}.", param="item_id")
+        return {"object": "realtime.item", "status": "completed", **item}
+
+    async def _truncate(self, event: Event) -> None:
+        """What was not played was not said."""
+        item_id, until_ms = event["item_id"], event["audio_end_ms"]
+        answer, item = self._spoken.get(item_id), self.session.conversation.items.get(item_id)
+        if answer is None or answer.message is None or not answer.is_spoken:
+            raise BadRequest(f"There is no spoken item {item_id!r}.", param="item_id")
+        if item is not None:
+            heard = heard_until(answer.message, until_ms)
+            if heard:
+                item["content"] = [{"type": "output_text", "text": heard}]
+            else:
+                self.session.conversation.delete(item_id)
+        place = {"item_id": item_id, "content_index": event["content_index"], "audio_end_ms": until_ms}
+        await self.session.emit({"type": "conversation.item.truncated", **place})
+
+    # the session
+
+    def _configure(self) -> None:
+        heard = (self.session.conversation.config.get("audio") or {}).get("input") or {}
+        self._ears.configure(heard)
+        self.calls.configure(heard.get("transcription"))
+
+    def _detection(self) -> Event:
+        heard = (self.session.conversation.config.get("audio") or {}).get("input") or {}
+        return heard.get("turn_detection") or {}
+
+    def _session_object(self) -> Event:
+        return {
+            **self.session.conversation.config,
+            "object": "realtime.session",
+            "id": self.session.id,
+            "model": self.model,
+        }
+
+
+async def _until_done(task: "asyncio.Task[Any]") -> None:
+    await asyncio.wait({task})
