@@ -164,7 +164,9 @@ class CascadeEngine:
                 "usage": usage,
             }
         )
-        if is_answered and text and self._answer is None:
+        if self._answer is not None:
+            return  # its end tells what this cost too
+        if is_answered and text:
             self._begin({})
         else:
             await self.session.tab.report()

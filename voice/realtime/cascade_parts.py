@@ -4,6 +4,7 @@ Every call of a part has a hold and a settlement of its own, as outside of a con
 the session's tab, so that the client hears of it.
 """
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from komilion.common.audio import encode, pcm
 from komilion.common.audio.pcm import Samples
 from komilion.common.errors import BadRequest, KomilionError, ModelNotAllowed, ModelNotServed, UnknownModel
+from komilion.common.tasks import spawn
 from komilion.common.usage import Usage
 from routing.catalog.snapshot import Catalog
 from routing.catalog.voice import VoiceOffer
@@ -22,7 +24,7 @@ from routing.gateway.types import Session as CallerSession
 from routing.providers.speech import Listening, Speaking
 from voice.audio.vad import RATE_HZ
 from voice.realtime.session import Session
-from voice.realtime.tab import Bounds
+from voice.realtime.tab import Bounds, Spent
 from voice.speech import listening
 from voice.speech.choice import Chosen, Wanted, choose, same_units
 from voice.speech.lengths import MEDIA_TYPES, Audio
@@ -123,16 +125,29 @@ class Calls:
             outcome: Outcome = "provider_cut" if is_theirs else "client_left"
             if is_theirs and not saying.is_begun:
                 usage, source, outcome = NOTHING, "absent", "provider_failed"
-            self._charge(call, saying.offer, await call.settle(saying.offer, usage, outcome=outcome, source=source))
+            await self._settle(call, Spent(saying.offer, usage, source, outcome))
             raise
         usage, source = saying.used()
-        self._charge(call, saying.offer, await call.settle(saying.offer, usage, source=source))
+        await self._settle(call, Spent(saying.offer, usage, source))
 
     def thought(self, cost: Cost) -> None:
         """A chat has ended, however."""
         if cost.request_id:
             part = {"request_id": cost.request_id, "model": cost.model, "usage": cost.usage}
             self._session.tab.spend(cost.charge, {**part, "settlement": _settlement(cost.is_pending)})
+
+    async def _settle(self, call: MeteredCall, spent: Spent) -> None:
+        """Also where whoever waits is cancelled: what is charged is told."""
+
+        async def settle() -> None:
+            self._charge(call, spent.offer, await spent.settle(call))
+
+        settling = spawn(settle(), name="cascade-settle")
+        try:
+            await asyncio.shield(settling)
+        except asyncio.CancelledError:
+            await asyncio.wait({settling})
+            raise
 
     def _charge(self, call: MeteredCall, offer: VoiceOffer, settled: Settled) -> None:
         part = {"request_id": call.request_id, "model": offer.model_id, "usage": dict(settled.usage)}
