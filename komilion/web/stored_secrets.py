@@ -18,6 +18,7 @@ from routing.actions.local import LOCAL
 from routing.catalog.credentials import decrypt, reseal
 from routing.catalog.models import Offer, Provider
 from routing.playground.models import PlaygroundShare
+from voice.models import JobPart, TranscriptionJob, WebhookDelivery, WebhookSecret
 
 
 def unusable_api_keys(instance: Instance) -> int:
@@ -66,6 +67,10 @@ def do_reseal() -> Resealed:
         (Authenticator, _reseal_second_factor),
         (IdempotentCall, _reseal_answer),
         (PlaygroundShare, _reseal_share),
+        (TranscriptionJob, _reseal_fields("url_sealed", "webhook_url_sealed", "result_sealed")),
+        (JobPart, _reseal_fields("answer_sealed")),
+        (WebhookSecret, _reseal_fields("secret_sealed", "previous_sealed")),
+        (WebhookDelivery, _reseal_fields("url_sealed")),
     ]
     results = [
         _reseal_row(model, pk, how) for model, how in rows for pk in list(model.objects.values_list("pk", flat=True))
@@ -104,6 +109,17 @@ def _reseal_answer(call: IdempotentCall) -> None:
 def _reseal_share(share: PlaygroundShare) -> None:
     share.title_sealed = reseal(bytes(share.title_sealed))
     share.content_sealed = reseal(bytes(share.content_sealed))
+
+
+def _reseal_fields(*names: str) -> Callable[[Any], None]:
+    """For rows whose fields of these names are sealed, or empty."""
+
+    def reseal_them(row: Any) -> None:
+        for name in names:
+            if sealed := bytes(getattr(row, name)):
+                setattr(row, name, reseal(sealed))
+
+    return reseal_them
 
 
 # What allauth encrypts in an authenticator's data: of an app its secret, of recovery codes their seed or the codes.

@@ -21,6 +21,8 @@ from routing.catalog.credentials import decrypt, encrypt, seal, unseal
 from routing.catalog.models import Provider
 from tests.komilion.web.people.browser import says
 from tests.komilion.web.people.test_account import code_of
+from tests.people import new_owner
+from voice.models import TranscriptionJob, WebhookSecret
 
 pytestmark = pytest.mark.django_db
 
@@ -84,6 +86,29 @@ def test_after_sealing_anew_the_old_key_may_go(keys: Settings, capsys: pytest.Ca
     assert unseal(answer.answer.encode()) == b"an answer"
     assert RecoveryCodes.activate(User.objects.get(email="alice@rotate.example")).generate_codes() == codes
     assert log_in("alice@rotate.example", secret).redirect_chain[-1][0] == "/dashboard"
+
+
+def test_what_people_said_and_where_it_goes_is_sealed_anew_too(keys: Settings):
+    alice = new_owner("alice@rotate.example")
+    job = TranscriptionJob.objects.create(
+        id="job-1",
+        organization_id=alice.organization_id,
+        url_sealed=seal(b"https://files.example"),
+        result_sealed=seal(b"{}"),
+        created_at=utc_now(),
+        expires_at=utc_now(),
+    )
+    secret = WebhookSecret.objects.create(
+        organization_id=alice.organization_id, secret_sealed=seal(b"whsec_"), made_at=utc_now()
+    )
+    keys.CREDENTIAL_KEYS = [NEW, OLD]
+    call_command("secrets", "reseal")
+    keys.CREDENTIAL_KEYS = [NEW]
+    job.refresh_from_db()
+    secret.refresh_from_db()
+    opened = [unseal(bytes(sealed)) for sealed in (job.url_sealed, job.result_sealed, secret.secret_sealed)]
+    assert opened == [b"https://files.example", b"{}", b"whsec_"]
+    assert bytes(job.webhook_url_sealed) == b""
 
 
 def test_what_no_key_opens_is_left_and_counted(keys: Settings):

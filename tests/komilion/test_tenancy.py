@@ -107,6 +107,9 @@ POST   api/pins                          401 400 400 403 403 400 400 400 400
 DELETE api/pins                          401 400 400 403 403 400 400 400 400
 POST   api/advisor/accept                401 400 400 403 403 400 400 400 400
 POST   api/feedback                      401 422 422 403 403 422 422 422 422
+GET    api/voice/jobs                    401 200 200 200 200 200 200 200 200
+GET    api/voice/jobs/<str:job_id>       401 200 200 200 200 404 404 200 404
+DELETE api/voice/jobs/<str:job_id>       401 200 200 403 403 404 404 200 404
 POST   api/voice/upload                  401 422 422 403 403 422 422 422 422
 GET    api/voice/upload/<str:audio_key>  401 200 200 200 200 404 200 200 404
 DELETE api/voice/upload/<str:audio_key>  401 200 200 403 403 404 200 200 404

@@ -38,6 +38,22 @@ class TestAnswers:
         assert (end.finish_reason, end.model, row.streamed) == ("stop", row.model, True)
         assert end.usage["completion_tokens"] == row.usage["output"]
 
+    def test_a_call_that_was_made_before_is_answered_and_charged_once(self, gateway: Gateway):
+        tenant = gateway.tenant(credit="1.00")
+        model = gateway.add_model(Reply(content="Say it in parts.", frames=4))
+
+        async def run(services: Services) -> list[Event]:
+            request = {"model": model, "messages": PROMPT}
+            asked = ask(vouch(services, tenant), request, services, idempotency_key="job-1")
+            return [event async for event in asked]
+
+        first, again = with_services(run), with_services(run)
+        assert texts(first) == texts(again) == "Say it in parts."
+        assert isinstance(first[-1], Finished)
+        assert isinstance(again[-1], Finished)
+        assert again[-1].request_id == first[-1].request_id == only_row(tenant).request_id
+        assert again[-1].bill == first[-1].bill
+
     def test_tool_calls_come_in_parts(self, gateway: Gateway, alice: Tenant):
         model = gateway.add_model(Reply(tool_calls=(ToolCall("look_up", '{"city":"Prague"}'),)), capabilities="tools")
         tools = [{"type": "function", "function": {"name": "look_up", "parameters": {"type": "object"}}}]

@@ -139,6 +139,7 @@ def do_sweep_uploads() -> int:
     over = list(Upload.objects.filter(expires_at__lte=utc_now()).exclude(pk__in=read))
     for upload in over:
         _delete(upload)
+    folder.delete_scraps()
     keys = list(folder.old_keys())
     known = set(Upload.objects.filter(pk__in=keys).values_list("pk", flat=True))
     strays = [key for key in keys if key not in known]

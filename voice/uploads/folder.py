@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 STRAY_AFTER_S = 3_600
+SCRAP_AFTER_S = 86_400
+SCRAPS = "tmp"  # what names begin with that `tempfile` gives
 
 
 def folder() -> Path:
@@ -112,6 +114,14 @@ def size_of(key: str) -> int:
 def delete_file(key: str) -> None:
     """Remove it where it is."""
     path_of(key).unlink(missing_ok=True)
+
+
+def delete_scraps() -> None:
+    """Files that a worker worked on when it was killed."""
+    before_s = time.time() - SCRAP_AFTER_S
+    for entry in os.scandir(folder()):
+        if entry.name.startswith(SCRAPS) and entry.stat().st_mtime < before_s:
+            Path(entry.path).unlink(missing_ok=True)
 
 
 def old_keys() -> Iterator[str]:

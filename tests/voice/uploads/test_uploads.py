@@ -372,7 +372,7 @@ def test_a_day_later_it_is_deleted(gateway: Gateway, alice: Tenant, where: dict)
     from komilion.common.clock import utc_now
     from voice.models import Upload
     from voice.tasks import sweep_uploads
-    from voice.uploads.folder import STRAY_AFTER_S, path_of
+    from voice.uploads.folder import STRAY_AFTER_S, folder, path_of
 
     other = ticket(gateway, alice)
     send(gateway, where, HELLO)
@@ -380,13 +380,16 @@ def test_a_day_later_it_is_deleted(gateway: Gateway, alice: Tenant, where: dict)
     Upload.objects.filter(pk=where["audioKey"]).update(expires_at=utc_now() - timedelta(seconds=1))
     stray = path_of("aud_" + "y" * 32)
     stray.write_bytes(b"x")
+    scrap = folder() / "tmpkilled"
+    scrap.write_bytes(b"x")
+    os.utime(scrap, (0, 0))
     young = path_of("aud_" + "z" * 32)
     young.write_bytes(b"x")
     os.utime(stray, (0, utc_now().timestamp() - STRAY_AFTER_S - 60))
     assert send(gateway, where, HELLO).status == 404
     sweep_uploads()
     assert where["audioKey"] not in files()
-    assert stray.name not in files()
+    assert files().isdisjoint({stray.name, scrap.name})
     assert {other["audioKey"], young.name} <= files()
     assert state_of(gateway, alice, where).status == 404
     young.unlink()
