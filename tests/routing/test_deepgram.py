@@ -78,6 +78,7 @@ def test_it_does_not_translate() -> None:
 
 def test_files_are_answered_in_one_piece() -> None:
     assert DEEPGRAM.transcription_stream() is None
+    assert DEEPGRAM.speech_stream() is None
 
 
 def test_an_answer_becomes_a_transcript() -> None:

@@ -262,3 +262,65 @@ def test_characters_are_those_of_the_text() -> None:
 def test_a_refusal_means_what_it_means_to_a_chat(status: int, seen: int) -> None:
     body = {"error": {"message": "Invalid file format.", "type": "invalid_request_error"}}
     assert OPENAI.failure(status, {}, orjson.dumps(body)).status == seen
+
+
+AUDIO_EVENTS = b"".join(
+    b"data: " + orjson.dumps(event) + b"\n\n"
+    for event in (
+        {"type": "speech.audio.delta", "audio": "AAEC"},
+        {"type": "speech.audio.delta", "audio": "AwQ="},
+        {"type": "speech.audio.done", "usage": {"input_tokens": 3, "output_tokens": 40, "total_tokens": 43}},
+    )
+)
+
+
+def test_usage_of_speech_comes_in_events() -> None:
+    sent = OPENAI.speech_request(Speaking("Hello.", "alloy", "pcm", with_usage=True), target())
+    assert orjson.loads(sent.body)["stream_format"] == "sse"
+
+
+@pytest.mark.parametrize("cut", range(len(AUDIO_EVENTS)))
+def test_speech_in_events_is_read_however_it_is_cut(cut: int) -> None:
+    stream = OPENAI.speech_stream()
+    assert stream is not None
+    audio = stream.feed(AUDIO_EVENTS[:cut]) + stream.feed(AUDIO_EVENTS[cut:] + b"data: nonsense\n\n") + stream.close()
+    assert audio == bytes(range(5))
+    assert stream.usage == Usage(input=3, output_audio=40)
+
+
+@pytest.mark.parametrize(
+    ("data", "error"),
+    [
+        (AUDIO_EVENTS[: AUDIO_EVENTS.index(b"done") - 30], ProviderError),
+        (b'data: {"type": "speech.audio.delta", "audio": "!"}\n\n', ProviderError),
+        (b'data: {"error": {"message": "x", "type": "rate_limit_error"}}\n\n', RateLimited),
+    ],
+)
+def test_half_of_speech_and_errors_in_it_are_told(data: bytes, error: type[KomilionError]) -> None:
+    stream = OPENAI.speech_stream()
+    assert stream is not None
+
+    def read_all() -> None:
+        stream.feed(data)
+        stream.close()
+
+    with pytest.raises(error):
+        read_all()
+
+
+@pytest.mark.parametrize("usage", [None, [], {"input_tokens": -1, "output_tokens": 2}, {"input_tokens": 1}])
+def test_speech_without_usage_that_can_be_true_has_none(usage: Any) -> None:
+    stream = OPENAI.speech_stream()
+    assert stream is not None
+    stream.feed(b"data: " + orjson.dumps({"type": "speech.audio.done", "usage": usage}) + b"\n\n")
+    stream.close()
+    assert stream.usage is None
+
+
+def test_times_are_told_by_segments_where_speakers_are() -> None:
+    fields, _ = form_of(request(Listening(with_times=True), target("diarization")))
+    assert fields["response_format"] == ["diarized_json"]
+    fields, _ = form_of(request(Listening(with_times=True), target("diarization", "word_timestamps")))
+    assert fields["response_format"] == ["verbose_json"]
+    fields, _ = form_of(request(Listening(task="translate"), target("diarization")))
+    assert fields["response_format"] == ["json"]

@@ -22,6 +22,7 @@ from routing.providers.registry import speech_dialect
 from routing.providers.scrub import scrub
 from routing.providers.speech import Heard, Listening, TextDelta, TranscriptionStream
 from voice.speech.attempts import Attempts, opened
+from voice.speech.choice import same_units
 from voice.speech.lengths import Audio
 
 # The most that a second of speech can come to where tokens are paid: of sound, and of text.
@@ -104,7 +105,7 @@ async def transcribe(call: MeteredCall, offers: Sequence[VoiceOffer], hearing: H
     """
     audio = hearing.audio
     bound = bound_of(audio, hearing.options, offers[0])
-    payable = [offer for offer in offers if not offer.price.unpriced(bound)]  # one hold is for any of them
+    payable = same_units(offers, bound)
     await call.hold(payable, bound)
     attempts = Attempts(services, payable, hearing.path)
     ask = _Ask(services, hearing, attempts)

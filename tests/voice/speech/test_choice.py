@@ -1,0 +1,97 @@
+"""Which model hears or speaks where a request names one, and where it does not."""
+
+from typing import Any
+
+import pytest
+
+from accounts.access import Caller
+from billing.prices import PriceVersion
+from komilion.common.errors import BadRequest, ModelNotAllowed, ModelNotServed, UnknownModel
+from komilion.common.usage import Usage
+from routing.catalog.snapshot import Catalog
+from routing.catalog.voice import VoiceModel, VoiceOffer
+from routing.providers.base import Target
+from voice.speech.choice import Wanted, choose, same_units
+
+MINUTE = Usage(audio_ms=60_000)
+
+
+def model(
+    name: str, price: int, *capabilities: str, dialect: str = "openai", kind: Any = "transcription"
+) -> VoiceModel:
+    target = Target("http://127.0.0.1/v1", "", name, frozenset(capabilities))
+    offer = VoiceOffer(name, "acme", dialect, target, PriceVersion(1, {"audio_ms": price}, (), 2_500))
+    return VoiceModel(name, name, kind, 0, (offer,))
+
+
+def chosen(models: list[VoiceModel], wanted: Wanted, allowed: frozenset[str] | None = None) -> str:
+    catalog = Catalog(1, {}, (), voice={each.id: each for each in models})
+    caller = Caller(1, 1, 1, 1, 1, "free", {}, {}, allowed, is_suspended=False, expires_at_unix_s=None)
+    return choose(wanted, catalog, caller, lambda _: MINUTE).model.id
+
+
+ANY = Wanted("transcription", "")
+LOCAL, CHEAP, DEAR = model("local/tiny", 1, "word_timestamps"), model("acme/cheap", 50), model("acme/dear", 90)
+
+
+def test_the_cheapest_is_taken() -> None:
+    assert chosen([DEAR, CHEAP], ANY) == "acme/cheap"
+
+
+def test_this_machine_hears_only_where_nobody_else_does() -> None:
+    assert chosen([LOCAL, DEAR], ANY) == "acme/dear"
+    assert chosen([LOCAL], ANY) == "local/tiny"
+
+
+def test_of_two_at_one_price_the_newer_is_taken() -> None:
+    assert chosen([model("deepgram/nova-2", 5), model("deepgram/nova-3", 5)], ANY) == "deepgram/nova-3"
+
+
+def test_one_that_cannot_do_it_is_passed_over() -> None:
+    able = model("acme/able", 500, "diarization")
+    assert chosen([CHEAP, able], Wanted("transcription", "", (frozenset({"diarization"}),))) == "acme/able"
+    assert chosen([CHEAP, LOCAL], Wanted("transcription", "", (frozenset({"word_timestamps"}),))) == "local/tiny"
+
+
+def test_one_of_the_dialect_that_is_spoken_comes_first() -> None:
+    nova = model("deepgram/nova-3", 500, dialect="deepgram")
+    assert chosen([CHEAP, nova, LOCAL], Wanted("transcription", "", dialect="deepgram")) == "deepgram/nova-3"
+    assert chosen([CHEAP, LOCAL], Wanted("transcription", "", dialect="deepgram")) == "acme/cheap"
+
+
+def test_what_a_key_may_not_call_is_passed_over() -> None:
+    assert chosen([CHEAP, DEAR], ANY, frozenset({"acme/dear"})) == "acme/dear"
+
+
+@pytest.mark.parametrize("models", [[], [model("acme/voice", 1, kind="speech")]])
+def test_where_there_is_none_it_is_said(models: list[VoiceModel]) -> None:
+    with pytest.raises(ModelNotServed):
+        chosen(models, ANY)
+
+
+def test_a_model_that_is_named_is_taken_whatever_it_costs() -> None:
+    assert chosen([CHEAP, DEAR], Wanted("transcription", "acme/dear")) == "acme/dear"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "allowed", "error"),
+    [
+        (Wanted("transcription", "acme/none"), None, UnknownModel),
+        (Wanted("speech", "acme/dear"), None, UnknownModel),
+        (Wanted("transcription", "acme/dear"), frozenset({"acme/cheap"}), ModelNotAllowed),
+        (Wanted("transcription", "acme/dear", (frozenset({"translation"}),)), None, BadRequest),
+    ],
+)
+def test_one_that_is_named_and_cannot_be_taken_is_told_why(
+    wanted: Wanted, allowed: frozenset[str] | None, error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        chosen([CHEAP, DEAR], wanted, allowed)
+
+
+def test_one_hold_is_for_offers_that_are_paid_by_the_same() -> None:
+    by_time = DEAR.offers[0]
+    tokens = PriceVersion(2, {"input_audio": 1, "output": 1}, (), 2_500)
+    by_tokens = VoiceOffer("acme/dear", "other", "openai", by_time.target, tokens)
+    assert same_units([by_time, by_tokens], MINUTE) == (by_time,)
+    assert same_units([by_time, by_tokens], Usage(input_audio=1)) == (by_tokens,)
