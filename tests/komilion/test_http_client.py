@@ -34,6 +34,19 @@ def test_what_is_sent():
     run(always(OK), scenario)
 
 
+@pytest.mark.parametrize("size", [10, 300_000])
+def test_a_body_may_be_sent_in_pieces(size: int):
+    pieces = (b"head ", b"x" * size, b" tail")
+
+    async def scenario(client: HttpClient, server: Server) -> None:
+        response = await client.request("POST", server.url, {}, pieces)
+        assert await response.read(100) == b"hello"
+        assert server.bodies == [b"".join(pieces)]
+        assert f"Content-Length: {size + 10}".encode() in server.heads[0]
+
+    run(always(OK), scenario)
+
+
 def test_names_are_in_lower_case_and_repeated_headers_are_joined():
     async def scenario(client: HttpClient, server: Server) -> None:
         response = await client.request("GET", server.url, {})

@@ -76,10 +76,10 @@ class _Ask:
 
 
 def likely_usage(length_ms: int, offer: VoiceOffer) -> Usage:
-    """What so much audio may come to at most, in the units that the offer is paid by."""
-    if not is_paid_by_tokens(offer):
-        return Usage(audio_ms=min(length_ms, MAX_UNITS))
+    """What so much audio may come to at most, in the units that the offer is paid by; some count whole seconds."""
     seconds = ceil_div(length_ms, 1000)
+    if not is_paid_by_tokens(offer):
+        return Usage(audio_ms=min(seconds * 1000, MAX_UNITS))
     return Usage(input_audio=seconds * AUDIO_TOKENS_PER_S, output=TEXT_TOKENS_LEAST + seconds * TEXT_TOKENS_PER_S)
 
 

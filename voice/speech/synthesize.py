@@ -55,7 +55,6 @@ async def _serve(exchange: Exchange, services: Services, endpoint: str, parse: P
             return await services.authenticator.authenticate(exchange)
 
         async with MeteredCall(services, session, exchange.request_id, facts, renew) as call:
-            exchange.is_begun = True
             most = bound_of(asked.options, chosen.offers[0])
             offers = same_units(chosen.offers, most)
             await call.hold(offers, most, bound_of(asked.options, offers[0], LEAST_MS_A_CHARACTER))

@@ -3,7 +3,6 @@
 authenticate -> body -> limit -> parse -> fetch -> measure -> choose -> hold -> hear -> settle -> answer
 """
 
-import asyncio
 import io
 import math
 from collections.abc import Callable
@@ -62,7 +61,7 @@ async def _serve(exchange: Exchange, services: Services, endpoint: str, parse: P
     session = await services.authenticator.authenticate(exchange)
     body = await services.bodies.read_any(exchange, numbers.SPEECH_BODY_LIMIT_BYTES)
     async with admitted(session, services, exchange) as admission:
-        asked = await asyncio.to_thread(parse, exchange, body)  # a form of 25 MiB takes a while
+        asked = parse(exchange, body)
         data = await _fetch(asked.url) if asked.url else asked.audio
         catalog = await services.current_catalog(admission.catalog_version)
         chosen = choose(asked.wanted, catalog, session.caller, lambda offer: likely_usage(LIKELY_MS, offer))
@@ -73,7 +72,6 @@ async def _serve(exchange: Exchange, services: Services, endpoint: str, parse: P
             return await services.authenticator.authenticate(exchange)
 
         async with MeteredCall(services, session, exchange.request_id, facts, renew) as call, Watch(exchange) as watch:
-            exchange.is_begun = True
             # Who leaves is charged all the same: the provider has the audio, and bills it.
             watch.begin_stream(first_content_s=math.inf, gap_s=math.inf, ends_with_client=False)
             answer = _Answer(exchange, watch, asked, chosen.offers[0])

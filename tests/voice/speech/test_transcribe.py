@@ -11,12 +11,13 @@ import srt as srt_reader
 import webvtt
 
 from tests.fakes import openai_audio, sounds
-from tests.fakes.client import Answer
+from tests.fakes.client import Answer, RawCall
 from tests.fakes.deepgram import error_body
 from tests.fakes.speech_server import SpeechReply
 from tests.routing.books import only_row, usage_rows
 from tests.stand import Tenant
 from tests.voice.speech.stand import MS_PRICE_NANO, TOKEN_PRICES, SpeechStand, charge_of, form, nano_of
+from tests.waiting import wait_until
 
 TALK = sounds.wav(sounds.tone(2.0))
 TEXT = SpeechReply().text
@@ -207,7 +208,7 @@ class TestBills:
         refused = stand.transcribe(poor, data, model=model)
         assert refused.status == 402, refused.body
         assert stand.deepgram.calls_of(upstream) == []
-        bob = stand.gateway.tenant(credit="0.0004")
+        bob = stand.gateway.tenant(credit="0.0006")
         assert stand.transcribe(bob, data, model=model).status == 200
         assert only_row(bob).charge_nano == charge_of(3_000 * MS_PRICE_NANO)
 
@@ -389,6 +390,37 @@ class TestFailures:
         answer = stand.transcribe(alice, TALK, model=model)
         assert answer.status == 400
         assert deepgram.KEY not in answer.body.decode()
+
+
+class TestLeaving:
+    def test_who_leaves_is_charged_as_if_he_had_stayed(self, stand: SpeechStand) -> None:
+        """The provider has the audio by then, and bills it."""
+        bob = stand.gateway.tenant()
+        upstream = stand.script(stand.deepgram, "nova-3", SpeechReply(before_head_s=0.3))
+        body, content_type = form({"model": stand.add_model(upstream)}, {"file": ("a.wav", TALK)})
+        with RawCall(stand.gateway.url, bob.key, path=URL) as raw:
+            head = f"POST {URL} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {bob.key}\r\n"
+            head += f"Content-Type: {content_type}\r\nContent-Length: {len(body)}\r\n\r\n"
+            raw.send(head.encode() + body)
+            wait_until(lambda: bool(stand.deepgram.calls_of(upstream)), what="the provider to be asked")
+            raw.leave(reset=True)
+        row = only_row(bob)
+        assert (row.outcome, row.charge_nano) == ("completed", TALK_NANO)
+
+    def test_a_stream_is_heard_to_its_end_too(self, stand: SpeechStand) -> None:
+        bob = stand.gateway.tenant()
+        reply = SpeechReply(text="word " * 600, usage="tokens", between_pieces_s=0.05)
+        upstream = stand.script(stand.openai, "gpt-4o-transcribe", reply)
+        model = stand.add_model(upstream, capabilities="text_stream", **TOKEN_PRICES)
+        body, content_type = form({"model": model, "stream": "true"}, {"file": ("a.wav", TALK)})
+        with RawCall(stand.gateway.url, bob.key, path=URL) as raw:
+            head = f"POST {URL} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {bob.key}\r\n"
+            head += f"Content-Type: {content_type}\r\nContent-Length: {len(body)}\r\n\r\n"
+            raw.send(head.encode() + body)
+            raw.read_until(b"transcript.text.delta")
+            raw.leave(reset=True)
+        row = only_row(bob)
+        assert (row.outcome, row.usage["output"]) == ("completed", 600)
 
 
 class TestBodies:
