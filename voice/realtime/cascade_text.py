@@ -9,7 +9,7 @@ CLAUSE = re.compile(r"[,;:\u2014\uff0c\uff1b\u3001](?=\s|$)")
 SHORT_FORMS = frozenset(
     (
         *("mr", "mrs", "ms", "dr", "prof", "st", "jr", "sr", "vs", "etc", "e.g", "i.e"),
-        *("approx", "no", "fig", "vol", "dept", "inc", "ltd", "co"),
+        *("approx", "fig", "vol", "dept", "inc", "ltd", "co"),
     )
 )
 INITIAL = re.compile(r"(?:^|\s)[A-Z]$")
