@@ -88,9 +88,9 @@ class Talker:
         """One client event."""
         await self.socket.send(json.dumps({"type": kind, **fields}))
 
-    async def next(self) -> dict[str, Any]:
+    async def next(self, wait_s: float = WAIT_S) -> dict[str, Any]:
         """The next server event. Raises `ConnectionClosed`, `TimeoutError`."""
-        async with asyncio.timeout(WAIT_S):
+        async with asyncio.timeout(wait_s):
             try:
                 event = json.loads(await self.socket.recv())
             except ConnectionClosed as closed:

@@ -90,7 +90,10 @@ def test_a_long_frame_that_is_almost_audio_is_refused_quickly() -> None:
         {"type": "conversation.item.delete", "item_id": "i"},
         {"type": "response.create"},
         {"type": "response.create", "response": {"conversation": "none", "output_modalities": ["text"], "input": []}},
-        {"type": "response.create", "response": {"input": [{"type": "item_reference", "id": "i"}], "metadata": {"a": "b"}}},
+        {
+            "type": "response.create",
+            "response": {"input": [{"type": "item_reference", "id": "i"}], "metadata": {"a": "b"}},
+        },
         {"type": "response.cancel", "response_id": "r"},
         {
             "type": "conversation.item.create",
@@ -178,7 +181,10 @@ def message(*content: Any, role: str = "user") -> dict[str, Any]:
         (session(max_output_tokens=True), "session.max_output_tokens"),
         (session(instructions="x" * 300_000), "session.instructions"),
         (session(truncation="sometimes"), "session.truncation"),
-        (session(audio={"input": {"format": {"type": "audio/pcm", "rate": 16_000}}}), "session.audio.input.format.rate"),
+        (
+            session(audio={"input": {"format": {"type": "audio/pcm", "rate": 16_000}}}),
+            "session.audio.input.format.rate",
+        ),
         (session(audio={"input": {"format": {"type": "audio/mp3"}}}), "session.audio.input.format.type"),
         (session(audio={"input": {"transcription": {}}}), "session.audio.input.transcription.model"),
         (session(audio={"input": {"turn_detection": {"type": "none"}}}), "session.audio.input.turn_detection.type"),
@@ -209,7 +215,9 @@ def test_a_refusal_names_the_event_by_the_client_s_own_id() -> None:
     assert refusal({**session(tracing="auto"), "event_id": "mine"}).extra == {"event_id": "mine"}
 
 
-@pytest.mark.parametrize("text", ["", "[]", "null", "{", '{"type":"response.create","type":"response.cancel"}', "\ud800"])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "null", "{", '{"type":"response.create","type":"response.cancel"}', "\ud800"]
+)
 def test_what_is_no_event_is_refused(text: str) -> None:
     with pytest.raises(BadRequest):
         parse_client_event(text)
