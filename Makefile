@@ -22,7 +22,7 @@ coverage: .venv/.installed-dev
 	$(FAST) $(COVERED)
 
 # What measures time comes after the rest, with the machine to itself.
-test-slow: .venv/.installed-dev .venv/localstripe/.installed
+test-slow: .venv/.installed-dev .venv/localstripe/.installed .venv/aimock/.installed
 	$(BIN)/python -m pytest -m "slow and not alone" -n 2 --dist loadfile --no-loadscope-reorder tests/e2e tests
 	$(BIN)/python -m pytest -m "hypothesis and not slow" -n 2 --hypothesis-profile thorough
 	$(BIN)/python -m pytest -m "slow and alone"
@@ -88,6 +88,12 @@ INSTALL = set -e; $(LOCK); if test $@ -nt $<; then touch $@; exit 0; fi; \
 .venv/localstripe/.installed: tests/services/localstripe-requirements.txt .venv/.installed-dev
 	@set -e; $(LOCK); rm -rf .venv/localstripe; $(BIN)/python -m venv .venv/localstripe; \
 		.venv/localstripe/bin/python -m pip install -q --disable-pip-version-check --no-deps --require-hashes -r $<; \
+		touch $@
+
+# A mock of AI providers for the tests of voice, a program beside ours that needs Node.js 20; without npm its test is skipped.
+.venv/aimock/.installed: tests/services/aimock/package-lock.json .venv/.installed-dev
+	@set -e; $(LOCK); rm -rf .venv/aimock; mkdir -p .venv/aimock; cp tests/services/aimock/package*.json .venv/aimock; \
+		if command -v npm > /dev/null; then npm ci --prefix .venv/aimock --ignore-scripts --no-audit --no-fund --silent; fi; \
 		touch $@
 
 # Also when the interpreter behind the link was removed.

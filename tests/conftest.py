@@ -20,7 +20,13 @@ from tests.network import block_network
 from tests.services.databases import drop_database, planned_database_url, server_url
 from tests.services.kept_folder import KeptFolder
 
-pytest_plugins = ["tests.services.valkey", "tests.services.postgres", "tests.services.localstripe", "tests.stand"]
+pytest_plugins = [
+    "tests.services.valkey",
+    "tests.services.postgres",
+    "tests.services.localstripe",
+    "tests.services.aimock_server",
+    "tests.stand",
+]
 
 # A fast run looks at few examples of each property, another ones each time; `make test-slow` looks at many.
 hypothesis_settings.register_profile("quick", max_examples=25, deadline=None)

@@ -17,7 +17,7 @@ from komilion.common.metrics import count
 
 STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 SECRETS = re.compile(
-    r"(ck_[0-9A-Za-z]{4})[0-9A-Za-z]{34}|(Bearer\s+)\S+|((?:sk|rk|whsec)[-_][0-9A-Za-z]{0,4})[0-9A-Za-z_-]{6,}"
+    r"(ck_[0-9A-Za-z]{4})[0-9A-Za-z]{34}|(Bearer\s+)\S+|((?:sk|rk|ek|whsec)[-_][0-9A-Za-z]{0,4})[0-9A-Za-z_-]{6,}"
 )
 
 ADDRESS = re.compile(r"([0-9A-Za-z])[0-9A-Za-z._%+'-]*@([0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)+)")

@@ -48,7 +48,12 @@ def test_cached_tokens_are_taken_out_of_the_others() -> None:
 
 
 def test_pictures_have_buckets_of_their_own() -> None:
-    details = {"audio_tokens": 0, "image_tokens": 100, "cached_tokens": 40, "cached_tokens_details": {"image_tokens": 40}}
+    details = {
+        "audio_tokens": 0,
+        "image_tokens": 100,
+        "cached_tokens": 40,
+        "cached_tokens_details": {"image_tokens": 40},
+    }
     usage = response_usage(reported(input_token_details=details))
     assert usage == Usage(input=32, input_image=60, cache_read_image=40, output=30, output_audio=91)
 
@@ -76,7 +81,13 @@ def test_the_status_changes_nothing(status: str) -> None:
         {"input_tokens": 2_000_000},
         {"output_tokens": 200_000},
         {"input_tokens": 12},  # below its own details
-        {"input_token_details": {"audio_tokens": 10, "cached_tokens": 20, "cached_tokens_details": {"audio_tokens": 11}}},
+        {
+            "input_token_details": {
+                "audio_tokens": 10,
+                "cached_tokens": 20,
+                "cached_tokens_details": {"audio_tokens": 11},
+            }
+        },
         {"input_token_details": {"cached_tokens": 200}},
         {"input_token_details": {"cached_tokens": 1, "cached_tokens_details": {"audio_tokens": 2}}},
         {"input_token_details": []},
@@ -93,9 +104,7 @@ def test_no_usage_is_none_and_never_nothing(usage: Any) -> None:
     assert response_usage({}) is None
 
 
-@given(
-    text=st.integers(0, 9_999), audio=st.integers(0, 9_999), image=st.integers(0, 9_999), data=st.data()
-)
+@given(text=st.integers(0, 9_999), audio=st.integers(0, 9_999), image=st.integers(0, 9_999), data=st.data())
 def test_no_token_is_lost_or_counted_twice(text: int, audio: int, image: int, data: st.DataObject) -> None:
     cached = [data.draw(st.integers(0, most)) for most in (text, audio, image)]
     names = ("text_tokens", "audio_tokens", "image_tokens")
@@ -110,7 +119,13 @@ def test_no_token_is_lost_or_counted_twice(text: int, audio: int, image: int, da
 
 def test_a_transcription_is_told_in_tokens_or_by_time() -> None:
     details = {"text_tokens": 2, "audio_tokens": 10}
-    tokens = {"type": "tokens", "input_tokens": 12, "output_tokens": 4, "total_tokens": 16, "input_token_details": details}
+    tokens = {
+        "type": "tokens",
+        "input_tokens": 12,
+        "output_tokens": 4,
+        "total_tokens": 16,
+        "input_token_details": details,
+    }
     assert transcription_usage(tokens) == Usage(input=2, input_audio=10, output=4)
     assert transcription_usage({"type": "duration", "seconds": 2.5}) == Usage(audio_ms=2_500)
     assert transcription_usage({"type": "duration", "seconds": 0.0001}) == Usage(audio_ms=1)

@@ -23,10 +23,10 @@ def alice(gateway: Gateway) -> Tenant:
 
 
 @asynccontextmanager
-async def connection(stand: Stand, key: str, model: str) -> AsyncIterator[AsyncRealtimeConnection]:
+async def connection(url: str, key: str, model: str) -> AsyncIterator[AsyncRealtimeConnection]:
     """As the package's documentation says."""
     async with (
-        AsyncOpenAI(api_key=key, base_url=f"{stand.gateway.url}/v1") as client,
+        AsyncOpenAI(api_key=key, base_url=f"{url}/v1") as client,
         client.realtime.connect(model=model) as connected,
     ):
         yield connected
@@ -47,7 +47,7 @@ def test_a_text_turn(stand: Stand, alice: Tenant) -> None:
     model = stand.model(RealtimeScript(says="I am fine."))
 
     async def converse() -> None:
-        async with connection(stand, alice.key, model) as connected:
+        async with connection(stand.gateway.url, alice.key, model) as connected:
             await connected.session.update(session={"type": "realtime", "output_modalities": ["text"]})
             content = [{"type": "input_text", "text": "How are you?"}]
             await connected.conversation.item.create(item={"type": "message", "role": "user", "content": content})
@@ -64,7 +64,7 @@ def test_an_audio_turn(stand: Stand, alice: Tenant) -> None:
     model = stand.model(RealtimeScript(audio_ms=400))
 
     async def converse() -> None:
-        async with connection(stand, alice.key, model) as connected:
+        async with connection(stand.gateway.url, alice.key, model) as connected:
             audio: Any = {"input": {"turn_detection": None}, "output": {"voice": "marin"}}
             await connected.session.update(session={"type": "realtime", "audio": audio})
             for _ in range(10):
@@ -87,7 +87,7 @@ def test_a_tool_call(stand: Stand, alice: Tenant) -> None:
     model = stand.model(RealtimeScript(call=("weather", '{"city": "Ghent"}'), says="Rain."))
 
     async def converse() -> None:
-        async with connection(stand, alice.key, model) as connected:
+        async with connection(stand.gateway.url, alice.key, model) as connected:
             tools: Any = [{"type": "function", "name": "weather", "parameters": {"type": "object", "properties": {}}}]
             await connected.session.update(session={"type": "realtime", "tools": tools})
             await connected.response.create()
@@ -106,7 +106,7 @@ def test_an_interruption(stand: Stand, alice: Tenant) -> None:
     model = stand.model(RealtimeScript(audio_ms=60_000, pause_s=0.01))
 
     async def converse() -> None:
-        async with connection(stand, alice.key, model) as connected:
+        async with connection(stand.gateway.url, alice.key, model) as connected:
             await connected.response.create()
             await until(connected, "response.output_audio.delta")
             await connected.input_audio_buffer.append(audio=sound(20, loud=True))
@@ -120,7 +120,7 @@ def test_an_interruption(stand: Stand, alice: Tenant) -> None:
 
 def test_a_wrong_key_is_a_status_of_the_handshake(stand: Stand) -> None:
     async def converse() -> None:
-        async with connection(stand, "ck_wrong", "acme/any"):
+        async with connection(stand.gateway.url, "ck_wrong", "acme/any"):
             raise AssertionError("connected")
 
     with pytest.raises(InvalidStatus) as refused:
