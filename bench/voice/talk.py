@@ -1,7 +1,7 @@
 """Conversations that never end: each sends and gets a frame of 20 ms of audio every 20 ms, and times every one of them.
 
-The provider and all callers run in one loop, so that both ends of a frame are timed by one clock. Connected to each other
-directly they show what this loop itself adds; the difference is the relay's.
+The provider and all callers run in one loop, so that both ends of a frame are timed by one clock. Connected to each
+other directly they show what this loop itself adds; the difference is the relay's.
 """
 
 import asyncio

@@ -1,6 +1,7 @@
 """WebSocket frames for load: as little work as can be, so that the machine is left to what is measured. RFC 6455.
 
-Frames of audio have one size and their number at one place, so that nothing has to be parsed: who gets one reads the digits.
+Frames of audio have one size and their number at one place, so that nothing has to be parsed: who gets one reads the
+digits.
 """
 
 import asyncio
@@ -37,7 +38,7 @@ NUMBER_AT = len(b'{"event_id":"e')
 
 
 class Peer(asyncio.Protocol):
-    """One side of a connection. `on_audio` gets the number of each frame of `audio_bytes`, `on_event` any other event."""
+    """One side. `on_audio` gets the number of each frame of `audio_bytes`, `on_event` any other event."""
 
     def __init__(self, audio_bytes: int, on_audio: Callable[[int], None]) -> None:
         self.transport: asyncio.Transport

@@ -27,7 +27,7 @@ FRUGAL = "frugal"
 
 @dataclass(frozen=True, slots=True)
 class Answerer:
-    """`model` is who answers unless it cannot be reached; `per_minute_nano` what a minute likely costs, with the fee."""
+    """`model` answers unless it cannot be reached; `per_minute_nano` is what a minute likely costs, with the fee."""
 
     model: str
     engines: tuple[Make, ...]

@@ -50,7 +50,7 @@ def test_a_tool_call_and_its_answer(gateway: Gateway, model: str) -> None:
             await connected.session.update(session={"type": "realtime", "tools": tools})
             await connected.conversation.item.create(item=said("What is the weather in Ghent?"))
             await connected.response.create()
-            calls = [each for each in (await until(connected, "response.done"))[-1].response.output]
+            calls = (await until(connected, "response.done"))[-1].response.output
             assert [(call.type, call.name) for call in calls] == [("function_call", "weather")]
             output: Any = {"type": "function_call_output", "call_id": calls[0].call_id, "output": "rain"}
             await connected.conversation.item.create(item=output)

@@ -1,0 +1,257 @@
+"""What bounds a session: length, silence, sizes, a client that does not read, a server that stops; and who takes over."""
+
+import asyncio
+import json
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
+
+from komilion.common.errors import ProviderUnavailable
+from tests.async_waiting import eventually
+from tests.fakes.realtime import RealtimeScript
+from tests.routing.servers import second_server
+from tests.stand import Gateway, Tenant
+from tests.voice.realtime.talking import Stand, Talker, eventually_equal, in_thread, talking
+
+ANSWER_NANO = 14_196_000
+
+
+@pytest.fixture(scope="module")
+def alice(gateway: Gateway) -> Tenant:
+    """Somebody with enough money."""
+    return gateway.tenant(credit="100.00")
+
+
+def test_a_session_that_is_too_long_ends_with_1001(stand: Stand, alice: Tenant, settings: Any) -> None:
+    settings.REALTIME_SESSION_LIMIT_S = 0.3
+    model = stand.model()
+
+    async def converse() -> None:
+        async with talking(stand, alice.key, model) as talker:
+            assert await talker.until_closed() == 1001
+            assert talker.events[-1]["error"]["code"] == "session_expired"
+        await eventually_equal(partial(stand.held_nano, alice), 0)
+
+    asyncio.run(converse())
+
+
+def test_a_session_of_which_nothing_is_heard_ends_with_1001(stand: Stand, alice: Tenant, settings: Any) -> None:
+    settings.REALTIME_IDLE_TIMEOUT_S = 0.5
+    model = stand.model()
+
+    async def converse() -> None:
+        async with talking(stand, alice.key, model) as talker:
+            for _ in range(4):
+                await asyncio.sleep(0.2)  # heard of again and again, for longer than that
+                await talker.send("input_audio_buffer.clear")
+            assert await talker.until_closed() == 1001
+            assert talker.events[-1]["error"]["code"] == "session_idle"
+            assert len(talker.of("input_audio_buffer.cleared")) == 4
+
+    asyncio.run(converse())
+
+
+def test_a_frame_above_the_limit_ends_the_session_with_1009(stand: Stand, alice: Tenant) -> None:
+    model = stand.model()
+
+    async def converse() -> None:
+        async with talking(stand, alice.key, model) as talker:
+            with suppress(ConnectionClosed):  # it may be hung up on while it still sends
+                await talker.send("input_audio_buffer.append", audio="A" * 5_000_000)
+            assert await talker.until_closed() == 1009
+        await eventually_equal(partial(stand.held_nano, alice), 0)
+        await eventually(lambda: stand.sessions_of(model)[0].is_over)
+
+    asyncio.run(converse())
+
+
+def test_a_frame_of_the_provider_above_the_limit_counts_as_a_drop(stand: Stand, alice: Tenant) -> None:
+    big = {"type": "response.extra", "text": "x" * 5_000_000}
+    model = stand.model(RealtimeScript(extra_events=(big,)))
+
+    async def converse() -> None:
+        async with talking(stand, alice.key, model) as talker:
+            assert await talker.until_closed() == 1011
+
+    asyncio.run(converse())
+
+
+def test_while_the_client_does_not_read_the_provider_is_not_read_either(stand: Stand, alice: Tenant) -> None:
+    pieces, piece_ms = 400, 500  # 32 KB each, more than all buffers on the way hold
+    model = stand.model(RealtimeScript(audio_ms=pieces * piece_ms, piece_ms=piece_ms))
+
+    async def converse() -> None:
+        url = stand.url(f"/v1/realtime?model={model}")
+        headers = {"Authorization": f"Bearer {alice.key}"}
+        async with connect(url, additional_headers=headers, max_size=None, max_queue=1, compression=None) as socket:
+            talker = Talker(socket)
+            await talker.until("session.created")
+            await talker.send("response.create")
+            (upstream,) = stand.sessions_of(model)
+            await eventually(lambda: _stands_still(upstream.sent), pause_s=0.3)
+            assert len(upstream.sent) < pieces
+            await talker.until("response.done")
+            assert len(talker.of("response.output_audio.delta")) == pieces
+
+    counts: list[int] = []
+
+    def _stands_still(sent: list[Any]) -> bool:
+        counts.append(len(sent))
+        return len(counts) > 2 and counts[-1] == counts[-2] > 10
+
+    asyncio.run(converse())
+
+
+def test_a_server_that_stops_closes_with_1012_and_settles_what_was_said(stand: Stand, alice: Tenant) -> None:
+    model = stand.model(RealtimeScript(audio_ms=60_000, pause_s=0.02))
+    before = stand.balance_nano(alice)
+
+    async def converse() -> None:
+        with second_server() as server:
+            url = f"{server.url.replace('http', 'ws', 1)}/v1/realtime?model={model}"
+            headers = {"Authorization": f"Bearer {alice.key}"}
+            async with connect(url, additional_headers=headers, compression=None) as socket:
+                talker = Talker(socket)
+                await talker.until("session.created")
+                await talker.send("response.create")
+                await talker.until("response.output_audio.delta")
+                server.ask_to_stop()
+                assert await talker.until_closed() == 1012
+            await eventually(lambda: not server.is_running, deadline_s=20)
+        assert await in_thread(partial(stand.held_nano, alice)) == 0
+        assert before - await in_thread(partial(stand.balance_nano, alice)) == ANSWER_NANO
+
+    asyncio.run(converse())
+
+
+def test_a_hold_that_waits_for_a_silent_caller_is_renewed_before_it_expires(
+    stand: Stand, alice: Tenant, settings: Any
+) -> None:
+    settings.HOLD_LIFETIME_S = 1
+    model = stand.model()
+
+    async def converse() -> None:
+        async with talking(stand, alice.key, model) as talker:
+            first = await in_thread(partial(holds_of, alice))
+            async with asyncio.timeout(10):
+                while await in_thread(partial(holds_of, alice)) in (first, []):  # noqa: ASYNC110 - the ledger sets none
+                    await asyncio.sleep(0.05)
+            await talker.answer()
+            assert talker.cost_nano() == ANSWER_NANO
+
+    asyncio.run(converse())
+
+
+def holds_of(tenant: Tenant) -> list[str]:
+    """The ids of a tenant's open holds."""
+    from billing.calls import running_holds
+    from tests.voice.realtime.test_faults import key_of
+
+    return [hold.pk for hold in running_holds(key_of(tenant).organization_id)]
+
+
+class Understudy:
+    """An engine that answers each `response.create` with a text; what it found of the conversation is in `found`."""
+
+    model = "acme/understudy"
+    found: list[dict[str, Any]]
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+        Understudy.found = []
+
+    async def open(self) -> None:
+        """Needs nothing."""
+
+    async def start(self) -> None:
+        """Go on with what was asked."""
+        Understudy.found = [*self._session.conversation.items.values()]
+        if self._session.conversation.asked is not None:
+            await self._answer()
+
+    async def append(self, raw: str, audio_chars: int) -> None:
+        """Hears nothing."""
+
+    async def client_event(self, event: dict[str, Any]) -> None:
+        """Answers."""
+        if event["type"] == "response.create":
+            await self._answer()
+
+    async def close(self, end: Any) -> None:
+        """Holds nothing."""
+
+    async def _answer(self) -> None:
+        await self._session.emit({"type": "response.created", "response": {"id": "resp_u", "status": "in_progress"}})
+        await self._session.emit({"type": "response.done", "response": {"id": "resp_u", "status": "completed"}})
+
+
+class Unopened(Understudy):
+    """Cannot be opened."""
+
+    async def open(self) -> None:
+        """Fails."""
+        raise ProviderUnavailable
+
+
+@pytest.fixture
+def understudies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behind every relay stand an engine that cannot be opened and one that can."""
+    from voice.realtime import consumer
+    from voice.realtime.engines import Answerer, answerer_of
+
+    def with_more(*arguments: Any) -> Answerer:
+        answerer = answerer_of(*arguments)
+        return Answerer(answerer.model, (*answerer.engines, Unopened, Understudy), answerer.per_minute_nano)
+
+    monkeypatch.setattr(consumer, "answerer_of", with_more)
+
+
+@pytest.mark.usefixtures("understudies")
+def test_another_engine_goes_on_where_the_first_one_drops_before_it_ever_answered(stand: Stand, alice: Tenant) -> None:
+    model = stand.model(RealtimeScript(lost_at="response.output_item.added", lost_times=9))
+
+    async def converse() -> None:
+        async with talking(stand, alice.key, model) as talker:
+            item = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Hello"}]}
+            await talker.send("conversation.item.create", item=item)
+            await talker.send("response.create")
+            await talker.until("response.done", lambda event: event["response"]["id"] == "resp_u")
+            assert [each["content"] for each in Understudy.found] == [item["content"]]
+            await talker.send("response.create")
+            await talker.until("response.done")
+            assert talker.types().count("session.created") == 1
+        await eventually_equal(partial(stand.held_nano, alice), 0)
+
+    asyncio.run(converse())
+
+
+@pytest.mark.usefixtures("understudies")
+def test_another_engine_opens_the_session_where_the_first_one_cannot(stand: Stand, alice: Tenant) -> None:
+    model = stand.model(RealtimeScript(refuses_connections=9))
+
+    async def converse() -> None:
+        url = stand.url(f"/v1/realtime?model={model}")
+        async with connect(url, additional_headers={"Authorization": f"Bearer {alice.key}"}) as socket:
+            assert socket.response.headers["x-komilion-model"] == "acme/understudy"
+            await socket.send(json.dumps({"type": "response.create"}))
+            await Talker(socket).until("response.done")
+
+    asyncio.run(converse())
+
+
+@pytest.mark.usefixtures("understudies")
+def test_no_other_engine_takes_over_once_something_was_answered(stand: Stand, alice: Tenant) -> None:
+    model = stand.model(RealtimeScript(lost_at="rate_limits.updated", lost_times=9))
+
+    async def converse() -> None:
+        async with talking(stand, alice.key, model) as talker:
+            await talker.answer()
+            upstream_id = stand.sessions_of(model)[0].model
+            del stand.upstream.scripts[upstream_id]
+            assert await talker.until_closed() == 1011
+
+    asyncio.run(converse())

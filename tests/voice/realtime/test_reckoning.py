@@ -1,0 +1,177 @@
+"""What a conversation costs by our own count, what is kept of it, and what a minute of it is estimated at."""
+
+from typing import Any
+
+import pytest
+
+from billing.prices import PriceVersion
+from komilion.common.usage import Usage
+from voice.realtime.conversation import Conversation
+from voice.realtime.estimate import Exchanged, Spoken, five_minutes, relayed_per_minute
+from voice.realtime.reckoning import Answer, Reckoning
+
+NANO_PER_USD = 10**9
+PRICE = PriceVersion(
+    1,
+    {
+        "input": 4 * NANO_PER_USD,
+        "cache_read": NANO_PER_USD // 10 * 4,
+        "input_audio": 32 * NANO_PER_USD,
+        "cache_read_audio": NANO_PER_USD // 10 * 4,
+        "output": 24 * NANO_PER_USD,
+        "output_audio": 64 * NANO_PER_USD,
+    },
+    (),
+    2_500,
+)
+MINI = PriceVersion(
+    2,
+    {
+        "input": NANO_PER_USD // 10 * 6,
+        "cache_read": NANO_PER_USD // 100 * 6,
+        "input_audio": 10 * NANO_PER_USD,
+        "cache_read_audio": NANO_PER_USD // 10 * 3,
+        "output": NANO_PER_USD // 10 * 24,
+        "output_audio": 20 * NANO_PER_USD,
+    },
+    (),
+    2_500,
+)
+SECOND = 64_000  # characters of base64
+
+
+def test_the_first_hold_pays_for_thirty_seconds_each_way() -> None:
+    bounds = Reckoning(PRICE).bounds()
+    assert bounds.most == Usage(input_audio=300, output=150, output_audio=600)
+    assert bounds.least == Usage(output=25, output_audio=100)
+
+
+def test_what_was_said_since_the_last_answer_is_input_of_the_next() -> None:
+    reckoning = Reckoning(PRICE)
+    reckoning.end("r", Usage(input=10, cache_read=20, input_audio=30, cache_read_audio=40, output=5, output_audio=60))
+    assert reckoning.context() == Usage(input=35, input_audio=130)
+    reckoning.heard_chars += 3 * SECOND
+    reckoning.said_bytes += 41
+    assert reckoning.context() == Usage(input=46, input_audio=160)
+    assert reckoning.bounds().least.cache_read_audio == 130
+    assert reckoning.counted(Answer(audio_chars=2 * SECOND, text_bytes=9)) == Usage(
+        input=11, cache_read=35, input_audio=30, cache_read_audio=130, output=3, output_audio=40
+    )
+
+
+def test_an_answer_of_which_nothing_is_known_leaves_what_was_said_to_be_counted() -> None:
+    reckoning = Reckoning(PRICE, said_bytes=40)
+    reckoning.begin("r")
+    reckoning.end("r", None)
+    assert reckoning.context() == Usage(input=10)
+    assert not reckoning.answers
+
+
+def test_what_runs_costs_what_was_delivered_of_it() -> None:
+    reckoning = Reckoning(PRICE)
+    assert reckoning.used_nano() == 0
+    reckoning.begin("a")
+    reckoning.begin("b")
+    reckoning.answers["a"].audio_chars = SECOND
+    assert reckoning.used_nano() == 1_600_000  # 20 x $64 / 10^6, and the fee
+
+
+def test_the_format_says_how_long_audio_is() -> None:
+    reckoning = Reckoning(PRICE)
+    side = {"format": {"type": "audio/pcmu"}}
+    reckoning.configure({"audio": {"input": side, "output": side}}, 0)
+    reckoning.heard_chars = 10_667
+    assert reckoning.context().input_audio == 10
+    assert reckoning.counted(Answer(audio_chars=21_334)).output_audio == 40
+
+
+def test_answers_that_are_written_are_held_for_as_text() -> None:
+    reckoning = Reckoning(PRICE)
+    reckoning.configure({"output_modalities": ["text"]}, 0)
+    assert reckoning.bounds().most == Usage(input_audio=300, output=3_000)
+
+
+def test_a_picture_is_text_where_the_price_knows_no_pictures() -> None:
+    reckoning = Reckoning(PRICE, images=1)
+    assert reckoning.bounds().least.input == 1_024
+    PRICE.charge(reckoning.bounds().most)
+
+
+def spoken_item(number: int) -> dict[str, Any]:
+    part = {"type": "output_audio", "transcript": f"said {number}"}
+    return {"id": f"i{number}", "type": "message", "role": "assistant", "status": "completed", "content": [part]}
+
+
+def test_items_are_kept_as_text_and_the_oldest_are_forgotten(settings: Any) -> None:
+    settings.REALTIME_REPLAY_ITEMS = 2
+    conversation = Conversation()
+    for number in range(3):
+        conversation.keep(spoken_item(number))
+    assert list(conversation.items) == ["i1", "i2"]
+    kept = conversation.items["i2"]
+    content = [{"type": "output_text", "text": "said 2"}]
+    assert kept == {"id": "i2", "type": "message", "role": "assistant", "content": content}
+    conversation.delete("i2")
+    conversation.delete("unknown")
+    assert list(conversation.items) == ["i1"]
+
+
+def test_audio_without_a_transcript_is_not_kept_and_pictures_are() -> None:
+    conversation = Conversation()
+    heard = {"type": "input_audio", "transcript": None}
+    conversation.keep({"id": "a", "type": "message", "role": "user", "content": [heard]})
+    assert not conversation.items
+    conversation.transcribed("a", "Hello")
+    conversation.transcribed("b", "")
+    picture = {"type": "input_image", "image_url": "data:image/png;base64,AA"}
+    conversation.keep({"id": "c", "type": "message", "role": "user", "content": [picture]})
+    conversation.keep({"id": "d", "type": "function_call_output", "call_id": "x", "output": "{}"})
+    assert list(conversation.items) == ["a", "c", "d"]
+    assert conversation.items["a"]["content"] == [{"type": "input_text", "text": "Hello"}]
+
+
+def test_audio_is_kept_until_it_was_answered(settings: Any) -> None:
+    settings.REALTIME_REPLAY_AUDIO_BYTES = 30
+    conversation = Conversation()
+    for frame in ("a" * 10, "b" * 10):
+        conversation.heard(frame)
+    conversation.committed()
+    conversation.heard("c" * 10)
+    conversation.heard("d" * 10)  # the oldest goes
+    assert [frame[0] for frame in conversation.unanswered] == ["b", "c", "d"]
+    assert conversation.committed_frames == 1
+    conversation.answered()
+    assert [frame[0] for frame in conversation.unanswered] == ["c", "d"]
+    conversation.cleared()
+    assert not conversation.unanswered
+
+
+def test_a_configuration_is_merged_field_by_field_but_for_what_has_a_type() -> None:
+    vad = {"type": "server_vad", "threshold": 0.4}
+    conversation = Conversation({"type": "realtime", "model": "m", "audio": {"input": {"turn_detection": vad}}})
+    conversation.configure({"type": "realtime", "audio": {"output": {"voice": "ash"}}, "instructions": "Hi"})
+    conversation.configure({"type": "realtime", "audio": {"input": {"turn_detection": {"type": "semantic_vad"}}}})
+    assert conversation.config == {
+        "type": "realtime",
+        "instructions": "Hi",
+        "audio": {"input": {"turn_detection": {"type": "semantic_vad"}}, "output": {"voice": "ash"}},
+    }
+
+
+def test_the_conversation_of_the_estimate_lasts_five_minutes() -> None:
+    spoken = five_minutes()
+    assert spoken.seconds == 300
+    said_ms = sum(turn.heard_ms + turn.spoken_ms for turn in spoken.turns)
+    assert 240_000 <= said_ms <= 300_000
+
+
+def test_an_estimate_is_what_the_calls_of_the_conversation_would_be_charged() -> None:
+    spoken = Spoken(60, 100, (Exchanged(2_000, 1_000), Exchanged(1_000, 3_000)))
+    first = Usage(input=100, input_audio=20, output=5, output_audio=20)
+    second = Usage(input=5, cache_read=100, input_audio=30, cache_read_audio=20, output=15, output_audio=60)
+    assert relayed_per_minute(PRICE, spoken) == PRICE.charge(first).charge + PRICE.charge(second).charge
+
+
+@pytest.mark.parametrize(("price", "most_usd"), [(PRICE, 0.15), (MINI, 0.04)])
+def test_premium_and_balanced_cost_no_more_a_minute_than_promised(price: PriceVersion, most_usd: float) -> None:
+    assert relayed_per_minute(price) / NANO_PER_USD <= most_usd
