@@ -1,4 +1,4 @@
-"""What bounds a session: length, silence, sizes, a client that does not read, a server that stops; and who takes over."""
+"""What bounds a session: length, silence, sizes, clients that do not read, servers that stop; and who takes over."""
 
 import asyncio
 import json
