@@ -121,6 +121,7 @@ def _read_form(request: wire.Request) -> SpeechCall:
     def on_file(file: Any) -> None:
         file.file_object.seek(0)
         files.append((file.field_name.decode(), file.file_name.decode(), file.file_object.read()))
+        file.close()  # a large one is on the disk
 
     length = str(len(request.body)).encode()
     headers = {"Content-Type": content_type.encode(), "Content-Length": length}

@@ -12,6 +12,7 @@ import logging
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import orjson
@@ -80,25 +81,34 @@ async def _with_services(job: TranscriptionJob) -> None:
 async def _guarded(job: TranscriptionJob, services: Services) -> None:
     """The work with its lease renewed beside it, and with an end for everything that may go wrong."""
     work = JobWork(job, services)
-    task = spawn(work.run(), name="transcription")
+    task = spawn(_trouble_of(work), name="transcription")
     beat = spawn(_keep_lease(job, task), name="transcription-lease")
     try:
         await asyncio.wait({task})
     finally:
         task.cancel()
         beat.cancel()
-    error = asyncio.CancelledError() if task.cancelled() else task.exception()
-    if isinstance(error, NotSent):
-        error = error.error
-    if error is None or isinstance(error, jobs.LeaseLost | asyncio.CancelledError):
-        return
-    if not isinstance(error, KomilionError):
-        log.error("transcription failed", exc_info=error, extra={"job": job.pk})
-        error = Unavailable("Something went wrong on our side.")
-    await in_thread(work.end_badly, error)
+    if not task.cancelled() and (error := task.result()) is not None:
+        await in_thread(work.end_badly, error)
 
 
-async def _keep_lease(job: TranscriptionJob, task: "asyncio.Task[None]") -> None:
+async def _trouble_of(work: "JobWork") -> KomilionError | None:
+    """What keeps the work from its end; None where it came there, or is not ours any more."""
+    try:
+        await work.run()
+    except jobs.LeaseLost:
+        return None
+    except NotSent as error:
+        return error.error
+    except KomilionError as error:
+        return error
+    except Exception:
+        log.exception("transcription failed")
+        return Unavailable("Something went wrong on our side.")
+    return None
+
+
+async def _keep_lease(job: TranscriptionJob, task: "asyncio.Task[Any]") -> None:
     while True:
         await asyncio.sleep(RENEW_EVERY_S)
         try:

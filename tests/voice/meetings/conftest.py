@@ -10,7 +10,8 @@ from tests.fakes import sounds
 from tests.fakes.client import Answer, call
 from tests.fakes.replies import Reply
 from tests.stand import Gateway, Tenant
-from tests.voice.speech.conftest import SpeechStand, fake_deepgram, fake_openai, form, stand
+from tests.voice.speech.conftest import fake_deepgram, fake_openai, stand
+from tests.voice.speech.stand import SpeechStand, form
 
 __all__ = ["fake_deepgram", "fake_openai", "stand"]  # fixtures of this folder too
 
@@ -75,7 +76,7 @@ def whisper(stand: SpeechStand) -> str:
 @pytest.fixture(scope="module")
 def writer(stand: SpeechStand) -> str:
     """The model that `neo-mode` takes."""
-    return stand.gateway.add_model(Reply(text=json.dumps(MINUTES)), input_price="0.01", output_price="0.02")
+    return stand.gateway.add_model(Reply(content=json.dumps(MINUTES)), input_price="0.01", output_price="0.02")
 
 
 @pytest.fixture(scope="module")

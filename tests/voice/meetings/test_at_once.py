@@ -8,7 +8,7 @@ from tests.fakes.speech_server import SpeechReply
 from tests.routing.books import only_row, usage_rows
 from tests.stand import Gateway, Tenant
 from tests.voice.meetings.conftest import MEETING, MINUTES, Meetings, talk
-from tests.voice.speech.conftest import MS_PRICE_NANO
+from tests.voice.speech.stand import MS_PRICE_NANO
 from tests.voice.uploads.sending import send, ticket
 
 TEXT = SpeechReply().text
@@ -109,7 +109,7 @@ def test_a_summary_by_neo_mode_is_billed_beside(meetings: Meetings, nova: str, w
 
 
 def test_a_summary_that_fails_leaves_the_transcript(meetings: Meetings, nova: str, writer: str):
-    bob = meetings.gateway.tenant(credit="0.000300")
+    bob = meetings.gateway.tenant(credit="0.00025")
     body = meetings.send(bob, talk(), model=nova, summarize="true").json
     assert body["text"] == TEXT
     assert body["summary"] is None

@@ -54,6 +54,11 @@ def request(
         connection.close()
 
 
+def bearer(tenant: Tenant) -> dict[str, str]:
+    """The tenant's key as a header."""
+    return {"Authorization": f"Bearer {tenant.key}"}
+
+
 class BrokenOff:
     """A PUT whose body begins and never ends; `hang_up` ends the connection."""
 

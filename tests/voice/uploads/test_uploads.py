@@ -8,7 +8,7 @@ import pytest
 
 from tests.fakes.client import call
 from tests.stand import Gateway, Tenant
-from tests.voice.uploads.sending import UPLOAD, WAV, BrokenOff, ask_ticket, request, send, ticket
+from tests.voice.uploads.sending import UPLOAD, WAV, BrokenOff, ask_ticket, bearer, request, send, ticket
 from tests.waiting import wait_until
 
 HELLO = b"RIFF....WAVE hello"
@@ -341,10 +341,6 @@ def test_a_signature_ends(gateway: Gateway, where: dict, settings):
 
 
 # the end
-
-
-def bearer(tenant: Tenant) -> dict[str, str]:
-    return {"Authorization": f"Bearer {tenant.key}"}
 
 
 def test_an_upload_is_deleted_on_request(gateway: Gateway, alice: Tenant, where: dict):
