@@ -80,8 +80,9 @@ def test_a_frame_of_the_provider_above_the_limit_counts_as_a_drop(stand: Stand, 
     asyncio.run(converse())
 
 
+@pytest.mark.slow
 def test_while_the_client_does_not_read_the_provider_is_not_read_either(stand: Stand, alice: Tenant) -> None:
-    pieces, piece_ms = 400, 500  # 32 KB each, more than all buffers on the way hold
+    pieces, piece_ms = 700, 1_000  # 64 KB each, more than all buffers on the way hold
     model = stand.model(RealtimeScript(audio_ms=pieces * piece_ms, piece_ms=piece_ms))
 
     async def converse() -> None:
