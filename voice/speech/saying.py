@@ -31,7 +31,7 @@ from voice.speech.sentences import pieces_of
 MS_A_CHARACTER = 350
 LEAST_MS_A_CHARACTER = 60
 AUDIO_TOKENS_PER_S = 25
-BYTES_PER_TOKEN = 4
+CHARACTERS_PER_TOKEN = 4
 PLAIN_FORMATS = ("pcm", "wav")  # written without an encoder
 
 type OnAudio = Callable[[bytes], Awaitable[None]]
@@ -72,7 +72,8 @@ class Saying:
         self._path = path
         self._characters = 0  # of pieces that were spoken
         self._asked = 0  # of the piece that is being spoken
-        self._samples = 0
+        self._samples = 0  # of pieces that were spoken
+        self._heard = 0  # samples of the piece that is being spoken
         self._tokens: Usage | None = Usage()  # None once a provider did not tell
         self._joiner = Joiner(PCM_RATE_HZ)
         self._encoder: Encoder | None = None
@@ -95,15 +96,18 @@ class Saying:
     def used(self, *, is_broken_off: bool = False) -> tuple[Usage, UsageSource]:
         """What is to be charged by now; with a piece that the caller did not wait for, without one that failed."""
         components = self.offer.price.components
+        characters, samples = self._characters, self._samples
+        if not is_broken_off:
+            characters, samples = characters + self._asked, samples + self._heard
         if is_paid_by_characters(self.offer):
-            return Usage(characters=self._characters + (0 if is_broken_off else self._asked)), "provider"
-        if self._tokens is not None and not self._asked and "output_audio" in components:
+            return Usage(characters=characters), "provider"
+        if self._tokens is not None and "output_audio" in components and (is_broken_off or not self._asked):
             return self._tokens, "provider"
-        length_ms = ceil_div(self._samples * 1000, PCM_RATE_HZ)
+        length_ms = ceil_div(samples * 1000, PCM_RATE_HZ)
         if "audio_ms" in components:
             return Usage(audio_ms=length_ms), "provider" if "output_audio" not in components else "estimated"
-        said = ceil_div(len(self._options.text.encode("utf-8", "replace")), BYTES_PER_TOKEN)
-        return Usage(input=said, output_audio=ceil_div(length_ms * AUDIO_TOKENS_PER_S, 1000)), "estimated"
+        said, spoken = ceil_div(characters, CHARACTERS_PER_TOKEN), ceil_div(length_ms * AUDIO_TOKENS_PER_S, 1000)
+        return Usage(input=said, output_audio=spoken), "estimated"
 
     async def _speak(self, attempts: Attempts, text: str, is_part: bool, offer: VoiceOffer) -> None:
         """One piece at one offer."""
@@ -125,9 +129,10 @@ class Saying:
                     self._asked = dialect.characters(response.headers, text)
                     await self._read(attempts, response, patience, offer, by_samples=by_samples)
         except Exception:
-            self._asked = 0  # a provider's failure costs nothing
+            self._asked = self._heard = 0  # a provider's failure costs nothing
             raise
         self._characters, self._asked = self._characters + self._asked, 0
+        self._samples, self._heard = self._samples + self._heard, 0
 
     async def _read(
         self, attempts: Attempts, response: Response, patience: asyncio.Timeout, offer: VoiceOffer, *, by_samples: bool
@@ -164,7 +169,7 @@ class Saying:
             return b""
         whole = len(audio) - len(audio) % pcm.BYTES_PER_SAMPLE
         samples = pcm.from_bytes(audio[:whole])
-        self._samples += len(samples)
+        self._heard += len(samples)
         await self._pass_on(await self._encoded(self._joiner.feed(samples)))
         return audio[whole:]
 

@@ -58,7 +58,7 @@ async def _serve(exchange: Exchange, services: Services, endpoint: str, parse: P
             most = bound_of(asked.options, chosen.offers[0])
             offers = same_units(chosen.offers, most)
             await call.hold(offers, most, bound_of(asked.options, offers[0], LEAST_MS_A_CHARACTER))
-            answer = _Answer(exchange, asked)
+            answer = _Answer(exchange, asked, call)
             saying = Saying(services, offers, asked.options, answer.on_audio, exchange.path)
             await _speak(call, saying, answer, exchange)
 
@@ -105,14 +105,16 @@ class _Answer:
     saying: Saying
     watch: Watch
 
-    def __init__(self, exchange: Exchange, asked: SpeechAsked) -> None:
+    def __init__(self, exchange: Exchange, asked: SpeechAsked, call: MeteredCall) -> None:
         self._exchange = exchange
         self._asked = asked
+        self._call = call
         self._waiting = b""
 
     async def on_audio(self, data: bytes) -> None:
         """The next bytes of the file."""
         if not self._exchange.started:
+            self._call.note_first_content()
             await self._exchange.start(200, self._headers())
         if self._asked.as_events:
             await self.watch.write(_event({"type": "speech.audio.delta", "audio": base64.b64encode(data).decode()}))

@@ -75,9 +75,13 @@ async def _serve(exchange: Exchange, services: Services, endpoint: str, parse: P
             # Who leaves is charged all the same: the provider has the audio, and bills it.
             watch.begin_stream(first_content_s=math.inf, gap_s=math.inf, ends_with_client=False)
             answer = _Answer(exchange, watch, asked, chosen.offers[0])
-            on_text = answer.on_text if asked.options.stream else None
+
+            async def on_text(text: str) -> None:
+                call.note_first_content()
+                await answer.on_text(text)
+
             try:
-                hearing = Hearing(audio, asked.options, on_text, exchange.path)
+                hearing = Hearing(audio, asked.options, on_text if asked.options.stream else None, exchange.path)
                 heeded = await transcribe(call, chosen.offers, hearing, services)
                 watch.wind_up()
                 await answer.finish(heeded)

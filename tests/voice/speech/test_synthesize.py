@@ -92,7 +92,7 @@ class TestFormats:
         row = only_row(bob)
         assert (row.endpoint, row.usage, row.usage_source) == ("audio.speech", {"characters": len(TEXT)}, "provider")
         assert row.charge_nano == charge_of(len(TEXT) * CHARACTER_PRICE_NANO)
-        assert row.first_content_ms is None or row.first_content_ms >= 0
+        assert 0 <= row.first_content_ms <= row.duration_ms
 
     def test_options_reach_the_provider(self, stand: SpeechStand, alice: Tenant) -> None:
         model = stand.add_model("gpt-4o-mini-tts", kind="speech", capabilities="instructions")
@@ -245,6 +245,22 @@ class TestFailures:
         row = only_row(bob)
         assert (row.outcome, row.charge_nano) == ("provider_cut", 0)
 
+    @pytest.mark.parametrize("paid_by", ["time", "tokens"])
+    def test_the_same_where_the_sound_is_paid(self, stand: SpeechStand, paid_by: str) -> None:
+        bob = stand.gateway.tenant()
+        reply = SpeechReply(turns=(SpeechReply(), SpeechReply(cut_after_bytes=10_000)))
+        upstream = stand.script(stand.openai, "gpt-4o-mini-tts", reply)
+        prices = TOKENS if paid_by == "tokens" else {"second_price": "0.00025", "prices": "given"}
+        model = stand.add_model(upstream, kind="speech", provider=stand.own_provider(stand.openai), **prices)
+        with pytest.raises(http.client.IncompleteRead):
+            say(stand, bob, model, SENTENCE * 200, response_format="pcm")
+        first, _ = stand.openai.calls_of(upstream)
+        row = only_row(bob)
+        assert row.outcome == "provider_cut"
+        length_ms = -(-len(sounds.tone(len(first.text) * SECONDS_A_CHARACTER)) // 2 * 1000 // 24_000)
+        by_tokens = {"input": len(first.text.split()), "output_audio": len(first.text)}
+        assert row.usage == (by_tokens if paid_by == "tokens" else {"audio_ms": length_ms})
+
     def test_whole_pieces_before_the_break_are_charged(self, stand: SpeechStand) -> None:
         bob = stand.gateway.tenant()
         model = scripted(stand, SpeechReply(turns=(SpeechReply(), SpeechReply(cut_after_bytes=10_000))))
@@ -280,6 +296,26 @@ class TestLeaving:
         assert (row.outcome, row.usage) == ("client_left", {"characters": len(call.text)})
         wait_until(lambda: call.outcome == "cancelled", what="the provider to be left")
         assert stand.gateway.wallet(bob.email)["held"] == "0.00"
+
+    @pytest.mark.parametrize("paid_by", ["time", "tokens"])
+    def test_sound_that_came_by_then_is_charged(self, stand: SpeechStand, paid_by: str) -> None:
+        bob = stand.gateway.tenant()
+        upstream = stand.script(stand.openai, "gpt-4o-mini-tts", SpeechReply(between_pieces_s=0.02))
+        prices = TOKENS if paid_by == "tokens" else {"second_price": "0.00025", "prices": "given"}
+        model = stand.add_model(upstream, kind="speech", **prices)
+        body = {"model": model, "input": SENTENCE * 50, "voice": "alloy", "response_format": "pcm"}
+        with RawCall(stand.gateway.url, bob.key, path=SPEECH, **body) as raw:
+            raw.send()
+            raw.read_until(b"\r\n", times=40)
+            raw.leave(reset=True)
+        row = only_row(bob)
+        assert row.outcome == "client_left"
+        whole_ms = len(SENTENCE) * 50 * SECONDS_A_CHARACTER * 1000
+        if paid_by == "time":
+            assert 0 < row.usage["audio_ms"] < whole_ms
+        else:
+            assert row.usage_source == "estimated"
+            assert 0 < row.usage["output_audio"] < whole_ms * 0.025
 
 
 class TestRequests:
