@@ -246,7 +246,8 @@ def _fields(options: Listening, target: Target) -> tuple[list[tuple[str, str]], 
         fields.append(("temperature", f"{options.temperature:g}"))
     if options.stream and "text_stream" in can:
         fields.append(("stream", "true"))
-    return fields, tuple(dropped)
+    refused = [name for name, _ in fields if name in target.quirks.refuses]
+    return [field for field in fields if field[0] not in refused], (*dropped, *refused)
 
 
 def _answer_fields(options: Listening, can: frozenset[str]) -> list[tuple[str, str]]:
@@ -260,7 +261,7 @@ def _answer_fields(options: Listening, can: frozenset[str]) -> list[tuple[str, s
         return [("response_format", shape), ("chunking_strategy", "auto")]  # it must be cut where it is long
     if options.with_times or options.with_words:
         raise BadRequest("This model gives no times: ask for `json` or `text`, or for another model.", param="model")
-    return [("response_format", "json")]
+    return []  # `json` is what everybody answers with who is not told otherwise, and some know no other
 
 
 def _headers(target: Target, content_type: str, accept: str) -> dict[str, str]:
@@ -280,11 +281,11 @@ def _heard(payload: object) -> Heard:
 
 
 def _usage(payload: dict[str, Any]) -> Usage | None:
-    """Tokens, or a duration; the duration of `verbose_json` where nothing else is said."""
+    """Tokens, or a duration (Mistral's name of it too); that of `verbose_json` where nothing else is said."""
     raw = payload.get("usage")
     if type(raw) is dict and raw.get("type") == "tokens":
         return _tokens(raw)
-    seconds = raw.get("seconds") if type(raw) is dict else payload.get("duration")
+    seconds = raw.get("seconds", raw.get("prompt_audio_seconds")) if type(raw) is dict else payload.get("duration")
     audio_ms = milliseconds(seconds)
     return None if audio_ms is None else Usage(audio_ms=audio_ms)
 

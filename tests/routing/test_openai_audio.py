@@ -11,7 +11,7 @@ from python_multipart.multipart import parse_form
 
 from komilion.common.errors import KomilionError, ProviderError, RateLimited
 from komilion.common.usage import Usage
-from routing.providers.base import Target
+from routing.providers.base import Quirks, Target
 from routing.providers.registry import speech_dialect
 from routing.providers.speech import Heard, HeardEvent, Listening, Speaking, TextDelta, Upload
 from tests.voice.speech.answers import DIARIZED, VERBOSE
@@ -52,7 +52,7 @@ def test_a_form_carries_model_and_file() -> None:
     upload = request(Listening(), target())
     assert upload.url == "https://api.openai.test/v1/audio/transcriptions"
     assert upload.headers["Authorization"] == f"Bearer {KEY}"
-    assert form_of(upload) == ({"model": ["whisper-1"], "response_format": ["json"]}, ("audio.mp3", AUDIO))
+    assert form_of(upload) == ({"model": ["whisper-1"]}, ("audio.mp3", AUDIO))
 
 
 def test_the_audio_is_not_copied() -> None:
@@ -113,6 +113,13 @@ def test_what_a_model_cannot_do_is_named() -> None:
     assert upload.dropped == ("redact", "with_speakers")
 
 
+def test_what_a_provider_refuses_is_left_out_and_named() -> None:
+    picky = Target("https://api.mistral.test/v1", KEY, "voxtral", frozenset(), quirks=Quirks(frozenset({"prompt"})))
+    upload = request(Listening(prompt="Lund", language="sv"), picky)
+    assert set(form_of(upload)[0]) == {"model", "language"}
+    assert upload.dropped == ("prompt",)
+
+
 def test_times_are_refused_by_a_model_that_gives_none() -> None:
     with pytest.raises(KomilionError) as caught:
         request(Listening(with_times=True), target())
@@ -131,7 +138,7 @@ def test_a_stream_is_asked_for_where_the_model_streams() -> None:
 def test_no_text_breaks_out_of_its_field(field: str, text: str) -> None:
     fields, file = form_of(request(Listening(**{field: text or "x"}), target()))
     assert file == ("audio.mp3", AUDIO)
-    assert set(fields) == {"model", "response_format", field}
+    assert set(fields) == {"model", field}
 
 
 def test_verbose_json_becomes_a_transcript() -> None:
@@ -163,6 +170,7 @@ def test_diarized_json_numbers_its_speakers() -> None:
         ({"usage": {"type": "tokens", "input_tokens": 7, "output_tokens": 2}}, Usage(input=7, output=2)),
         ({"usage": {"type": "duration", "seconds": 1.2341}}, Usage(audio_ms=1_235)),
         ({"duration": 3.5}, Usage(audio_ms=3_500)),
+        ({"usage": {"prompt_audio_seconds": 7, "prompt_tokens": 4, "total_tokens": 11}}, Usage(audio_ms=7_000)),
         ({}, None),
         ({"usage": {"type": "duration", "seconds": -1}, "duration": 3.5}, None),
         ({"usage": {"type": "tokens", "input_tokens": -7, "output_tokens": 2}}, None),
@@ -323,4 +331,4 @@ def test_times_are_told_by_segments_where_speakers_are() -> None:
     fields, _ = form_of(request(Listening(with_times=True), target("diarization", "word_timestamps")))
     assert fields["response_format"] == ["verbose_json"]
     fields, _ = form_of(request(Listening(task="translate"), target("diarization")))
-    assert fields["response_format"] == ["json"]
+    assert "response_format" not in fields

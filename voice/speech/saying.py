@@ -32,6 +32,7 @@ MS_A_CHARACTER = 350
 LEAST_MS_A_CHARACTER = 60
 AUDIO_TOKENS_PER_S = 25
 CHARACTERS_PER_TOKEN = 4
+NO_SOUND = ("application/json", "text/html", "text/plain", "text/event-stream")  # media types that carry none
 PLAIN_FORMATS = ("pcm", "wav")  # written without an encoder
 
 type OnAudio = Callable[[bytes], Awaitable[None]]
@@ -139,9 +140,11 @@ class Saying:
     ) -> None:
         """The audio of one piece, which is not silent for longer than a gap may be."""
         loop = asyncio.get_running_loop()
-        stream = None
-        if response.headers.get("content-type", "").startswith("text/event-stream"):
+        stream, kind = None, response.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind == "text/event-stream":
             stream = speech_dialect(offer.dialect).speech_stream()
+        if stream is None and kind in NO_SOUND:
+            raise ProviderError(f"{offer.provider} answered with {kind} in place of audio.")
         rest, came = b"", 0
         while data := await response.read_some():
             patience.reschedule(None)  # what follows is our own and the client's time

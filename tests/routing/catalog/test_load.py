@@ -56,7 +56,7 @@ def test_an_announced_price_comes_on_its_day_at_the_maker_and_at_the_market(
 def test_a_provider_is_on_where_its_key_is_set(shipped: Shipped) -> None:
     catalog = shipped(keys=("MISTRAL_API_KEY",))
     assert {entry.provider for model in catalog.models.values() for entry in model.offers} == {"local", "mistral"}
-    assert next(row.models for row in catalog.providers if row.name == "mistral") == 12
+    assert next(row.models for row in catalog.providers if row.name == "mistral") == 11
     assert next(row.models for row in catalog.providers if row.name == "openai") == 0
     assert "openai/gpt-6-sol" in catalog.off
 

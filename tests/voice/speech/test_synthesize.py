@@ -207,6 +207,13 @@ class TestFailures:
         assert say(stand, bob, scripted(stand, SpeechReply(body=b""))).status == 502
         assert only_row(bob).charge_nano == 0
 
+    def test_what_is_no_audio_is_not_passed_on(self, stand: SpeechStand) -> None:
+        bob = stand.gateway.tenant()
+        reply = SpeechReply(body=b'{"audio_data": "AAAA"}', headers={"Content-Type": "application/json"})
+        answer = say(stand, bob, scripted(stand, reply))
+        assert (answer.status, answer.json["error"]["reason"]) == (502, "provider_error")
+        assert only_row(bob).charge_nano == 0
+
     def test_the_next_offer_speaks(self, stand: SpeechStand) -> None:
         bob = stand.gateway.tenant()
         model = scripted(stand, SpeechReply(error=(500, {"error": {"message": "x"}})))
