@@ -22,6 +22,7 @@ from msgspec.structs import replace
 from komilion.common.errors import BadRequest, KomilionError, ProviderError
 from komilion.common.usage import MAX_UNITS, Usage
 from routing.providers.base import Target, UpstreamRequest
+from routing.providers.languages import code_of
 from routing.providers.openai_stream import failure_within, parse
 from routing.providers.speech import (
     Heard,
@@ -317,7 +318,7 @@ def _transcript(payload: dict[str, Any]) -> Transcript:
         utterances.append(Utterance(text, start_s, end_s, speaker=speaker, words=_punctuated(own, text)))
     return Transcript(
         text=payload["text"].strip(),
-        language=text_of(payload.get("language")),
+        language=code_of(text_of(payload.get("language"))),
         duration_s=seconds_of(payload.get("duration")),
         utterances=tuple(utterances),
         speakers="heard" if names else "none",

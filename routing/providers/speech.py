@@ -62,7 +62,7 @@ class Transcript(msgspec.Struct, frozen=True):
     """
 
     text: str
-    language: str = ""  # as the provider writes it; empty where it does not say
+    language: str = ""  # its code, such as `en` or `en-US`; empty where the provider does not say
     duration_s: float = 0.0
     utterances: tuple[Utterance, ...] = ()
     speakers: Speakers = "none"

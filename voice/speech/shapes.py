@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from routing.providers.languages import name_of
 from routing.providers.speech import Heard, Transcript, Utterance, Word
 from voice.speech.captions import speaker_name
 
@@ -16,6 +17,7 @@ type Json = dict[str, Any]
 
 # What OpenAI's own segments have beside their times, and only a model of the same make can tell.
 SEGMENT_DETAILS = ("seek", "tokens", "temperature", "avg_logprob", "compression_ratio", "no_speech_prob")
+PUNCTUATION = '.,;:!?"()[]\u2026\u00bf\u00a1\u3002\uff0c\uff01\uff1f'
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
@@ -29,7 +31,7 @@ def verbose_json(heard: Heard, granularities: Collection[str], task: str = "tran
     transcript = heard.transcript
     shape: Json = {
         "task": task,
-        "language": transcript.language,
+        "language": "english" if task == "translate" else name_of(transcript.language),
         "duration": transcript.duration_s,
         "text": transcript.text,
     }
@@ -147,7 +149,8 @@ def _label(transcript: Transcript, speaker: int) -> str:
 def _deepgram_word(word: Word, said: Utterance) -> Json:
     speaker = said.speaker if word.speaker is None else word.speaker
     known = _present({"confidence": word.confidence, "speaker": speaker})
-    return {"word": word.text, "punctuated_word": word.shown, "start": word.start_s, "end": word.end_s, **known}
+    bare = word.text.strip(PUNCTUATION).lower() or word.text  # as Deepgram writes it
+    return {"word": bare, "punctuated_word": word.shown, "start": word.start_s, "end": word.end_s, **known}
 
 
 def _present(values: Mapping[str, Any]) -> Json:

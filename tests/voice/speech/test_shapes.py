@@ -36,6 +36,8 @@ def test_verbose_json_has_segments_and_words_as_asked_for(by_deepgram: Heard) ->
     assert [segment.text for segment in whole.segments] == [text for _, text in TALK]
     assert [word.word for word in whole.words] == " ".join(text for _, text in TALK).split()
     assert whole.duration == by_deepgram.transcript.duration_s
+    assert whole.language == "english"
+    assert verbose_json(by_deepgram, BOTH, "translate")["language"] == "english"
     assert "words" not in verbose_json(by_deepgram, ["segment"])
     assert "segments" not in verbose_json(by_deepgram, ["word"])
 
@@ -91,6 +93,8 @@ def test_an_answer_of_deepgram_passes_through_but_for_its_request_id(by_deepgram
 def test_an_answer_of_somebody_else_has_deepgrams_shape(by_openai: Heard) -> None:
     shape = deepgram_json(by_openai, "gen-1")
     assert shape["metadata"] == {"request_id": "gen-1", "duration": 4.4, "channels": 1}
+    assert shape["results"]["channels"][0]["detected_language"] == "en"
+    assert [word["word"] for word in shape["results"]["utterances"][0]["words"]] == ["good", "morning", "everybody"]
     again = Deepgram().transcription_answer(orjson.dumps(shape)).transcript
     assert again.text == by_openai.transcript.text
     assert [said.text for said in again.utterances] == [said.text for said in by_openai.transcript.utterances]
