@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from speaker_diarize_lite import Diarizer
 
 from komilion.common.audio import pcm
 from komilion.common.audio.pcm import Samples
@@ -84,6 +83,8 @@ def find_speakers(samples: Samples, count: int | None = None) -> Speakers:
 
 
 def _turns(samples: Samples, count: int | None) -> list[Turn]:
+    from speaker_diarize_lite import Diarizer  # noqa: PLC0415 - only workers tell speakers apart
+
     diarizer = Diarizer(num_speakers=count, max_speakers=MOST_SPEAKERS, min_segment_s=SHORTEST_TURN_S)
     found = diarizer.diarize(pcm.to_floats(samples), sample_rate=RATE_HZ)
     numbers = {name: number for number, name in enumerate(found.speakers)}

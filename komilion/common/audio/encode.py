@@ -8,7 +8,6 @@ import struct
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, get_args
 
-import av
 import numpy as np
 
 from komilion.common.audio import pcm
@@ -129,6 +128,9 @@ class _Encoded:
     """A format of FFmpeg's."""
 
     def __init__(self, way: _Way, rate_hz: int) -> None:
+        import av  # noqa: PLC0415 - FFmpeg, for those who encode
+
+        self._av = av
         target_hz = next((rate for rate in way.rates_hz if rate >= rate_hz), way.rates_hz[-1])
         self._rate_hz = target_hz
         self._resampling = pcm.Resampler(rate_hz, target_hz)
@@ -156,7 +158,7 @@ class _Encoded:
     def _encode(self, samples: Samples) -> None:
         if not len(samples):
             return
-        frame = av.AudioFrame.from_ndarray(samples.reshape(1, -1), format="s16", layout="mono")
+        frame = self._av.AudioFrame.from_ndarray(samples.reshape(1, -1), format="s16", layout="mono")
         frame.sample_rate = self._rate_hz
         frame.pts = self._samples_so_far
         self._samples_so_far += len(samples)
