@@ -16,7 +16,9 @@ from komilion.common.audio.pcm import Samples
 from komilion.common.errors import BadRequest, KomilionError
 from komilion.common.ids import new_id
 from komilion.common.tasks import spawn
+from voice.audio import vad
 from voice.realtime.cascade_answer import ENDS_SESSION, Answer
+from voice.realtime.cascade_chat import items_of
 from voice.realtime.cascade_ears import Began, Ears, Ended
 from voice.realtime.cascade_parts import Calls, Parts
 from voice.realtime.cascade_spoken import heard_until
@@ -25,6 +27,7 @@ from voice.realtime.events import Event, audio_of
 from voice.realtime.in_order import InOrder
 from voice.realtime.session import Session
 
+AT_ONCE_CHARS = 64_000  # of base64: a second of PCM16; whole samples
 REMEMBERED = 20  # spoken items that can be truncated
 
 
@@ -53,6 +56,7 @@ class CascadeEngine:
     async def open(self) -> None:
         """The wallet must pay for half a minute of hearing."""
         self._configure()
+        await asyncio.to_thread(vad.load)
         await self.calls.check_money()
 
     async def start(self) -> None:
@@ -71,13 +75,17 @@ class CascadeEngine:
 
     async def append(self, raw: str, audio_chars: int) -> None:
         """Hear it."""
-        try:
-            events = self._ears.feed(audio_of(raw))
-        except BadRequest as error:
-            await self.session.complain(error)
-            return
-        for event in events:
-            await (self._began(event) if isinstance(event, Began) else self._ended(event))
+        audio = audio_of(raw)
+        for start in range(0, len(audio), AT_ONCE_CHARS):
+            if start:
+                await asyncio.sleep(0)  # others have their turn: a second of audio takes 5 ms
+            try:
+                events = self._ears.feed(audio[start : start + AT_ONCE_CHARS])
+            except BadRequest as error:
+                await self.session.complain(error)
+                return
+            for event in events:
+                await (self._began(event) if isinstance(event, Began) else self._ended(event))
 
     async def client_event(self, event: Event) -> None:
         """Anything but audio. Raises `BadRequest`."""
@@ -181,8 +189,10 @@ class CascadeEngine:
         config = {**self.session.conversation.config, **wishes}
         if "audio" in wishes:
             config["audio"] = {**(self.session.conversation.config.get("audio") or {}), **wishes["audio"]}
-        self.session.conversation.asked = None
-        self._answer = Answer(self, config, wishes)
+        conversation = self.session.conversation
+        items = None if wishes.get("input") is None else items_of(wishes["input"], conversation.items)
+        conversation.asked = None
+        self._answer = Answer(self, config, wishes, items)
         self._answering = spawn(self._run(self._answer), name="cascade-answer")
 
     async def _run(self, answer: Answer) -> None:

@@ -75,10 +75,14 @@ class Item:
 
 
 class Answer:
-    """`config` is the session's, with the wishes of this response over it."""
+    """`config` is the session's, with the wishes of this response over it. `items` are what is answered, the whole
+    conversation where None.
+    """
 
-    def __init__(self, owner: Owner, config: Event, wishes: Event) -> None:
+    def __init__(self, owner: Owner, config: Event, wishes: Event, items: list[Event] | None) -> None:
         self.id = new_id("resp")
+        self._items = items
+        self._is_begun = False
         self.is_over = False  # told to its end; nothing more of it may be
         self.message: Item | None = None
         self._session = owner.session
@@ -99,7 +103,7 @@ class Answer:
 
     async def run(self) -> None:
         """From `response.created` to `response.done`, with whatever goes wrong."""
-        await self._emit("response.created", response=self._response("in_progress"))
+        await self._begin()
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._think())
@@ -116,15 +120,20 @@ class Answer:
     async def cut(self, reason: str) -> None:
         """The answer ends here: tell so. Whoever runs it cancels it afterwards."""
         if not self.is_over:
+            await self._begin()
             await self._close_message("incomplete")
             await self._done("cancelled", {"type": "cancelled", "reason": reason})
+
+    async def _begin(self) -> None:
+        if not self._is_begun:
+            self._is_begun = True
+            await self._emit("response.created", response=self._response("in_progress"))
 
     # thinking
 
     async def _think(self) -> None:
-        body = chat_of(
-            self._calls.parts.thinks, self._config, self._session.conversation.items.values(), is_spoken=self.is_spoken
-        )
+        items = self._session.conversation.items.values() if self._items is None else self._items
+        body = chat_of(self._calls.parts.thinks, self._config, items, is_spoken=self.is_spoken)
         cost, sentences = Cost(), Sentences()
         chat = ask(self._session.opening.authenticate, body, self._session.services, cost=cost)
         try:
@@ -275,7 +284,7 @@ class Answer:
             await self._session.emit({"type": kind, **its, **fields})
 
     async def _emit_item(self, kind: str, item: Event) -> None:
-        if not self.is_over:
+        if not self.is_over and self._wishes.get("conversation") != "none":
             previous = next(reversed(self._session.conversation.items), None)
             await self._session.emit({"type": kind, "previous_item_id": previous, "item": item})
 
@@ -299,7 +308,7 @@ class Answer:
             "status": status,
             "status_details": details,
             "output": self._output,
-            "conversation_id": self._session.id,
+            "conversation_id": None if self._wishes.get("conversation") == "none" else self._session.id,
             "output_modalities": ["audio"] if self.is_spoken else ["text"],
             "max_output_tokens": self._config.get("max_output_tokens", "inf"),
             "audio": {"output": {"format": _format_of(self._form), "voice": self._spoken.get("voice") or USUAL_VOICE}},

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from komilion.common.errors import BadRequest
+
 type Event = dict[str, Any]
 
 SPOKEN = (
@@ -28,6 +30,21 @@ def chat_of(model: str, config: Mapping[str, Any], items: Iterable[Event], *, is
     if most != "inf":
         body["max_tokens"] = most
     return body
+
+
+def items_of(wished: Iterable[Event], known: Mapping[str, Event]) -> list[Event]:
+    """The `input` of a response: items, and references to those of the conversation. Raises `BadRequest`."""
+    items = []
+    for item in wished:
+        if item["type"] != "item_reference":
+            items.append(item)
+        elif item["id"] in known:
+            items.append(known[item["id"]])
+        else:
+            raise BadRequest(f"There is no item {item['id'][:80]!r}.", param="response.input")
+        if any("text" not in part and part["type"] != "input_image" for part in items[-1].get("content") or []):
+            raise BadRequest("Audio is taken by `input_audio_buffer.append` alone.", param="response.input")
+    return items
 
 
 def messages_of(items: list[Event]) -> list[Event]:

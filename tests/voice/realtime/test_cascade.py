@@ -17,6 +17,7 @@ import pytest
 from komilion.common.audio import pcm
 from tests.fakes import openai_audio
 from tests.fakes.openai_audio import FakeOpenAIAudio
+from tests.fakes.realtime import RealtimeScript
 from tests.fakes.replies import Reply, ToolCall
 from tests.fakes.speech_server import SpeechReply
 from tests.routing.gates import Gate
@@ -442,3 +443,94 @@ def test_the_cascade_takes_over_where_the_relay_never_answered(cascade: Cascade,
 
     talker = cascade.talk(alice, converse, "neo-mode/balanced")
     assert talker.of("response.done")[0]["response"]["status"] == "completed"
+
+
+def test_an_answer_beside_the_conversation_sees_what_it_is_given_and_leaves_nothing_behind(
+    cascade: Cascade, alice: Tenant
+) -> None:
+    model = cascade.parts()
+
+    async def converse(talker: Talker) -> None:
+        await ask_in_text(talker, "One.")
+        reference = {"type": "item_reference", "id": talker.of("conversation.item.done")[0]["item"]["id"]}
+        await ask_in_text(talker, "Two.")
+        told = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Three."}]}
+        beside = {
+            "conversation": "none",
+            "input": [reference, told],
+            "output_modalities": ["text"],
+            "metadata": {"a": "b"},
+        }
+        await talker.send("response.create", response=beside)
+        await talker.until("x_komilion.cost")
+        await talker.send("response.create", response={"input": [{"type": "item_reference", "id": "gone"}]})
+        assert (await talker.until("error"))["error"]["param"] == "response.input"
+        await talker.answer()
+
+    talker = cascade.talk(alice, converse)
+    first, second = cascade.gateway.calls_of(model)
+    assert [message["content"] for message in first.body["messages"]] == ["One.", "Three."]
+    assert [message["content"] for message in second.body["messages"][1:]] == ["One.", "Two."]
+    response = talker.of("response.done")[0]["response"]
+    assert (response["metadata"], response["conversation_id"]) == ({"a": "b"}, None)
+    assert len(talker.of("conversation.item.done")) == 3
+
+
+def test_a_long_frame_is_heard_as_many_short_ones_are(cascade: Cascade, alice: Tenant) -> None:
+    cascade.parts()
+
+    async def converse(talker: Talker) -> None:
+        await append(talker, turn(), step=480_000)
+        await talker.until("x_komilion.cost")
+
+    talker = cascade.talk(alice, converse)
+    assert talker.of("response.done")[0]["response"]["status"] == "completed"
+
+
+def test_a_response_that_is_canceled_before_it_began_is_told_all_the_same(cascade: Cascade, alice: Tenant) -> None:
+    cascade.parts(hears=SpeechReply(text="Hello.", before_head_s=0.3))
+
+    async def converse(talker: Talker) -> None:
+        await append(talker, pcm.silence(500, 24_000))
+        await talker.send("input_audio_buffer.commit")
+        await talker.send("response.create")
+        await talker.send("response.cancel")
+        await talker.until("x_komilion.cost")
+
+    talker = cascade.talk(alice, converse, **MANUAL)
+    kinds = [kind for kind in talker.types() if kind.startswith("response.")]
+    assert kinds == ["response.created", "response.done"]
+    assert talker.of("response.done")[0]["response"]["status"] == "cancelled"
+
+
+def test_the_cascade_goes_on_with_a_conversation_that_the_relay_lost(cascade: Cascade, alice: Tenant) -> None:
+    model = cascade.parts()
+    lost = cascade.stand.model(RealtimeScript(lost_at="response.created", lost_times=9))
+
+    async def converse(talker: Talker) -> None:
+        assert talker.events[0]["session"]["model"] == lost
+        await ask_in_text(talker, "Are you still there?")
+        await talker.answer()
+
+    talker = cascade.talk(alice, converse, "neo-mode/balanced")
+    assert talker.of("response.done")[-1]["response"]["status"] == "completed"
+    (call,) = cascade.gateway.calls_of(model)
+    assert call.body["messages"][-1]["content"] == "Are you still there?"
+    assert talker.types().count("session.created") == 1
+
+
+@needs_espeak
+def test_the_cascade_hears_again_what_the_relay_had_not_answered(cascade: Cascade, alice: Tenant) -> None:
+    cascade.parts()
+    cascade.stand.model(RealtimeScript(lost_at="response.created", lost_times=9))
+
+    async def converse(talker: Talker) -> None:
+        await append(talker, turn(pause_ms=0))
+        await talker.send("input_audio_buffer.commit")
+        await talker.send("response.create")
+        await talker.until("x_komilion.cost")
+
+    talker = cascade.talk(alice, converse, "neo-mode/balanced", **MANUAL)
+    assert talker.of("response.done")[-1]["response"]["status"] == "completed"
+    (heard,) = talker.of("conversation.item.input_audio_transcription.completed")
+    assert heard["transcript"] == "How is the weather?"
