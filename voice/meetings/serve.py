@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import tempfile
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 from komilion.common.clock import utc_now
@@ -23,12 +24,13 @@ from voice.actions.uploads import do_keep_upload
 from voice.api.jobs import job_json
 from voice.meetings.hearing import PartAsked, Payer, audio_of, choose_ears, hear, spans_of, takes_whole
 from voice.meetings.options import BODY_MOST_BYTES, MeetingAsked, parse_meeting
-from voice.meetings.recording import PART_MOST_MS, Recording, recording_of
+from voice.meetings.recording import PART_MOST_MS, recording_of
 from voice.meetings.result import Told, name_speakers, told_as, told_json
-from voice.meetings.summarizing import Summary, summarize
+from voice.meetings.summarizing import summarize
 from voice.meetings.transcript import joined, lines_of
 from voice.models import TranscriptionJob, Upload
 from voice.queries import has_webhook_secret
+from voice.speech.choice import Chosen
 from voice.threads import in_thread
 from voice.uploads.folder import folder
 from voice.uploads.store import store
@@ -40,24 +42,26 @@ FETCH_MOST_BYTES = 100 * 2**20  # while the caller waits; a job fetches what an 
 async def serve_meeting(exchange: Exchange, services: Services) -> None:
     """Raises what the caller must be told before the first byte."""
     session = await services.authenticator.authenticate(exchange)
+
+    async def renew() -> Session:
+        return await services.authenticator.authenticate(exchange)
+
+    payer = Payer(services, renew)
     body = await services.bodies.read_any(exchange, BODY_MOST_BYTES)
     async with admitted(session, services, exchange):
         asked = await asyncio.to_thread(parse_meeting, exchange.header(b"content-type"), body)
         if asked.webhook_url and not await in_thread(has_webhook_secret, session.caller.organization_id):
             message = "This organization has no webhook secret to sign with; make one on /dashboard/voice."
             raise BadRequest(message, param="webhookUrl")
+        chosen = choose_ears(await services.fresh_catalog(), session, asked.options)
         upload = await in_thread(_upload_of, session, asked)
-        if asked.is_async:
-            await _answer_later(exchange, session, asked, upload)
-            return
-        async with _source(asked, upload) as path:
-            with contextlib.ExitStack() as stack:
-                recording = await in_thread(lambda: stack.enter_context(recording_of(path, folder())))
-                told = await _told(exchange, services, asked, recording)
+        told = None if asked.is_async else await _heard(exchange, payer, chosen, asked, upload)
         if told is None:
             await _answer_later(exchange, session, asked, upload)
-        else:
-            await _answer(exchange, told)
+            return
+    if asked.options.summarize and told.transcript.text:  # its chats take places of their own
+        told = replace(told, summary=await summarize(payer, lines_of(told.transcript)))
+    await _answer(exchange, told)
 
 
 def _upload_of(session: Session, asked: MeetingAsked) -> Upload | None:
@@ -86,33 +90,28 @@ async def _source(asked: MeetingAsked, upload: Upload | None) -> AsyncIterator[P
         yield Path(file.name)
 
 
-async def _told(exchange: Exchange, services: Services, asked: MeetingAsked, recording: Recording) -> Told | None:
+async def _heard(
+    exchange: Exchange, payer: Payer, chosen: Chosen, asked: MeetingAsked, upload: Upload | None
+) -> Told | None:
     """The meeting, transcribed; None where that takes too long for a caller who waits."""
     options = asked.options
-
-    async def renew() -> Session:
-        return await services.authenticator.authenticate(exchange)
-
-    payer = Payer(services, renew)
-    chosen = choose_ears(await services.fresh_catalog(), await renew(), options)
-    if recording.length_ms > PART_MOST_MS or not takes_whole(chosen, recording):
-        return None
-    span = spans_of(chosen, recording)[0]
-    exchange.is_begun = True
-    audio = await in_thread(audio_of, chosen, recording, span)
-    heeded = await hear(payer, chosen, PartAsked(exchange.request_id, audio, options))
-    parts = [(span, heeded.heard.transcript)]
-    transcript = await in_thread(name_speakers, joined(parts), recording, diarize=options.diarize)
-    summary = Summary()
-    if options.summarize and transcript.text:
-        summary = await summarize(payer, lines_of(transcript))
+    async with _source(asked, upload) as path:
+        with contextlib.ExitStack() as stack:
+            recording = await in_thread(lambda: stack.enter_context(recording_of(path, folder())))
+            if recording.length_ms > PART_MOST_MS or not takes_whole(chosen, recording):
+                return None
+            span = spans_of(chosen, recording)[0]
+            exchange.is_begun = True
+            audio = await in_thread(audio_of, chosen, recording, span)
+            heeded = await hear(payer, chosen, PartAsked(exchange.request_id, audio, options))
+            whole = joined([(span, heeded.heard.transcript)])
+            transcript = await in_thread(name_speakers, whole, recording, diarize=options.diarize)
     return Told(
         transcript=transcript,
         options=options,
         models=(heeded.offer.model_id,),
         request_ids=(exchange.request_id,),
         cost_nano=heeded.settled.charge,
-        summary=summary,
         ignored=asked.ignored,
     )
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.fakes.speech_server import SpeechReply
-from tests.routing.books import only_row, usage_rows
+from tests.routing.books import only_row, organization_id, usage_rows
 from tests.stand import Gateway, Tenant
 from tests.voice.meetings.conftest import MEETING, MINUTES, Meetings, talk
 from tests.voice.speech.stand import MS_PRICE_NANO
@@ -114,6 +114,28 @@ def test_a_summary_that_fails_leaves_the_transcript(meetings: Meetings, nova: st
     assert body["text"] == TEXT
     assert body["summary"] is None
     assert body["summaryError"]["reason"] == "insufficient_balance"
+
+
+def test_the_chats_of_a_summary_find_a_place_where_the_caller_has_only_one(meetings: Meetings, nova: str, writer: str):
+    from accounts.models import ApiKey
+
+    bob = meetings.gateway.tenant()
+    ApiKey.objects.filter(organization_id=organization_id(bob)).update(limits={"parallel": 1})
+    assert meetings.send(bob, talk(), model=nova, summarize="true").json["summary"] == MINUTES
+
+
+def test_a_caller_has_limits(meetings: Meetings, nova: str):
+    from accounts.models import ApiKey
+
+    bob = meetings.gateway.tenant()
+    ApiKey.objects.filter(organization_id=organization_id(bob)).update(limits={"requests_per_minute": 1})
+    assert meetings.send(bob, talk(), model=nova).status == 200
+    assert meetings.send(bob, talk(), model=nova).status == 429
+
+
+def test_a_model_that_is_not_there_is_told_before_there_is_a_job(meetings: Meetings, alice: Tenant):
+    answer = meetings.send(alice, talk(), model="acme/nobody", **{"async": "true"})
+    assert (answer.status, answer.json["error"]["param"]) == (400, "model")
 
 
 def test_an_upload_by_its_key(meetings: Meetings, alice: Tenant, charlie: Tenant, nova: str):

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 
+import psutil
 import pytest
 
 from tests.fakes.client import call
@@ -191,6 +192,21 @@ def test_a_body_that_goes_on_beyond_the_limit_is_cut_and_deleted(
         assert send(gateway, where, iter([b"x" * 2**20] * 64)).status == 413
     assert where["audioKey"] not in files()
     wait_until(lambda: state_of(gateway, alice, where).status == 404)
+
+
+@pytest.mark.slow
+def test_500_mb_come_in_without_being_held_in_memory_and_501_do_not(gateway: Gateway, alice: Tenant):
+    whole, above = ticket(gateway, alice), ticket(gateway, alice)
+    piece = bytes(10**6)
+    held_before = psutil.Process().memory_info().rss
+    assert send(gateway, whole, (piece for _ in range(500))).status == 200
+    assert size(whole) == 500 * 10**6
+    assert psutil.Process().memory_info().rss - held_before < 100 * 10**6
+    with contextlib.suppress(OSError):
+        assert send(gateway, above, (piece for _ in range(501))).status == 413
+    assert above["audioKey"] not in files()
+    request(gateway, "DELETE", f"{UPLOAD}/{whole['audioKey']}", headers=bearer(alice))
+    assert whole["audioKey"] not in files()
 
 
 def test_an_organization_has_only_so_much_room(gateway: Gateway, settings):
