@@ -56,6 +56,7 @@ PAGES = _pages(
     Page("simple-chat", "Simple chat", "One flat question, one flat answer.", "site/simple-chat.md"),
     Page("speech", "Speech", "Audio to text, text to audio.", "site/speech.md"),
     Page("meetings", "Meetings", "Long audio to minutes: uploads, jobs, webhooks.", "site/meetings.md"),
+    Page("realtime", "Voice sessions", "A spoken conversation over a WebSocket.", "site/realtime.md"),
     Page("idempotency", "Repeating a request", "An Idempotency-Key makes a retry safe.", "site/idempotency.md"),
     Page("errors", "Errors", "Every status and reason, and what to do.", "site/errors.md"),
     Page("limits", "Limits", "How much you may ask for, and the headers that say so.", "limits.md", is_template=False),
