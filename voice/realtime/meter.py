@@ -93,7 +93,8 @@ class Meter:
         answer = self.reckoning.answers.get(response_id)
         counted = self.reckoning.counted(answer) if answer is not None and answer.is_begun else None
         usage, source = self._believed(response, counted)
-        self.reckoning.end(response_id, usage)
+        is_beside = response.get("conversation_id", "") is None  # its input and output are not in the conversation
+        self.reckoning.end(response_id, None if is_beside else usage)
         outcome: Outcome = then
         if response.get("status") == "failed":
             outcome = "provider_failed" if counted is None else "provider_cut"

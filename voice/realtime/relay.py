@@ -83,8 +83,13 @@ class RelayEngine:
         raise error
 
     async def start(self) -> None:
-        """Begin to read; the provider's `session.created` is ours as soon as it has taken the configuration."""
-        await self._configure()
+        """Begin to read, after what was said before, if anything was.
+
+        The provider's `session.created` is ours as soon as it has taken the configuration.
+        """
+        for item in self.session.conversation.items.values():  # of an engine that was here before
+            self._count("conversation.item.create", {"item": item}, "")
+        await self._replay()
         self._connected.set()
         self._reading = spawn(self._read(), name="realtime-upstream")
 

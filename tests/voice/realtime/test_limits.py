@@ -230,6 +230,37 @@ def test_another_engine_goes_on_where_the_first_one_drops_before_it_ever_answere
     asyncio.run(converse())
 
 
+def test_another_provider_s_model_goes_on_where_the_first_one_is_lost(
+    stand: Stand, alice: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from voice.realtime import consumer
+    from voice.realtime.engines import Answerer, answerer_of
+
+    other = stand.model()
+    model = stand.model(RealtimeScript(lost_at="response.output_item.added", lost_times=9))
+
+    def both(catalog: Any, name: str, caller: Any) -> Answerer:
+        first, second = (answerer_of(catalog, each, caller) for each in (name, other))
+        return Answerer(first.model, (*first.engines, *second.engines), first.per_minute_nano)
+
+    monkeypatch.setattr(consumer, "answerer_of", both)
+
+    async def converse() -> None:
+        async with talking(stand, alice.key, model) as talker:
+            await talker.send("session.update", session={"type": "realtime", "instructions": "Be brief."})
+            item = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Hello"}]}
+            await talker.send("conversation.item.create", item=item)
+            await talker.send("response.create")
+            await talker.until("x_komilion.cost", lambda event: event["cost_nano_usd"] > 0)
+            assert [part["model"] for part in talker.of("x_komilion.cost")[-1]["parts"]] == [other]
+            assert talker.types().count("session.created") == 1
+        replayed = ["session.update", "conversation.item.create", "response.create"]
+        assert stand.sessions_of(other)[0].types() == replayed
+        await eventually_equal(partial(stand.held_nano, alice), 0)
+
+    asyncio.run(converse())
+
+
 @pytest.mark.usefixtures("understudies")
 def test_another_engine_opens_the_session_where_the_first_one_cannot(stand: Stand, alice: Tenant) -> None:
     model = stand.model(RealtimeScript(refuses_connections=9))

@@ -118,6 +118,18 @@ def test_an_interruption(stand: Stand, alice: Tenant) -> None:
     asyncio.run(converse())
 
 
+def test_the_cost_of_an_answer_is_an_event_like_any_other(stand: Stand, alice: Tenant) -> None:
+    model = stand.model()
+
+    async def converse() -> None:
+        async with connection(stand.gateway.url, alice.key, model) as connected:
+            await connected.response.create()
+            cost = (await until(connected, "x_komilion.cost"))[-1]
+            assert (cost.cost_usd, cost.cost_nano_usd) == (0.014196, 14_196_000)
+
+    asyncio.run(converse())
+
+
 def test_a_wrong_key_is_a_status_of_the_handshake(stand: Stand) -> None:
     async def converse() -> None:
         async with connection(stand.gateway.url, "ck_wrong", "acme/any"):

@@ -1,14 +1,19 @@
 """What a conversation costs by our own count, what is kept of it, and what a minute of it is estimated at."""
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from billing.prices import PriceVersion
 from komilion.common.usage import Usage
+from routing.catalog.voice import VoiceOffer
+from routing.providers.base import Target
 from voice.realtime.conversation import Conversation
 from voice.realtime.estimate import Exchanged, Spoken, five_minutes, relayed_per_minute
+from voice.realtime.meter import Meter
 from voice.realtime.reckoning import Answer, Reckoning
+from voice.realtime.tab import Spent
 
 NANO_PER_USD = 10**9
 PRICE = PriceVersion(
@@ -65,6 +70,28 @@ def test_an_answer_of_which_nothing_is_known_leaves_what_was_said_to_be_counted(
     reckoning.end("r", None)
     assert reckoning.context() == Usage(input=10)
     assert not reckoning.answers
+
+
+def test_an_answer_beside_the_conversation_adds_nothing_to_it(settings: Any) -> None:
+    tab: Any = None
+    offer = VoiceOffer("acme/m", "p", "openai", Target("http://x", "k", "m", frozenset()), PRICE)
+    meter = Meter(tab, offer, lambda error: None)
+    meter.reckoning.end("r", Usage(input=10))
+    charged: list[Spent] = []
+    meter._turn = lambda spent, response_id: _note(charged, spent)  # type: ignore[method-assign] # no ledger here
+
+    async def run() -> None:
+        usage = {"input_tokens": 5, "output_tokens": 7}
+        meter.ended({"id": "b", "conversation_id": None, "status": "completed", "usage": usage}, {})
+        await meter.settled()
+
+    asyncio.run(run())
+    assert charged[0].usage == Usage(input=5, output=7)
+    assert meter.reckoning.context() == Usage(input=10)
+
+
+async def _note(charged: list[Spent], spent: Spent) -> None:
+    charged.append(spent)
 
 
 def test_what_runs_costs_what_was_delivered_of_it() -> None:
