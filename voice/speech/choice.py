@@ -8,11 +8,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from accounts.access import Caller
-from komilion.common.errors import BadRequest, ModelNotAllowed, ModelNotServed
+from komilion.common.errors import BadRequest, KomilionError, ModelNotAllowed, ModelNotServed
 from komilion.common.usage import Usage
 from routing.catalog.resolve import resolve_voice
 from routing.catalog.snapshot import Catalog
 from routing.catalog.voice import Kind, VoiceModel, VoiceOffer
+from routing.gateway.services import Services
 
 LOCAL = "local/"
 DEEPGRAM = "deepgram"
@@ -64,6 +65,23 @@ def choose(wanted: Wanted, catalog: Catalog, caller: Caller, likely: Callable[[V
         raise ModelNotServed("No model that can do this is served here, or this key may call none.", param="model")
     found.sort(key=lambda each: each.model.id, reverse=True)  # of two at one price rather the newer
     return min(found, key=lambda each: _rank(each, wanted, likely))
+
+
+async def choose_now(
+    wanted: Wanted, services: Services, version: int, caller: Caller, likely: Callable[[VoiceOffer], Usage]
+) -> Chosen:
+    """`choose` from the catalogue, at least at `version`; it is compared with the database before anything is refused.
+
+    News of a model may be on their way, or Redis be gone.
+    """
+    catalog = await services.current_catalog(version)
+    try:
+        return choose(wanted, catalog, caller, likely)
+    except KomilionError:
+        newest = await services.fresh_catalog()
+        if newest is catalog:
+            raise
+        return choose(wanted, newest, caller, likely)
 
 
 def same_units(offers: Sequence[VoiceOffer], bound: Usage) -> tuple[VoiceOffer, ...]:

@@ -21,7 +21,7 @@ from routing.gateway.types import Outcome, Settled
 from routing.gateway.watch import Interrupted, Watch
 from routing.providers.speech import Speaking
 from voice.speech.bills import adjusted_of, facts_of, note_of, origin_headers, with_cost
-from voice.speech.choice import choose, same_units
+from voice.speech.choice import choose_now, same_units
 from voice.speech.requests import SpeechAsked, parse_speech, parse_tts
 from voice.speech.saying import LEAST_MS_A_CHARACTER, Saying, bound_of
 
@@ -47,8 +47,8 @@ async def _serve(exchange: Exchange, services: Services, endpoint: str, parse: P
     body = await services.bodies.read(exchange)
     async with admitted(session, services, exchange) as admission:
         asked = parse(exchange, body)
-        catalog = await services.current_catalog(admission.catalog_version)
-        chosen = choose(asked.wanted, catalog, session.caller, lambda offer: bound_of(LIKELY, offer))
+        version, caller = admission.catalog_version, session.caller
+        chosen = await choose_now(asked.wanted, services, version, caller, lambda offer: bound_of(LIKELY, offer))
         facts = facts_of(exchange, endpoint, asked.wanted.name, streamed=True, end_user=asked.end_user)
 
         async def renew() -> Any:

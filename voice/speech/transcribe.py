@@ -21,7 +21,7 @@ from routing.gateway.watch import Watch
 from routing.providers.speech import Task
 from voice.speech.bills import adjusted_of, cost_headers, facts_of, note_of, origin_headers, with_cost
 from voice.speech.captions import SRT_TYPE, VTT_TYPE, srt, vtt
-from voice.speech.choice import choose
+from voice.speech.choice import choose_now
 from voice.speech.lengths import measure
 from voice.speech.listening import Hearing, Heeded, likely_usage, transcribe
 from voice.speech.requests import TranscriptionAsked, parse_stt, parse_transcription
@@ -63,8 +63,8 @@ async def _serve(exchange: Exchange, services: Services, endpoint: str, parse: P
     async with admitted(session, services, exchange) as admission:
         asked = parse(exchange, body)
         data = await _fetch(asked.url) if asked.url else asked.audio
-        catalog = await services.current_catalog(admission.catalog_version)
-        chosen = choose(asked.wanted, catalog, session.caller, lambda offer: likely_usage(LIKELY_MS, offer))
+        version, caller = admission.catalog_version, session.caller
+        chosen = await choose_now(asked.wanted, services, version, caller, lambda offer: likely_usage(LIKELY_MS, offer))
         audio = await measure(data)
         facts = facts_of(exchange, endpoint, asked.wanted.name, streamed=asked.options.stream, end_user=asked.end_user)
 

@@ -1,5 +1,6 @@
 """Which model hears or speaks where a request names one, and where it does not."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from komilion.common.usage import Usage
 from routing.catalog.snapshot import Catalog
 from routing.catalog.voice import VoiceModel, VoiceOffer
 from routing.providers.base import Target
-from voice.speech.choice import Wanted, choose, same_units
+from voice.speech.choice import Wanted, choose, choose_now, same_units
 
 MINUTE = Usage(audio_ms=60_000)
 
@@ -87,6 +88,40 @@ def test_one_that_is_named_and_cannot_be_taken_is_told_why(
 ) -> None:
     with pytest.raises(error):
         chosen([CHEAP, DEAR], wanted, allowed)
+
+
+class Stale:
+    """Services whose catalogue is behind the database."""
+
+    def __init__(self, now: Catalog, then: Catalog) -> None:
+        self._catalogs = now, then
+        self.looked = 0
+
+    async def current_catalog(self, version: int) -> Catalog:
+        return self._catalogs[0]
+
+    async def fresh_catalog(self) -> Catalog:
+        self.looked += 1
+        return self._catalogs[1]
+
+
+def test_what_is_not_known_yet_is_looked_for_in_the_database_first() -> None:
+    caller = Caller(1, 1, 1, 1, 1, "free", {}, {}, None, is_suspended=False, expires_at_unix_s=None)
+    old, new = (Catalog(1, {}, (), voice={each.id: each for each in models}) for models in ([], [CHEAP]))
+
+    def chosen_by(services: Any, name: str) -> str:
+        wanted = Wanted("transcription", name)
+        return asyncio.run(choose_now(wanted, services, 1, caller, lambda _: MINUTE)).model.id
+
+    behind = Stale(old, new)
+    assert chosen_by(behind, "acme/cheap") == chosen_by(behind, "") == "acme/cheap"
+    assert behind.looked == 2
+    up_to_date = Stale(new, new)
+    assert chosen_by(up_to_date, "acme/cheap") == "acme/cheap"
+    assert up_to_date.looked == 0
+    for services, name in ((up_to_date, "acme/dear"), (behind, "acme/dear")):
+        with pytest.raises(UnknownModel):
+            chosen_by(services, name)
 
 
 def test_one_hold_is_for_offers_that_are_paid_by_the_same() -> None:

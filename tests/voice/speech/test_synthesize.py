@@ -282,6 +282,8 @@ class TestFailures:
         bob = stand.gateway.tenant()
         model = scripted(stand, SpeechReply(cut_after_bytes=10_000))
         answer = say(stand, bob, model, response_format="pcm", stream_format="sse")
+        assert answer.status == 200, answer.body
+        assert answer.events, answer.body
         last = orjson.loads(answer.events[-1])
         assert last["error"]["reason"] == "provider_error"
         assert last["usage"]["cost_nano_usd"] == 0
