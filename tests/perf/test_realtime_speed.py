@@ -55,8 +55,8 @@ def test_a_piece_of_audio_takes_few_microseconds_of_the_session() -> None:
         """Nobody listens."""
 
     async def converse() -> float:
-        opening: Any = Opening(None, None, CallFacts("realtime", "acme/sink"))  # type: ignore[arg-type] # nobody asks
-        session = Session(None, opening, [Sink])  # type: ignore[arg-type, list-item] # nor for services
+        opening: Any = Opening(None, None, CallFacts("realtime", "acme/sink"))
+        session = Session(None, opening, [Sink])
         await session.open()
         began_s = time.process_time()
         await session.run(receive, send)

@@ -78,7 +78,7 @@ def test_an_answer_beside_the_conversation_adds_nothing_to_it(settings: Any) -> 
     meter = Meter(tab, offer, lambda error: None)
     meter.reckoning.end("r", Usage(input=10))
     charged: list[Spent] = []
-    meter._turn = lambda spent, response_id: _note(charged, spent)  # type: ignore[method-assign] # no ledger here
+    meter._turn = lambda spent, response_id: _note(charged, spent)
 
     async def run() -> None:
         usage = {"input_tokens": 5, "output_tokens": 7}
