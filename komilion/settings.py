@@ -76,6 +76,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "komilion.web.static_files.StaticFilesMiddleware",
     "django.middleware.csp.ContentSecurityPolicyMiddleware",
+    "komilion.web.permissions.PermissionsMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -121,13 +122,14 @@ STORAGES = {
 MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
 
 # What a browser may do with our pages.
-SECURE_CSP = {
+SECURE_CSP: dict[str, list[str]] = {
     "default-src": [CSP.NONE],
     "script-src": [CSP.SELF, CSP.NONCE],
     "style-src": [CSP.SELF, CSP.NONCE],
     "img-src": [CSP.SELF, "data:"],
     "font-src": [CSP.SELF],
-    "connect-src": [CSP.SELF],
+    "connect-src": [CSP.SELF, PUBLIC_URL.replace("http", "ws", 1)],  # older browsers' 'self' leaves out WebSockets
+    "media-src": [CSP.SELF, "blob:"],
     "form-action": [CSP.SELF, *(env.SOCIAL_ORIGINS[name] for name in SOCIAL_LOGINS)],  # browsers check redirects too
     "frame-ancestors": [CSP.NONE],
     "base-uri": [CSP.NONE],
@@ -311,6 +313,8 @@ VOICE_BUCKET_ENDPOINT = env.base_url("VOICE_BUCKET_ENDPOINT", "https://s3.amazon
 VOICE_BUCKET_REGION = env.text("VOICE_BUCKET_REGION", "us-east-1")
 VOICE_BUCKET_KEY_ID = env.text("VOICE_BUCKET_KEY_ID", "")
 VOICE_BUCKET_SECRET = env.optional_secret("VOICE_BUCKET_SECRET")
+if VOICE_BUCKET:  # browsers send recordings there
+    SECURE_CSP["connect-src"].append("/".join(VOICE_BUCKET_ENDPOINT.split("/")[:3]))
 VOICE_UPLOAD_LIMIT_BYTES = 500_000_000
 VOICE_UPLOADS_PER_ORGANIZATION = 200
 VOICE_UPLOADS_PER_ORGANIZATION_BYTES = 5_000_000_000

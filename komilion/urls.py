@@ -18,6 +18,7 @@ urlpatterns = [
     path("", include("komilion.web.people.urls")),
     path("", include("komilion.web.paying.urls")),
     path("", include("komilion.web.playground.urls")),
+    path("", include("komilion.web.voice.urls")),
     path("", include("komilion.web.rest.urls")),
     path("", include("billing.api.urls")),
     path("", include("routing.api.urls")),

@@ -180,13 +180,15 @@ def program() -> str:
 
 
 @contextmanager
-def browser(base_url: str, playwright: Playwright | None = None) -> Iterator[Browser]:
-    """A Chromium whose people visit the installation at `base_url`."""
+def browser(
+    base_url: str, playwright: Playwright | None = None, *, arguments: tuple[str, ...] = ()
+) -> Iterator[Browser]:
+    """A Chromium whose people visit the installation at `base_url`; `arguments` are more of its own."""
     if playwright is None:
-        with sync_playwright() as started, browser(base_url, started) as running:
+        with sync_playwright() as started, browser(base_url, started, arguments=arguments) as running:
             yield running
         return
-    chromium = playwright.chromium.launch(executable_path=program(), args=list(ARGUMENTS), headless=True)
+    chromium = playwright.chromium.launch(executable_path=program(), args=[*ARGUMENTS, *arguments], headless=True)
     try:
         yield Browser(chromium, base_url)
     finally:

@@ -146,6 +146,11 @@ def pin(site: Installation, page: Page) -> None:
     expect(page.get_by_role("button", name="Remove the pin of translation")).to_be_visible()
 
 
+def make_webhook_secret(site: Installation, page: Page) -> None:
+    """To the secret, which is shown once."""
+    _press(page, "Make the secret")
+
+
 def refund(site: Installation, page: Page) -> None:
     """To the receipt of what was given back."""
     page.locator("main form button").last.click()

@@ -35,6 +35,7 @@ class SitePage:
     then: Callable[[Installation, Page], None] | None = None
     lands: str = ""
     then_status: int = 200
+    expects: tuple[str, ...] = ()  # complaints that belong to it, by what they contain
 
 
 def _of(who: Who, *paths: str) -> tuple[SitePage, ...]:
@@ -81,6 +82,7 @@ SITE_PAGES = [
     SitePage("/", "newcomer", then=steps.accept_invitation, lands="dashboard:overview"),
     SitePage("/dashboard/keys/new", "newcomer", status=403),
     *_of("newcomer", "/dashboard/organizations", "/playground", "/playground/shares", "/dashboard/routing"),
+    *_of("newcomer", "/dashboard/voice", "/dashboard/voice/meetings", "/dashboard/voice/webhooks"),
     SitePage("/auth/reauthenticate/?next=/auth/email/", "newcomer", then=steps.change_address, lands="account_email"),
     SitePage("/", "newcomer", then=steps.undo_change, lands="account_undo_email"),
     *_of("owner", "/dashboard", "/dashboard?days=30", "/dashboard/usage", "/dashboard/usage?model=nothing"),
@@ -96,6 +98,11 @@ SITE_PAGES = [
     *_of("owner", "/playground", "/playground?models={model},neo-mode&prompt=hello&task=coding", "/playground/shares"),
     SitePage("/playground?models={model},acme/mini", "owner", then=steps.run_and_share, lands="playground:share"),
     *_of("owner", "/playground/shares", "/dashboard/routing"),
+    SitePage("/dashboard/voice", "owner", expects=("status of 4", "status of 503")),  # nobody to talk with is set up
+    *_of("owner", "/dashboard/voice/meetings", "/dashboard/voice/meetings/{meeting}", "/dashboard/voice/webhooks"),
+    SitePage("/dashboard/voice/webhooks", "owner", then=steps.make_webhook_secret, lands="voice:secret"),
+    SitePage("/dashboard/voice/webhooks", "owner"),
+    SitePage("/dashboard/voice/meetings/nothing", "owner", status=404),
     SitePage("/dashboard/routing", "owner", then=steps.pin, lands="dashboard:routing"),
     SitePage("/dashboard/members", "owner"),
     SitePage("/dashboard/members", "owner", then=steps.begin_to_remove, lands="people:remove"),
@@ -121,6 +128,7 @@ NOT_WALKED = MappingProxyType(
     {
         "robots.txt": "a file",
         "dashboard/usage.csv": "a file",
+        "dashboard/voice/meetings/<str:job_id>/audio": "a file",
         "dashboard/wallet/statement.csv": "a file",
         "auth/2fa/recovery-codes/download/": "a file",
         "api/schema": "a file",
@@ -140,6 +148,6 @@ NOT_WALKED = MappingProxyType(
 
 NOT_PAGES = (
     *("operator/", "api/auth", "api/usage", "api/generation", "api/pins", "api/advisor/", "api/feedback", "api/v1/"),
-    *("key/", "spend/", "webhooks/"),
+    *("key/", "spend/", "webhooks/", "api/voice/"),
 )
 """How addresses begin that are no pages of ours at all: Django's admin, and what answers in JSON."""

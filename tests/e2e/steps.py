@@ -10,6 +10,7 @@ from tests.e2e.browser import Person
 from tests.e2e.server import Installation
 from tests.waiting import wait_until
 
+MEETING = "job_of_the_pages"
 PASSWORD = "seven quiet herons at noon"
 
 
@@ -70,3 +71,21 @@ def invite(site: Installation, page: Page, address: str, role: str) -> None:
     page.locator("form", has=page.get_by_label("E-mail address")).get_by_label("Role").select_option(role)
     page.get_by_role("button", name="Send the invitation").click()
     expect(page.get_by_role("rowheader", name=address)).to_be_visible()
+
+
+def make_meeting(site: Installation, address: str) -> None:
+    """A meeting of hers that was transcribed, with the id `MEETING`, and a message to a webhook about it."""
+    code = f"""
+from accounts.models import Membership
+from tests.komilion.web.voice.meetings import new_meeting, new_message
+from tests.people import Person
+member = Membership.objects.get(user__email={address!r})
+person = Person({address!r}, member.organization_id, member.pk, None)
+new_message(person, new_meeting(person, id={MEETING!r}), state="failed")
+"""
+    site.manage("shell", "--no-imports", "-c", code)
+
+
+def end_meeting(site: Installation) -> None:
+    """The newest meeting is transcribed."""
+    site.manage("shell", "--no-imports", "-c", "import tests.komilion.web.voice.meetings as m; m.end_meeting()")

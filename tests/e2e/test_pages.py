@@ -18,7 +18,7 @@ from tests.e2e.conftest import Install
 from tests.e2e.page_steps import ALICE, NORA, ZOE
 from tests.e2e.server import Installation
 from tests.e2e.site_pages import SITE_PAGES, WHO, SitePage, Who
-from tests.e2e.steps import invite, make_key, sign_up, top_up
+from tests.e2e.steps import MEETING, invite, make_key, make_meeting, sign_up, top_up
 from tests.fakes.client import chat
 from tests.fakes.stripe import running_fake_stripe
 
@@ -73,6 +73,7 @@ def test_no_page_has_a_fault_at_any_width_in_any_scheme(site: Installation):
 def _faults(site: Installation, person: Person, page: SitePage, names: dict[str, str]) -> Iterator[BadPage]:
     try:
         visit = person.visit(site.url + page.path.format(**names), status=page.status)
+        visit.expected |= set(page.expects)
         if page.then is not None:
             visit.expected |= {f"status of {page.then_status}"} if page.then_status >= 400 else set()
             page.then(site, visit.page)
@@ -142,7 +143,9 @@ def _prepare(site: Installation, people: Browser) -> tuple[dict[Who, Any], dict[
         for address in (NORA, ZOE):
             invite(site, page, address, "viewer")
         owner = person.cookies()
+    make_meeting(site, ALICE)
     names = {"model": MODEL, "payment": payment, "order": order, "request": answer.json["id"], "key": "1"}
+    names |= {"meeting": MEETING}
     return {"newcomer": newcomer, "owner": owner, "customer": owner, "unlucky": owner}, names
 
 

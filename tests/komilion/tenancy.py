@@ -162,7 +162,7 @@ def _objects(alice: Person, key_id: int, membership_id: int) -> dict[str, str]:
         "payment_id": f"pi_{CANARY}",
         "share_id": _share(alice),
         "audio_key": _upload(alice),
-        "job_id": _job(alice),
+        **_meeting(alice),
         "request_id": new_usage_row(alice, key_id),
         "model_id": "acme/one",
         "slug": "limits",
@@ -181,18 +181,22 @@ def _share(alice: Person) -> str:
     return do_share(viewer, SharedRun(["acme/one", "acme/one"], prompt=f"{CANARY} asked", answers=[answer]))
 
 
+def _meeting(alice: Person) -> dict[str, str]:
+    from tests.komilion.web.voice.meetings import new_meeting, new_message, result
+    from voice.models import Upload
+
+    upload = Upload.objects.get(pk=_upload(alice))
+    upload.state = "received"
+    upload.save()
+    told = result(text=f"{CANARY} said something", utterances=[])
+    job = new_meeting(alice, told=told, upload=upload)
+    return {"job_id": job.pk, "delivery_id": new_message(alice, job).pk}
+
+
 def _upload(alice: Person) -> str:
     from voice.actions.uploads import do_make_upload
 
     return do_make_upload(alice.organization_id, alice.membership_id, f"{CANARY}.wav", "audio/wav").key
-
-
-def _job(alice: Person) -> str:
-    from voice.actions.jobs import NewJob, do_make_job
-    from voice.meetings.options import MeetingOptions
-
-    url = f"https://{CANARY}.example/meeting.wav"
-    return do_make_job(NewJob(alice.organization_id, alice.membership_id, None, MeetingOptions(), url=url)).pk
 
 
 def _add_model(name: str) -> None:

@@ -2,10 +2,10 @@
 // it is needed and anew when it is over.
 (function () {
   "use strict";
-  const TITLE = "Playground"; // of the application, in the usage log
+  const TITLE = "Playground"; // of the application in the usage log, where the form's data-title names no other
   const RENEW_BEFORE_MS = 60000;
 
-  // What a server or the way to it refused; `message` is for people.
+  // What a server or the way to it refused; `message` is for people, `reason` the API's word for it where it has one.
   class Refused extends Error {}
 
   async function refusal(response) {
@@ -13,7 +13,8 @@
       return new Refused("You are not logged in any more. Open this page anew.");
     }
     try {
-      return new Refused((await response.json()).error.message);
+      const { error } = await response.json();
+      return Object.assign(new Refused(error.message), { reason: error.reason });
     } catch (error) {
       return new Refused(`The server answered with status ${response.status}. Try again in a moment.`);
     }
@@ -58,12 +59,14 @@
       return this.token;
     }
 
-    // A POST with the session token. Once more with a new one where a change of the organization ended the old.
+    // A POST of JSON, or of a form, with the session token. Once more with a new one where a change of the organization ended the old.
     async call(address, value, signal) {
       for (let attempt = 1; ; attempt++) {
-        const headers = { authorization: `Bearer ${await this.fresh()}`, "content-type": "application/json", "x-title": TITLE };
+        const isForm = value instanceof FormData; // whose type the browser writes
+        const headers = { authorization: `Bearer ${await this.fresh()}`, "x-title": this.form.dataset.title || TITLE };
+        if (!isForm) headers["content-type"] = "application/json";
         // Without the address of the page: it may hold a prompt, and the usage log keeps where a call came from.
-        const options = { method: "POST", body: JSON.stringify(value), headers, credentials: "omit", referrerPolicy: "no-referrer", signal };
+        const options = { method: "POST", body: isForm ? value : JSON.stringify(value), headers, credentials: "omit", referrerPolicy: "no-referrer", signal };
         const response = await send(address, options);
         if (response.status === 401 && attempt === 1) {
           this.forget();

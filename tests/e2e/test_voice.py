@@ -1,0 +1,360 @@
+"""`/dashboard/voice` in a real browser, whose microphone plays a file: captions, sound, cost, interruption, trouble."""
+
+import json
+import math
+import random
+import re
+import struct
+import wave
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, Route, WebSocketRoute, expect
+
+from tests.e2e.browser import SCHEMES, WIDTHS, Browser, Person, Visit, browser
+from tests.e2e.conftest import Install
+from tests.e2e.server import Installation
+from tests.e2e.steps import sign_up, top_up
+from tests.fakes.spoken_socket import CONFIG, Spoken, SpokenSocket
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+ALICE = "alice@example.com"
+FILE_RATE = 48_000
+SILENCE_S, SPEECH_S = 1.5, 1.5
+LONG = Spoken("A ledger is a book in which every amount is written once.", seconds=20.0)
+SHORT = Spoken("A ledger is a book.", seconds=1.0)
+
+
+@pytest.fixture(scope="session")
+def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Silence, then something as loud and as unsteady as speech, then silence."""
+    path = tmp_path_factory.mktemp("speech") / "speech.wav"
+    chance = random.Random(5)
+    silent = [0] * int(SILENCE_S * FILE_RATE)
+    spoken = []
+    for at in range(int(SPEECH_S * FILE_RATE)):
+        syllable = max(0.0, math.sin(math.tau * 4 * at / FILE_RATE))
+        pitch = 140 + 30 * math.sin(math.tau * 0.7 * at / FILE_RATE)
+        voice = sum(math.sin(math.tau * pitch * n * at / FILE_RATE) / n for n in range(1, 12))
+        spoken.append(int(9_000 * syllable * (voice + 0.3 * chance.uniform(-1, 1)) / 2))
+    samples = [*silent, *spoken, *silent]
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, FILE_RATE, 0, "NONE", ""))
+        file.writeframes(struct.pack(f"<{len(samples)}h", *(max(-32_768, min(32_767, one)) for one in samples)))
+    return path
+
+
+@pytest.fixture
+def site(install: Install) -> Installation:
+    installation = install("sqlite")
+    installation.environment |= {"TEST_PAYMENTS": "1", "TRIAL_CREDIT": "0"}
+    installation.manage("collectstatic", "--no-input", "--verbosity", "0")
+    installation.start()
+    return installation
+
+
+def with_microphone(file: Path) -> tuple[str, ...]:
+    return (
+        "--use-fake-device-for-media-stream",
+        "--use-fake-ui-for-media-stream",
+        f"--use-file-for-fake-audio-capture={file}",
+    )
+
+
+@pytest.fixture
+def people(site: Installation, speech: Path) -> Iterator[Browser]:
+    with browser(site.url, arguments=with_microphone(speech)) as running:
+        yield running
+
+
+@pytest.fixture
+def alice(site: Installation, people: Browser) -> Iterator[Person]:
+    """The owner, with money."""
+    with people.person() as person:
+        top_up(site, sign_up(site, person, ALICE))
+        yield person
+
+
+@dataclass
+class Stage:
+    """The page with a scripted server behind it."""
+
+    visit: Visit
+    answers: list[Spoken]
+    options: dict[str, Any] = field(default_factory=dict)
+    asked: list[dict[str, Any]] = field(default_factory=list)  # bodies of POST /api/voice/realtime
+    sockets: list[SpokenSocket] = field(default_factory=list)
+    routes: list[WebSocketRoute] = field(default_factory=list)
+    refusal: tuple[int, dict[str, Any]] | None = None
+    max_seconds: int = 3_600
+
+    @property
+    def page(self) -> Page:
+        return self.visit.page
+
+    @property
+    def socket(self) -> SpokenSocket:
+        return self.sockets[-1]
+
+    def ticket(self, route: Route) -> None:
+        """Answers POST /api/voice/realtime."""
+        assert route.request.headers["authorization"].startswith("Bearer cs_")
+        self.asked.append(route.request.post_data_json)
+        if self.refusal is not None:
+            status, body = self.refusal
+            route.fulfill(status=status, json=body)
+            return
+        session = json.loads(json.dumps(CONFIG))
+        session["audio"]["output"]["voice"] = self.asked[-1]["voice"]
+        body = {
+            "url": f"{self.page.url.replace('http', 'ws', 1).split('/dashboard')[0]}/ws/voice/realtime?token=ek_once",
+            "token": "ek_once",
+            "expiresAt": "2026-11-30T12:00:00Z",
+            "sessionConfig": session,
+            "model": f"openai/{self.asked[-1]['policy']}",
+            "audioFormat": {"encoding": "pcm16", "sampleRate": 24_000, "channels": 1},
+            "estimatedCostPerMinute": 0.031,
+            "maxSeconds": self.max_seconds,
+        }
+        route.fulfill(json=body)
+
+    def connect(self, route: WebSocketRoute) -> None:
+        """Answers the WebSocket."""
+        socket = SpokenSocket(route.send, self.answers, **self.options)
+        self.sockets.append(socket)
+        self.routes.append(route)
+        route.on_message(lambda message: socket.take(str(message)))
+
+    def start(self, button: str = "Start talking") -> None:
+        self.page.get_by_role("button", name=button).click()
+
+    def check_everywhere(self) -> None:
+        for scheme in SCHEMES:
+            for width in WIDTHS:
+                self.visit.look(width, scheme)
+                self.visit.check()
+        self.visit.look(WIDTHS[-1], "light")
+
+
+def open_stage(person: Person, *answers: Spoken, refusal: tuple[int, dict[str, Any]] | None = None) -> Stage:
+    visit = person.visit("/dashboard/usage")
+    stage = Stage(visit, list(answers) or [SHORT], refusal=refusal)
+    visit.page.route("**/api/voice/realtime", stage.ticket)
+    visit.page.route_web_socket(re.compile("/ws/voice/realtime"), stage.connect)
+    visit.page.get_by_role("link", name="Voice", exact=True).first.click()
+    expect(visit.page.get_by_role("heading", level=1, name="Voice")).to_be_visible()
+    return stage
+
+
+def state(stage: Stage) -> Any:
+    return stage.page.locator("#state")
+
+
+class TestConversation:
+    def test_what_is_said_is_heard_written_answered_and_charged(self, alice: Person):
+        stage = open_stage(alice)
+        page = stage.page
+        expect(page.locator("#estimate")).to_have_text("about $0.031 a minute")
+        stage.check_everywhere()
+        page.get_by_label("Voice", exact=True).select_option("sage")
+        page.get_by_label("Premium").check()
+        page.get_by_label("Instructions").fill("Be brief.")
+        stage.start()
+        captions = page.get_by_role("log", name="Captions")
+        expect(captions).to_contain_text("What is a ledger?")
+        expect(captions).to_contain_text("A ledger is a book.")
+        expect(page.locator("#spent")).to_have_text("$0.0012")
+        expect(page.locator("#balance")).to_have_text("$8.99")
+        expect(page.locator("#model")).to_have_text("openai/premium")
+        assert stage.asked[-1] == {"policy": "premium", "voice": "sage", "instructions": "Be brief."}
+        assert stage.socket.kinds()[0] == "session.update"
+        assert stage.socket.seen[0]["session"]["audio"]["output"]["voice"] == "sage"
+        expect(state(stage)).to_have_text("Listening")
+        stage.check_everywhere()
+        page.get_by_role("button", name="End", exact=True).click()
+        expect(state(stage)).to_have_text("Ready")
+        expect(page.get_by_text("The conversation has ended", exact=True)).to_be_visible()
+        assert stage.socket.faults == []
+        assert stage.socket.peak > 1_500
+
+    def test_where_nobody_writes_down_what_is_heard_it_is_answered_all_the_same(self, alice: Person):
+        stage = open_stage(alice)
+        stage.options["writes"] = False
+        stage.start()
+        captions = stage.page.get_by_role("log")
+        expect(captions).to_contain_text("A ledger is a book.")
+        expect(captions).not_to_contain_text("What is a ledger?")
+        asked = [event["session"]["audio"]["input"].get("transcription") for event in stage.socket.seen[:2]]
+        assert asked == [{"model": "openai/gpt-4o-mini-transcribe"}, None]
+        assert stage.socket.faults == []
+
+    def test_who_speaks_during_an_answer_interrupts_it(self, alice: Person):
+        stage = open_stage(alice, LONG)
+        stage.start()
+        expect(state(stage)).to_have_text("Speaking")
+        expect(stage.page.get_by_text("interrupted after").first).to_be_visible()
+        cut = next(event for event in stage.socket.seen if event["type"] == "conversation.item.truncate")
+        assert 200 < cut["audio_end_ms"] < 10_000, "what was heard, not what was sent"
+        assert stage.socket.faults == []
+
+    def test_a_muted_microphone_is_silent_and_is_heard_again(self, alice: Person):
+        stage = open_stage(alice, Spoken("Yes.", seconds=0.2))
+        stage.start()
+        expect(state(stage)).to_have_text("Listening")
+        stage.page.get_by_role("button", name="Mute").click()
+        expect(state(stage)).to_have_text("Muted")
+        stage.visit.check()
+        turns, stage.socket.peak = stage.socket.turns, 0.0
+        before_s = stage.socket.appended_s
+        stage.page.wait_for_function("() => new Promise(done => setTimeout(() => done(true), 4500))")  # a whole round
+        assert stage.socket.appended_s > before_s + 3, "silence goes on, so that a sentence ends"
+        assert stage.socket.peak < 100
+        assert stage.socket.turns <= turns + 1, "at most the sentence that was begun before"
+        stage.page.get_by_role("button", name="Muted").click()
+        expect(stage.page.get_by_role("status")).to_have_text("You are heard again.")
+
+    def test_push_to_talk_hears_only_while_the_button_is_held(self, alice: Person):
+        stage = open_stage(alice)
+        page = stage.page
+        page.get_by_label("Push to talk").check()
+        stage.start()
+        expect(state(stage)).to_have_text("Hold to talk")
+        assert stage.socket.seen[0]["session"]["audio"]["input"]["turn_detection"] is None
+        hold = page.locator("#hold")
+        expect(hold).to_be_focused()
+        page.wait_for_timeout(300)
+        assert stage.socket.appended_s == 0
+        page.keyboard.down("Space")
+        expect(hold).to_have_text("You are heard")
+        expect(hold).to_have_attribute("aria-pressed", "true")
+        page.wait_for_timeout(600)
+        page.keyboard.up("Space")
+        expect(page.get_by_role("log")).to_contain_text("A ledger is a book.")
+        expect(state(stage)).to_have_text("Hold to talk")
+        heard_s = stage.socket.appended_s
+        hold.click()  # as short as this holds no word
+        expect(hold).to_have_attribute("aria-pressed", "false")
+        assert stage.socket.kinds()[-1] == "input_audio_buffer.clear"
+        assert 0.2 < heard_s < 3
+        stage.visit.check()
+        page.get_by_label("Push to talk").uncheck()
+        expect(page.locator("#mute")).to_be_visible()
+        expect(page.get_by_role("log")).to_contain_text("What is a ledger?")
+        assert stage.socket.seen[-1]["session"]["audio"]["input"]["turn_detection"]["type"] == "server_vad"
+        assert stage.socket.faults == []
+
+    def test_one_can_write_instead_and_without_a_microphone(self, alice: Person):
+        stage = open_stage(alice, Spoken("A ledger is a book.", seconds=6.0, stays_open=True), SHORT)
+        page = stage.page
+        stage.start("Start without a microphone")
+        text = page.get_by_label("Type instead of speaking")
+        expect(text).to_be_focused()
+        text.fill("What is a ledger?")
+        text.press("Enter")
+        captions = page.get_by_role("log")
+        expect(captions).to_contain_text("What is a ledger?")
+        expect(state(stage)).to_have_text("Speaking")
+        text.fill("<b>Shorter</b>, please.")
+        page.get_by_role("button", name="Send").click()  # while it speaks: it is interrupted
+        expect(captions).to_contain_text("<b>Shorter</b>, please.")
+        expect(captions).to_contain_text("interrupted after")
+        expect(state(stage)).to_have_text("Listening")
+        kinds = stage.socket.kinds()
+        expected = ["conversation.item.create", "response.create", "response.cancel", "conversation.item.truncate"]
+        assert kinds[1:] == [*expected, "conversation.item.create", "response.create"]
+        assert (stage.socket.faults, stage.socket.appended_s) == ([], 0)
+        stage.check_everywhere()
+
+    def test_an_answer_can_be_stopped_and_the_end_waits_for_its_cost(self, alice: Person):
+        stage = open_stage(alice, Spoken("On and on.", seconds=20.0, stays_open=True))
+        page = stage.page
+        stage.start("Start without a microphone")
+        for _ in range(2):
+            page.get_by_label("Type instead of speaking").fill("Go on.")
+            page.get_by_role("button", name="Send").click()
+            expect(state(stage)).to_have_text("Speaking")
+            if stage.socket.turns == 1:
+                page.get_by_role("button", name="Stop the answer").click()
+                expect(state(stage)).to_have_text("Listening")
+                expect(page.locator("#spent")).to_have_text("$0.0012")
+        page.get_by_role("button", name="End", exact=True).click()
+        expect(state(stage)).to_have_text("Ready")
+        expect(page.locator("#spent")).to_have_text("$0.0024")
+        assert stage.socket.faults == []
+
+
+class TestTrouble:
+    def test_why_a_microphone_is_silent_is_said(self, alice: Person):
+        stage = open_stage(alice)
+        said = {
+            "NotAllowedError": "The microphone is blocked",
+            "NotFoundError": "No microphone found",
+            "NotReadableError": "The microphone is busy",
+        }
+        for name, words in said.items():
+            script = (
+                "name => { navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('', name); }; }"
+            )
+            stage.page.evaluate(script, name)
+            stage.start()
+            expect(stage.page.get_by_role("alert")).to_contain_text(words)
+            expect(stage.page.get_by_role("button", name="Start talking")).to_be_enabled()
+            stage.visit.check()
+        stage.page.evaluate("() => Object.defineProperty(navigator, 'mediaDevices', {value: undefined})")
+        stage.start()
+        expect(stage.page.get_by_role("alert")).to_contain_text("The page is not secure")
+        assert stage.sockets == [], "nothing was opened, so nothing costs"
+
+    def test_too_little_money_is_said_before_and_during_a_conversation(self, alice: Person):
+        poor = {"error": {"message": "The balance of $0.00 does not cover it.", "reason": "insufficient_balance"}}
+        stage = open_stage(alice, refusal=(402, poor))
+        stage.visit.expected |= {"status of 402"}
+        page = stage.page
+        expect(page.get_by_role("alert")).to_contain_text("The balance of $0.00 does not cover it.")
+        expect(page.get_by_role("alert").get_by_role("link", name="Open the wallet")).to_be_visible()
+        stage.check_everywhere()
+        stage.refusal = None
+        stage.options["warn"] = True
+        stage.start()
+        expect(page.get_by_text("The wallet is nearly empty")).to_be_visible()
+        stage.visit.check()
+        stage.routes[-1].close(code=4402, reason="insufficient_balance")
+        expect(page.get_by_role("alert")).to_contain_text("The wallet is empty")
+        expect(state(stage)).to_have_text("Ready")
+        stage.visit.check()
+
+    def test_how_a_conversation_ended_is_said(self, alice: Person):
+        stage = open_stage(alice)
+        ways = [
+            (1001, "session_expired", "The conversation reached its longest"),
+            (1001, "session_idle", "Nobody spoke"),
+            (1012, "server_stopped", "The server is being restarted"),
+            (4401, "invalid_api_key", "This session is over"),
+            (1011, "upstream_failed", "The conversation has ended"),
+            (1006, "", "The connection broke"),
+        ]
+        for code, reason, words in ways:
+            stage.start("Start without a microphone")
+            expect(state(stage)).to_have_text("Listening")
+            stage.routes[-1].close(code=code, reason=reason)
+            expect(stage.page.locator("#notices")).to_contain_text(words)
+            expect(stage.page.get_by_role("button", name="Start talking")).to_be_focused()
+        stage.visit.check()
+
+    def test_the_last_minute_is_told_and_a_failed_answer_ends_nothing(self, alice: Person):
+        stage = open_stage(alice, Spoken("", error="The model is overloaded."), SHORT)
+        stage.max_seconds = 30
+        stage.start("Start without a microphone")
+        expect(stage.page.get_by_text("The last minute")).to_be_visible()
+        text = stage.page.get_by_label("Type instead of speaking")
+        text.fill("Hello")
+        text.press("Enter")
+        expect(stage.page.locator("#notices")).to_contain_text("The model is overloaded.")
+        text.fill("Again")
+        text.press("Enter")
+        expect(stage.page.get_by_role("log")).to_contain_text("A ledger is a book.")
+        stage.visit.check()
