@@ -50,12 +50,13 @@ class Action(msgspec.Struct, frozen=True):
 
 
 class Minutes(msgspec.Struct, frozen=True):
-    """The summary of a meeting or of a part of one."""
+    """The summary of a meeting or of a part of one; `is_plain` where a model wrote no such lists, but something."""
 
     summary: str = ""
     decisions: tuple[str, ...] = ()
     actions: tuple[Action, ...] = ()
     open_questions: tuple[str, ...] = ()
+    is_plain: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """As the API writes it."""
@@ -97,6 +98,7 @@ def merged(parts: Sequence[Minutes]) -> Minutes:
         decisions=tuple(dict.fromkeys(each for part in parts for each in part.decisions))[:ITEMS_MOST],
         actions=tuple(dict.fromkeys(each for part in parts for each in part.actions))[:ITEMS_MOST],
         open_questions=tuple(dict.fromkeys(each for part in parts for each in part.open_questions))[:ITEMS_MOST],
+        is_plain=any(part.is_plain for part in parts),
     )
 
 
@@ -109,7 +111,7 @@ def read_minutes(text: str) -> Minutes:
     """What a model answered. An answer without such an object is taken as the summary itself."""
     found = _object_in(text)
     if found is None:
-        return Minutes(summary=text.strip()[:SUMMARY_MOST_CHARACTERS])
+        return Minutes(summary=text.strip()[:SUMMARY_MOST_CHARACTERS], is_plain=True)
     return Minutes(
         summary=_text(_value(found, NAMES["summary"]), SUMMARY_MOST_CHARACTERS),
         decisions=_texts(_value(found, NAMES["decisions"])),

@@ -12,6 +12,7 @@ from voice.meetings.recording import Recording
 from voice.meetings.summarizing import Summary
 from voice.meetings.transcript import meeting_json, with_guessed_speakers, without_speakers, written
 
+NOT_STRUCTURED = "The model did not answer in the shape that was asked for; what it wrote is the summary."
 _guessing = threading.Lock()  # one recording at a time in a process: each takes some 450 MB
 
 
@@ -52,6 +53,8 @@ def told_json(told: Told) -> dict[str, Any]:
         answer["summary"] = None if minutes is None else minutes.as_json()
         if trouble is not None:
             answer["summaryError"] = {"reason": trouble.reason, "message": trouble.message}
+        elif minutes is not None and minutes.is_plain:
+            answer["summaryError"] = {"reason": "not_structured", "message": NOT_STRUCTURED}
     if told.is_partial:
         answer["partial"] = True
     answer["cost_usd"], answer["cost_nano_usd"] = usd(told.all_nano), told.all_nano

@@ -1,9 +1,11 @@
 """Short meetings, answered at once: shapes, speakers, summaries, bills, and what is refused."""
 
+import json
 from typing import Any
 
 import pytest
 
+from tests.fakes.replies import Reply
 from tests.fakes.speech_server import SpeechReply
 from tests.routing.books import only_row, organization_id, usage_rows
 from tests.stand import Gateway, Tenant
@@ -114,6 +116,16 @@ def test_a_summary_that_fails_leaves_the_transcript(meetings: Meetings, nova: st
     assert body["text"] == TEXT
     assert body["summary"] is None
     assert body["summaryError"]["reason"] == "insufficient_balance"
+
+
+def test_a_summary_without_a_shape_says_so(meetings: Meetings, nova: str, writer: str):
+    meetings.gateway.upstream.script(meetings.gateway._upstream_ids[writer], Reply(content="They talked."))
+    try:
+        body = meetings.send(meetings.gateway.tenant(), talk(), model=nova, summarize="true").json
+    finally:
+        meetings.gateway.upstream.script(meetings.gateway._upstream_ids[writer], Reply(content=json.dumps(MINUTES)))
+    assert body["summary"]["summary"] == "They talked."
+    assert body["summaryError"]["reason"] == "not_structured"
 
 
 def test_the_chats_of_a_summary_find_a_place_where_the_caller_has_only_one(meetings: Meetings, nova: str, writer: str):

@@ -62,7 +62,8 @@ def test_other_shapes_are_read_as_far_as_they_go(told: object, read: Minutes):
 
 @pytest.mark.parametrize("text", ["", "They talked.", "[1, 2]", '{"a": 1}', '{"summary": ', "{{{", "}{"])
 def test_an_answer_without_an_object_is_the_summary(text: str):
-    assert read_minutes(text) == Minutes(summary=text.strip())
+    assert read_minutes(text) == Minutes(summary=text.strip(), is_plain=True)
+    assert merged([READ, read_minutes(text)]).is_plain
 
 
 def test_a_flood_is_cut():
