@@ -9,6 +9,7 @@ from websockets.exceptions import ConnectionClosed
 
 from tests.async_waiting import eventually
 from tests.fakes.realtime import RealtimeScript
+from tests.routing.books import set_caps
 from tests.stand import Gateway, Tenant
 from tests.voice.realtime.talking import Stand, eventually_equal, in_thread, talking
 
@@ -268,3 +269,38 @@ def key_of(tenant: Tenant):
     from komilion.common.ids import hash_api_key
 
     return ApiKey.objects.get(key_hash=hash_api_key(tenant.key, settings.KEY_PEPPER))
+
+
+def test_what_was_said_and_not_answered_is_said_again_to_the_next_connection(stand: Stand, alice: Tenant) -> None:
+    model = stand.model(RealtimeScript(lost_at="response.created"))
+
+    async def converse() -> None:
+        async with talking(stand, alice.key, model) as talker:
+            heard = {"input": {"turn_detection": None}}
+            await talker.send("session.update", session={"type": "realtime", "audio": heard})
+            await talker.say(200)
+            await talker.send("input_audio_buffer.commit")
+            await talker.send("response.create")
+            await talker.until("response.done", lambda event: event["response"]["status"] == "completed")
+        first, second = stand.sessions_of(model)
+        assert second.types() == first.types()
+        assert second.audio == first.audio
+
+    asyncio.run(converse())
+
+
+def test_a_cap_of_the_key_ends_the_talk_as_an_empty_wallet_does(stand: Stand, gateway: Gateway) -> None:
+    dora = gateway.tenant(credit="5.00")
+    model = stand.model()
+
+    async def converse() -> None:
+        await in_thread(partial(set_caps, dora, total=100_000_000))
+        async with talking(stand, dora.key, model) as talker:
+            with suppress(ConnectionClosed):
+                while True:
+                    await talker.answer()
+            assert (talker.close_code or await talker.until_closed()) == 4402
+            assert talker.close_reason == "key_cap_reached"
+            assert 0 < talker.cost_nano() <= 100_000_000
+
+    asyncio.run(converse())

@@ -291,3 +291,19 @@ def test_a_transcription_model_without_a_price_is_refused(stand: Stand, alice: T
             await talker.answer()
 
     asyncio.run(converse())
+
+
+def test_a_piece_of_audio_that_is_written_unusually_passes_as_a_plain_one(stand: Stand, alice: Tenant) -> None:
+    model = stand.model()
+
+    async def converse() -> None:
+        async with talking(stand, alice.key, model) as talker:
+            await talker.socket.send('{"\\u0074ype": "input_audio_buffer.append", "audio": "AAAA", "event_id": "a b"}')
+            await talker.send("input_audio_buffer.append", audio="A-_A", event_id="mine")
+            error = (await talker.until("error"))["error"]
+            assert (error["param"], error["event_id"]) == ("audio", "mine")
+            await talker.answer()
+            first = stand.sessions_of(model)[0].received[0]
+            assert first == {"type": "input_audio_buffer.append", "audio": "AAAA"}
+
+    asyncio.run(converse())
