@@ -10,6 +10,7 @@ from websockets.exceptions import InvalidStatus
 
 from tests.fakes.client import call
 from tests.fakes.realtime import RealtimeScript
+from tests.routing.test_session_tokens import token_of
 from tests.stand import Gateway, Tenant
 from tests.voice.realtime.talking import Stand, Talker, talking
 
@@ -269,3 +270,18 @@ def test_a_client_secret_opens_one_session(stand: Stand, alice: Tenant, model: s
 )
 def test_a_client_secret_for_nonsense_is_400(stand: Stand, alice: Tenant, body: dict[str, Any]) -> None:
     assert call(stand.gateway.url, "/v1/realtime/client_secrets", alice.key, body).status == 400
+
+
+def test_a_page_of_ours_makes_a_ticket_for_the_person_who_looks_at_it(stand: Stand, gateway: Gateway) -> None:
+    stand.model()
+    erin = gateway.tenant(credit="5.00")
+    answer = call(stand.gateway.url, "/api/voice/realtime", token_of(erin.email), {})
+    assert answer.status == 200
+
+    async def converse() -> None:
+        async with connect(socket_of(stand, answer.json["url"])) as socket:
+            talker = Talker(socket)
+            await talker.until("session.created")
+            assert (await talker.answer())["cost_nano_usd"] > 0
+
+    asyncio.run(converse())
