@@ -1,8 +1,8 @@
 """Who answers a spoken conversation: the model that was named, or the one that a policy means, and who takes over.
 
 Best and cheapest follow from the catalogue alone: every realtime model that can be called is priced by one conversation
-(`estimate`). `premium` is the dearest, `balanced` the cheapest of them, of equals the newest. `frugal`, and any policy
-where no provider of a realtime model has a key here, is the cascade.
+(`estimate`). `premium` is the dearest, `balanced` the cheapest of them; of equals one whose end is not announced, then
+the highest version. `frugal`, and any policy where no provider of a realtime model has a key here, is the cascade.
 """
 
 from contextlib import suppress
@@ -76,7 +76,8 @@ def _relayed_for(catalog: Catalog, policy: str, caller: CallerSession) -> Answer
         raise ModelNotAllowed("This key may call none of the models that hold a spoken conversation.")
     if not allowed:
         raise ModelNotServed("This installation has no key for a provider of a realtime model.", param="model")
-    ranked = sorted(allowed, key=lambda model: (_per_minute(model), -model.created_unix_s, model.id))
+    newest_first = sorted(allowed, key=lambda model: (model.sunset_on is None, model.id), reverse=True)  # 2.1 before 2
+    ranked = sorted(newest_first, key=_per_minute)
     if policy == "premium":
         ranked.sort(key=_per_minute, reverse=True)
     return _relayed(*ranked[:MODELS_MOST])
