@@ -94,6 +94,16 @@ class Gateway:
         self._upstream_ids[name] = script
         return name
 
+    def add_voice(
+        self, kind: str, *prices: str, name: str | None = None, upstream: str = "", provider: str = DRAINING
+    ) -> str:
+        """A model that hears, speaks or talks (`kind`) with these options of `manage.py model add`; returns its id."""
+        name = name or f"acme/{kind}-{next(_names)}"
+        at = ("--provider", provider, "--upstream-id", upstream or name)
+        self.manage("model", "add", name, *at, "--kind", kind, *prices)
+        self._upstream_ids[name] = upstream
+        return name
+
     def forget_models(self) -> None:
         """Take every model from the catalogue: each process reads it whole whenever one is added."""
         from routing.catalog.models import Model

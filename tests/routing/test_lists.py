@@ -38,9 +38,8 @@ def test_models_with_a_key_are_those_it_may_call(gateway: Gateway, alice: Tenant
 
 @pytest.mark.parametrize("prefix", PREFIXES)
 def test_models_that_hear_or_speak_are_in_the_list_with_prices_of_their_own_units(gateway: Gateway, prefix: str):
-    where = ("--provider", "up")
-    gateway.manage("model", "add", "acme/ear", *where, "--kind", "transcription", "--second-price", "0.0001")
-    gateway.manage("model", "add", "acme/mouth", *where, "--kind", "speech", "--character-price", "15")
+    gateway.add_voice("transcription", "--second-price", "0.0001", name="acme/ear")
+    gateway.add_voice("speech", "--character-price", "15", name="acme/mouth")
     rows = {row["id"]: row for row in call(gateway.url, f"{prefix}/models").json["data"]}
     ear, mouth = rows["acme/ear"], rows["acme/mouth"]
     assert (ear["kind"], ear["architecture"]["modality"]) == ("transcription", "audio->text")
@@ -50,9 +49,7 @@ def test_models_that_hear_or_speak_are_in_the_list_with_prices_of_their_own_unit
 
 
 def test_one_that_hears_and_the_key_may_not_call_is_not_there(gateway: Gateway, alice: Tenant, model: str):
-    gateway.manage(
-        "model", "add", "acme/ear", "--provider", "up", "--kind", "transcription", "--second-price", "0.0001"
-    )
+    gateway.add_voice("transcription", "--second-price", "0.0001", name="acme/ear")
     key = key_of(alice, models_allowed=[model]).secret
     assert call(gateway.url, "/v1/models/acme/ear", key).status == 404
 

@@ -41,12 +41,8 @@ FACTS = CallFacts(endpoint="audio.transcriptions", requested_model="ear", tags=(
 @pytest.fixture(scope="module")
 def ears(gateway: Gateway) -> tuple[str, str]:
     """Two models that hear, at $0.0001 and $0.0002 a second."""
-    names = []
-    for price in ("0.0001", "0.0002"):
-        names.append(f"acme/ear-{price}")
-        options = ("--provider", "up", "--kind", "transcription", "--second-price", price)
-        gateway.manage("model", "add", names[-1], *options)
-    return names[0], names[1]
+    cheap, dear = (gateway.add_voice("transcription", "--second-price", price) for price in ("0.0001", "0.0002"))
+    return cheap, dear
 
 
 def offer_of(services: Services, model: str) -> VoiceOffer:
