@@ -21,6 +21,7 @@ ALICE = "alice@example.com"
 LIST = "/dashboard/voice/meetings"
 RATE = 16_000
 PART = 8 * 2**20
+NOBODY = "http://127.0.0.1:9/v1"
 
 
 @pytest.fixture
@@ -28,6 +29,10 @@ def site(install: Install) -> Installation:
     installation = install("sqlite")
     installation.environment |= {"TEST_PAYMENTS": "1"}
     installation.manage("collectstatic", "--no-input", "--verbosity", "0")
+    installation.add_provider("acme", NOBODY)  # no worker runs, so nothing is asked
+    ear = ("--kind", "transcription", "--second-price", "0.0001")
+    installation.manage("model", "add", "acme/ear", "--provider", "acme", *ear)
+    installation.add_model("acme/writer", "acme", "writer")
     installation.start()
     return installation
 
