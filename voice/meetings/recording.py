@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from komilion.common.audio import pcm
-from komilion.common.audio.decode import SPEECH_RATE_HZ, Decoding
+from komilion.common.audio.decode import SPEECH_RATE_HZ, USUAL_LIMITS, Decoding, Limits
 from komilion.common.audio.encode import wav_header
 from komilion.common.audio.pcm import Samples
 from komilion.common.errors import EmptyAudio
@@ -58,13 +58,13 @@ class Recording:
 
 
 @contextlib.contextmanager
-def recording_of(path: Path, folder: Path) -> Iterator[Recording]:
+def recording_of(path: Path, folder: Path, limits: Limits = USUAL_LIMITS) -> Iterator[Recording]:
     """The file's samples, in a file of `folder` that is gone after the block. Blocks.
 
     Raises as `komilion.common.audio.decode.Decoding` does.
     """
     with tempfile.TemporaryFile(dir=folder) as raw:
-        with Decoding(path) as decoding:
+        with Decoding(path, limits) as decoding:
             for piece in decoding.pieces():
                 raw.write(pcm.to_bytes(piece))
         raw.flush()

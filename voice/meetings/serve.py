@@ -10,9 +10,10 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
+from komilion.common.audio.decode import USUAL_LIMITS
 from komilion.common.clock import utc_now
 from komilion.common.egress import Egress
-from komilion.common.errors import BadRequest
+from komilion.common.errors import AudioTooLong, BadRequest
 from komilion.common.money import format_usd
 from routing.gateway.exchange import Exchange
 from routing.gateway.metered import admitted
@@ -35,6 +36,8 @@ from voice.threads import in_thread
 from voice.uploads.folder import folder
 from voice.uploads.store import store
 
+# A small file may be hours of silence: no more of it is decoded, for nothing, than is heard at once.
+WHILE_ONE_WAITS = replace(USUAL_LIMITS, longest_s=PART_MOST_MS // 1_000 + 1, cpu_s=30, wall_clock_s=60)
 FETCH_TIMEOUT_S = 120
 FETCH_MOST_BYTES = 100 * 2**20  # while the caller waits; a job fetches what an upload may have
 
@@ -97,7 +100,10 @@ async def _heard(
     options = asked.options
     async with _source(asked, upload) as path:
         with contextlib.ExitStack() as stack:
-            recording = await in_thread(lambda: stack.enter_context(recording_of(path, folder())))
+            try:
+                recording = await in_thread(lambda: stack.enter_context(recording_of(path, folder(), WHILE_ONE_WAITS)))
+            except AudioTooLong:
+                return None
             if recording.length_ms > PART_MOST_MS or not takes_whole(chosen, recording):
                 return None
             span = spans_of(chosen, recording)[0]

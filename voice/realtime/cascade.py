@@ -230,7 +230,7 @@ class CascadeEngine:
 
     async def _add_item(self, item: Event, previous: str | None) -> None:
         if any(part["type"] in {"input_audio", "output_audio"} for part in item.get("content") or []):
-            self.session.conversation.items.pop(item["id"], None)
+            self.session.conversation.delete(item["id"])
             raise BadRequest("Audio is taken by `input_audio_buffer.append` alone.", param="item.content")
         whole = {"object": "realtime.item", "status": "completed", **item}
         before = [other for other in self.session.conversation.items if other != item["id"]]

@@ -233,13 +233,7 @@ class Answer:
         if self.message is None:
             self.message = message = Item(new_id("item"), 0)
             await self._emit("response.output_item.added", output_index=0, item=self._message("in_progress"))
-            previous = next(reversed(self._session.conversation.items), None)
-            await self._emit(
-                "conversation.item.added",
-                previous_item_id=previous,
-                item=self._message("in_progress"),
-                of_response=False,
-            )
+            await self._emit_item("conversation.item.added", self._message("in_progress"))
             part = {"type": "audio", "transcript": ""} if self.is_spoken else {"type": "text", "text": ""}
             await self._emit_part("response.content_part.added", message, part=part)
         return self.message

@@ -7,9 +7,12 @@ yet, each within a limit: the oldest go first. Sizes are characters of JSON, whi
 from collections import deque
 from typing import Any
 
+import msgspec
+
 from komilion.common.numbers import numbers
 
 type Event = dict[str, Any]
+ITEMS_MOST_BYTES = 8 * 2**20  # of JSON, as two of the largest frames
 PLAIN = ("id", "type", "role", "call_id", "name", "arguments", "output")
 
 
@@ -25,6 +28,7 @@ class Conversation:
         self.committed_frames = 0  # the first so many of them are an item already
         self.asked: Event | None = None  # a `response.create` of which nothing came yet
         self._audio_chars = 0
+        self._sizes: dict[str, int] = {}  # of items, in bytes
 
     def configure(self, update: Event) -> None:
         """Merge a `session.update` into the configuration: objects field by field, everything else as a whole."""
@@ -68,8 +72,9 @@ class Conversation:
         identity = item.get("id")
         if isinstance(identity, str):
             self.items[identity] = kept
-            if len(self.items) > numbers.REALTIME_REPLAY_ITEMS:
-                del self.items[next(iter(self.items))]
+            self._sizes[identity] = len(msgspec.json.encode(kept))
+            while len(self.items) > numbers.REALTIME_REPLAY_ITEMS or sum(self._sizes.values()) > ITEMS_MOST_BYTES:
+                self.delete(next(iter(self.items)))
 
     def transcribed(self, item_id: str, transcript: str) -> None:
         """What the user said in an item of audio."""
@@ -80,6 +85,7 @@ class Conversation:
     def delete(self, item_id: str) -> None:
         """The item is out of the conversation."""
         self.items.pop(item_id, None)
+        self._sizes.pop(item_id, None)
 
 
 def _merged(old: Event, new: Event) -> Event:

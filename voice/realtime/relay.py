@@ -13,7 +13,7 @@ import asyncio
 import logging
 from collections.abc import Iterator, Sequence
 
-from komilion.common.errors import BadRequest, KomilionError, ProviderError, UnknownModel
+from komilion.common.errors import BadRequest, KomilionError, ModelNotAllowed, ProviderError, UnknownModel
 from komilion.common.numbers import numbers
 from komilion.common.tasks import spawn
 from routing.catalog.voice import VoiceOffer
@@ -276,7 +276,7 @@ class RelayEngine:
         if heard.get("transcription"):
             try:
                 upstream_id = await self.transcribers.use(heard["transcription"]["model"])
-            except UnknownModel as error:
+            except (UnknownModel, ModelNotAllowed) as error:
                 raise BadRequest(error.message, param="session.audio.input.transcription.model") from None
             transcription = {**heard["transcription"], "model": upstream_id}
             config = {**config, "audio": {**config["audio"], "input": {**heard, "transcription": transcription}}}

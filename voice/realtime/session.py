@@ -166,7 +166,8 @@ class Session:
             try:
                 await self._open_next(error)
                 await failed.close(end_of(error))
-                await self.engine.start()
+                if not self.is_ending:  # else `_close` waits for us, and closes what was opened
+                    await self.engine.start()
             except KomilionError as last:
                 self.fail(last)
 
@@ -265,8 +266,9 @@ class Session:
     async def _handle(self, event: Event) -> None:
         kind = event["type"]
         if kind == "session.update":
-            self.conversation.configure(event["session"])
-        elif kind == "input_audio_buffer.append":  # of an unusual shape, such as with its fields spelled by escapes
+            await self._configure(event)
+            return
+        if kind == "input_audio_buffer.append":  # of an unusual shape, such as with its fields spelled by escapes
             plain = dump({"type": kind, "audio": event["audio"]})
             audio_chars = append_audio(plain)
             if audio_chars is None:
@@ -278,6 +280,16 @@ class Session:
             event["item"].setdefault("id", new_id("item"))
             self.conversation.keep(event["item"])
         await self.engine.client_event(event)
+
+    async def _configure(self, event: Event) -> None:
+        """What the engine refuses is no part of the configuration: it would be refused at each reconnect again."""
+        before = self.conversation.config
+        self.conversation.configure(event["session"])
+        try:
+            await self.engine.client_event(event)
+        except BadRequest:
+            self.conversation.config = before
+            raise
 
     def _observe(self, event: Event) -> None:
         """What another connection or engine would have to know."""
@@ -325,8 +337,9 @@ class Session:
     async def _close(self) -> None:
         """Settle, then tell the client why it ends. A client that does not read is not waited for."""
         end = self._ended.result()
-        if self._engine is not None:
-            await self._engine.close(end)
+        async with self._switching:  # an engine that is being opened is closed too
+            if self._engine is not None:
+                await self._engine.close(end)
         if end.error is not None:
             with suppress(TimeoutError):
                 async with asyncio.timeout(numbers.REALTIME_GOODBYE_S):

@@ -18,7 +18,7 @@ from accounts.access import access_api_key, access_session_token
 from accounts.session_tokens import Ticket as SessionTicket
 from accounts.session_tokens import read_token
 from komilion.common.clock import unix_s
-from komilion.common.errors import Unauthenticated, Unavailable
+from komilion.common.errors import PayloadTooLarge, Unauthenticated, Unavailable
 from komilion.common.ids import hash_api_key, is_well_formed_api_key
 from komilion.common.numbers import numbers
 from komilion.common.redis import PREFIX, connect
@@ -27,6 +27,7 @@ from routing.gateway.services import Services
 
 TOKEN_PREFIX = "ek_"  # noqa: S105 - as OpenAI's ephemeral keys begin
 TOKEN_BYTES = 24
+TICKET_MOST_BYTES = 256 * 2**10  # it lies in Redis, which limits and jobs share
 DOMAIN = b"komilion voice ticket\0"
 
 
@@ -75,11 +76,14 @@ def identity_of(token: str) -> Identity:
 
 
 async def keep(ticket: Ticket, lifetime_s: int) -> str:
-    """A token that stands for the ticket, once. Raises `Unavailable` where Redis is gone."""
+    """A token that stands for the ticket, once. Raises `PayloadTooLarge`, `Unavailable` where Redis is gone."""
     token = TOKEN_PREFIX + secrets.token_urlsafe(TOKEN_BYTES)
+    kept = msgspec.json.encode(ticket)
+    if len(kept) > TICKET_MOST_BYTES:
+        raise PayloadTooLarge(f"A session may be prepared with {TICKET_MOST_BYTES // 2**10} KiB of configuration.")
     try:
         async with connect() as client:
-            await client.set(_key(token), msgspec.json.encode(ticket), ex=lifetime_s)
+            await client.set(_key(token), kept, ex=lifetime_s)
     except (redis.RedisError, OSError) as error:
         raise Unavailable("Sessions cannot be prepared right now; connect with the API key itself.") from error
     return token

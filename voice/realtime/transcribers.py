@@ -7,7 +7,7 @@ small and always one ahead, as that of an answer.
 from collections.abc import Mapping
 from typing import Any
 
-from komilion.common.errors import KomilionError, UnknownModel
+from komilion.common.errors import KomilionError, ModelNotAllowed, UnknownModel
 from komilion.common.usage import Usage
 from routing.catalog.resolve import resolve_voice
 from routing.catalog.voice import VoiceOffer
@@ -67,7 +67,10 @@ class Transcribers:
             await self._rolling.close()
 
     def _find(self, name: str) -> VoiceOffer:
-        model = resolve_voice(self._session.services.catalog, name, "transcription")
+        catalog = self._session.services.catalog
+        model = resolve_voice(catalog, name, "transcription")
+        if not catalog.allows(self._session.caller.caller.models_allowed, model.id):
+            raise ModelNotAllowed(f"This key may not call {model.id}.")
         for offer in model.offers:
             if offer.provider == self._provider:
                 return offer

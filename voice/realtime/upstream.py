@@ -56,7 +56,7 @@ class Upstream:
                     upstream_url(offer.target),
                     headers={**upstream_headers(offer.target), "Accept-Encoding": "identity"},
                     timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_WAIT_S),
-                    heartbeat=2 * numbers.REALTIME_PING_EVERY_S,  # a client that stalls for long is gone before that
+                    heartbeat=numbers.REALTIME_PING_EVERY_S,
                     max_msg_size=numbers.REALTIME_FRAME_LIMIT_BYTES,
                     compress=0,
                 )

@@ -71,7 +71,8 @@ def _plain_wav(data: bytes) -> Audio | None:
         name, size = struct.unpack_from("<4sI", data, place)
         place += 8
         if name == b"data":
-            return _wav(data, form, min(size, len(data) - place))
+            rest = len(data) - place
+            return _wav(data, form, min(size, rest)) if size + size % 2 >= rest else None  # more may follow
         if name == b"fmt ":
             form = data[place : place + 16]
         place += size + size % 2

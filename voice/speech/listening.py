@@ -90,7 +90,7 @@ def is_paid_by_tokens(offer: VoiceOffer) -> bool:
 
 def bound_of(audio: Audio, options: Listening, offer: VoiceOffer) -> Usage:
     """The hold for a transcription: every channel that is heard apart, and the words that go along."""
-    channels = audio.channels if (options.query or {}).get("multichannel") == ("true",) else 1
+    channels = audio.channels if "true" in (options.query or {}).get("multichannel", ()) else 1
     usage = likely_usage(audio.length_ms * channels, offer)
     if not usage.input_audio:
         return usage

@@ -3,6 +3,7 @@
 authenticate -> body -> limit -> parse -> fetch -> measure -> choose -> hold -> hear -> settle -> answer
 """
 
+import asyncio
 import io
 import math
 from collections.abc import Callable
@@ -61,7 +62,7 @@ async def _serve(exchange: Exchange, services: Services, endpoint: str, parse: P
     session = await services.authenticator.authenticate(exchange)
     body = await services.bodies.read_any(exchange, numbers.SPEECH_BODY_LIMIT_BYTES)
     async with admitted(session, services, exchange) as admission:
-        asked = parse(exchange, body)
+        asked = await asyncio.to_thread(parse, exchange, body)  # a form of 25 MiB takes a while
         data = await _fetch(asked.url) if asked.url else asked.audio
         version, caller = admission.catalog_version, session.caller
         chosen = await choose_now(asked.wanted, services, version, caller, lambda offer: likely_usage(LIKELY_MS, offer))

@@ -473,7 +473,9 @@ def test_an_answer_beside_the_conversation_sees_what_it_is_given_and_leaves_noth
     assert [message["content"] for message in second.body["messages"][1:]] == ["One.", "Two."]
     response = talker.of("response.done")[0]["response"]
     assert (response["metadata"], response["conversation_id"]) == ({"a": "b"}, None)
-    assert len(talker.of("conversation.item.done")) == 3
+    added = talker.of("conversation.item.added")
+    assert len(added) == len(talker.of("conversation.item.done")) == 3
+    assert all(set(event) == {"type", "event_id", "previous_item_id", "item"} for event in added)
 
 
 def test_a_long_frame_is_heard_as_many_short_ones_are(cascade: Cascade, alice: Tenant) -> None:

@@ -157,6 +157,12 @@ def socket_of(stand: Stand, url: str) -> str:
     return stand.url(url[url.index("/ws/") :])
 
 
+def test_a_ticket_that_would_fill_redis_is_refused(stand: Stand, alice: Tenant, model: str) -> None:
+    tool = {"type": "function", "name": "f", "parameters": {"type": "object", "description": "x" * 300_000}}
+    answer = ticket(stand, alice, policy="premium", tools=[tool])
+    assert (answer.status, answer.json["error"]["reason"]) == (413, "payload_too_large")
+
+
 def test_a_ticket_opens_one_session_with_what_was_asked_for(stand: Stand, alice: Tenant, model: str) -> None:
     answer = ticket(stand, alice, voice="marin", instructions="Be brief.", policy="premium")
     assert answer.status == 200

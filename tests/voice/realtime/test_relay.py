@@ -7,6 +7,7 @@ from functools import partial
 import pytest
 
 from tests.fakes.realtime import KEY, RealtimeScript
+from tests.routing.answers import key_of
 from tests.stand import Gateway, Tenant
 from tests.voice.realtime.talking import Stand, eventually_equal, in_thread, sound, talking
 
@@ -288,6 +289,43 @@ def test_a_transcription_model_without_a_price_is_refused(stand: Stand, alice: T
             await talker.send("session.update", session={"type": "realtime", "audio": {"input": heard}})
             error = (await talker.until("error"))["error"]
             assert error["param"] == "session.audio.input.transcription.model"
+            await talker.answer()
+
+    asyncio.run(converse())
+
+
+def test_what_was_refused_is_not_asked_for_again_over_another_connection(stand: Stand, alice: Tenant) -> None:
+    model = stand.model(RealtimeScript(lost_at="rate_limits.updated"))
+
+    async def converse() -> None:
+        async with talking(stand, alice.key, model) as talker:
+            await talker.send("session.update", session={"type": "realtime", "instructions": "Be brief."})
+            await talker.until("session.updated")
+            heard = {"transcription": {"model": "unheard-of"}}
+            await talker.send("session.update", session={"type": "realtime", "audio": {"input": heard}})
+            await talker.until("error")
+            await talker.answer()  # the connection is lost with it
+            await talker.answer()
+        sessions = stand.sessions_of(model)
+        assert len(sessions) == 2
+        assert sessions[1].received[0]["session"] == {"type": "realtime", "instructions": "Be brief."}
+
+    asyncio.run(converse())
+
+
+def test_a_key_transcribes_by_no_model_that_it_may_not_call(stand: Stand, alice: Tenant) -> None:
+    model = stand.model()
+    prices = {"input_price": "0", "output_price": "0", "second_price": "0.0001"}
+    stand.gateway.add_model("scribe-2", "acme/scribe-2", provider=stand.provider, kind="transcription", **prices)
+    stand.gateway.wait_for_catalog()
+    key = key_of(alice, models_allowed=[model]).secret
+
+    async def converse() -> None:
+        async with talking(stand, key, model) as talker:
+            heard = {"transcription": {"model": "acme/scribe-2"}}
+            await talker.send("session.update", session={"type": "realtime", "audio": {"input": heard}})
+            error = (await talker.until("error"))["error"]
+            assert "may not call acme/scribe-2" in error["message"]
             await talker.answer()
 
     asyncio.run(converse())

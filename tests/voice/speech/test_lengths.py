@@ -1,14 +1,20 @@
 """How long an audio file is: a WAV by its bytes, everything else by what comes out of it."""
 
 import asyncio
+import contextlib
 import struct
 
 import pytest
 
+from billing.prices import PriceVersion
 from komilion.common.audio.decode import Limits
 from komilion.common.errors import AudioTooLong, InvalidAudio, KomilionError, UnsupportedAudio
+from routing.catalog.voice import VoiceOffer
+from routing.providers.base import Target
+from routing.providers.speech import Listening
 from tests.fakes import sounds
 from voice.speech.lengths import Audio, measure
+from voice.speech.listening import bound_of
 
 TONE = sounds.tone(1.5)
 
@@ -27,6 +33,24 @@ def test_a_wav_of_unknown_length_is_as_long_as_what_is_there() -> None:
     data = bytearray(sounds.wav(TONE))
     data[40:44] = struct.pack("<I", 0xFFFFFFFF)
     assert measured(bytes(data)).length_ms == 1_500
+
+
+def test_a_wav_with_more_behind_its_sound_is_as_long_as_what_comes_out_of_it() -> None:
+    """Another `data` chunk may follow a short one."""
+    data = sounds.wav(TONE)
+    short = data[:40] + struct.pack("<I", 2) + data[44:46]
+    forged = short + b"data" + struct.pack("<I", len(data) - 44) + data[44:]
+    with contextlib.suppress(InvalidAudio):  # or it is refused
+        assert measured(forged).length_ms >= 1_400
+
+
+@pytest.mark.parametrize("value", [("true",), ("true", "true"), ("false", "true")])
+def test_each_channel_is_held_for_however_often_it_is_asked_for(value: tuple[str, ...]) -> None:
+    price = PriceVersion(1, {"audio_ms": 1}, (), 0)
+    offer = VoiceOffer("acme/ear", "acme", "deepgram", Target("", "", "", frozenset()), price)
+    audio = Audio(b"", "audio/wav", 1_000, 2)
+    assert bound_of(audio, Listening(query={"multichannel": value}), offer).audio_ms == 2_000
+    assert bound_of(audio, Listening(), offer).audio_ms == 1_000
 
 
 def test_a_wav_may_have_other_chunks_before_its_sound() -> None:
