@@ -65,8 +65,8 @@ def transcription_usage(raw: Any) -> Usage | None:
         if raw.get("type") == "tokens":
             text, audio, _ = _split(_units(raw, "input_tokens"), _details(raw, "input_token_details"))
             return Usage(input=text, input_audio=audio, output=_units(raw, "output_tokens"))
-    except _UnreadableError:
-        pass
+    except _UnreadableError:  # nonsense is never read as nothing
+        return None
     return None
 
 
