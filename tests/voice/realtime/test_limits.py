@@ -281,9 +281,9 @@ def test_no_other_engine_takes_over_once_something_was_answered(stand: Stand, al
 
     async def converse() -> None:
         async with talking(stand, alice.key, model) as talker:
+            (first,) = stand.sessions_of(model)
+            del stand.upstream.scripts[first.model]  # so that there is no second connection
             await talker.answer()
-            upstream_id = stand.sessions_of(model)[0].model
-            del stand.upstream.scripts[upstream_id]
             assert await talker.until_closed() == 1011
 
     asyncio.run(converse())
