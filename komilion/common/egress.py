@@ -3,8 +3,9 @@
 Such a URL is an attempt to have us ask what its author cannot reach (SSRF). So: https alone, its own port, no
 credentials; the name is looked up once, every address found must be public, and the connection goes to one of these
 very addresses, so that a second look-up cannot say something else (DNS rebinding); redirects are followed by hand and
-each is a new URL; no proxy of the environment is asked; nothing is unpacked; head, body and time have limits.
-`EGRESS_ALLOW` names the hosts and networks for which the operator lifts the first rules.
+each is a new URL; no proxy of the environment is asked; nothing is unpacked; head, body and time have limits, and a
+fetch has a least pace, so that a server that drips holds nobody up. `EGRESS_ALLOW` names the hosts and networks for
+which the operator lifts the first rules.
 
 What a caller is told never names an address, nor what answered there. Asynchronous; a job runs it in `asyncio.run`.
 """
@@ -28,6 +29,8 @@ REDIRECTS_MOST = 3
 URL_MOST_CHARACTERS = 2_048
 HEAD_LIMIT_BYTES = 16 * 2**10
 CONNECT_TIMEOUT_S = 10
+PACE_S = 30
+LEAST_BYTES_PER_S = 50_000  # on average, over each `PACE_S` of a fetch; the wait for its head counts
 PORT = 443
 REDIRECTS = {301, 302, 303, 307, 308}
 HEADERS = {"User-Agent": "Komilion", "Accept": "*/*", "Accept-Encoding": "identity"}
@@ -67,8 +70,9 @@ class Egress:
     async def fetch(self, url: str, sink: Sink, *, most_bytes: int, timeout_s: float, param: str = "url") -> Fetched:
         """Get what is at `url` into `sink`, within `timeout_s` from now, redirects included.
 
-        Raises `UrlRefused`, `UrlUnreachable` (also for any status but 200 and for packed bodies), and
-        `PayloadTooLarge` above `most_bytes`; all of them name `param`, and `sink` then holds a part of it at most.
+        Raises `UrlRefused`, `UrlUnreachable` (also for any status but 200, for packed bodies, and for less than
+        `LEAST_BYTES_PER_S` over `PACE_S`), and `PayloadTooLarge` above `most_bytes`; all of them name `param`, and
+        `sink` then holds a part of it at most.
         """
         with _explained(param):
             async with asyncio.timeout(timeout_s):
@@ -86,9 +90,9 @@ class Egress:
         is_secure = False
         for _ in range(REDIRECTS_MOST + 1):
             is_secure = _demand_scheme(url, is_secure=is_secure)
-            async with self._asked("GET", url, {}, b"") as response:
+            async with _paced() as pace, self._asked("GET", url, {}, b"") as response:
                 if response.status not in REDIRECTS:
-                    return await _receive(response, sink, most_bytes)
+                    return await _receive(response, sink, most_bytes, pace)
                 location = response.headers.get("location", "")
             if not location:
                 raise UrlUnreachable("The server redirects to nowhere.")
@@ -206,7 +210,19 @@ def _is_in_allowed_network(address: str) -> bool:
     return any(found in network for network in _allowed(tuple(numbers.EGRESS_ALLOW))[1])
 
 
-async def _receive(response: Response, sink: Sink, most_bytes: int) -> Fetched:
+@contextlib.asynccontextmanager
+async def _paced() -> AsyncIterator[asyncio.Timeout]:
+    """Ends after `PACE_S`, which whoever reads puts off by what came. Raises `UrlUnreachable`."""
+    try:
+        async with asyncio.timeout(PACE_S) as pace:
+            yield pace
+    except TimeoutError:
+        least = f"{LEAST_BYTES_PER_S // 1_000} kB a second"
+        message = f"The server of the URL is too slow: for {PACE_S:g} s there came less than {least}."
+        raise UrlUnreachable(message) from None
+
+
+async def _receive(response: Response, sink: Sink, most_bytes: int, pace: asyncio.Timeout) -> Fetched:
     if response.status != 200:
         raise UrlUnreachable(f"The server of the URL answered {response.status}.")
     if response.headers.get("content-encoding", "identity").strip().lower() not in {"", "identity"}:
@@ -214,11 +230,14 @@ async def _receive(response: Response, sink: Sink, most_bytes: int) -> Fetched:
     declared = response.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > most_bytes:
         raise _too_large(most_bytes)
-    size = 0
+    size = counted = 0
     while piece := await response.read_some():
         size += len(piece)
         if size > most_bytes:
             raise _too_large(most_bytes)
+        if size - counted >= LEAST_BYTES_PER_S * PACE_S:
+            counted = size
+            pace.reschedule(asyncio.get_running_loop().time() + PACE_S)
         await asyncio.to_thread(sink.write, piece)  # a disk that is busy must not hold up what else the process does
     return Fetched(size, response.headers.get("content-type", "").partition(";")[0].strip().lower())
 

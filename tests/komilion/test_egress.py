@@ -2,12 +2,10 @@
 
 import asyncio
 import datetime
-import gzip
 import io
 import ipaddress
 import socket
-import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,77 +15,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from komilion.common.clock import utc_now
 from komilion.common.egress import Egress, check_url
-from komilion.common.errors import KomilionError, PayloadTooLarge, UrlRefused, UrlUnreachable
+from komilion.common.errors import UrlRefused, UrlUnreachable
 from komilion.common.http_message import Origin
 from komilion.common.public_address import is_public
-from tests.komilion.http_server import CHUNKED, OK, Script, Server, always, endless
-
-HERE = "files.example"
-MOST = 2**20
-TEXT = b"HTTP/1.1 200 OK\r\nContent-Type: Audio/WAV; rate=1\r\nContent-Length: 5\r\n\r\nhello"
-
-
-class Names:
-    """A resolver: each look-up of a name takes its next addresses, the last ones for ever; counts look-ups."""
-
-    def __init__(self, **names: list[str]) -> None:
-        self._names = {name.replace("_", "."): addresses for name, addresses in names.items()}
-        self.asked: list[str] = []
-
-    async def __call__(self, origin: Origin) -> list:
-        self.asked.append(origin.host)
-        addresses = self._names.get(origin.host, [origin.host])
-        address = addresses.pop(0) if len(addresses) > 1 else addresses[0]
-        found = []
-        for each in address.split():
-            family = socket.AF_INET6 if ":" in each else socket.AF_INET
-            rest = (0, 0) if family == socket.AF_INET6 else ()
-            found.append((family, socket.SOCK_STREAM, 6, "", (each, origin.port, *rest)))
-        return found
-
-
-def inside() -> Names:
-    return Names(files_example=["127.0.0.1"], other_example=["127.0.0.1"])
-
-
-def run(
-    script: Callable[[Server], Script], scenario: Callable[[Server, str], Awaitable[None]], *, tls: Path | None = None
-) -> None:
-    """Play a scenario with a server of this machine, which is known as `files.example`."""
-
-    async def main() -> None:
-        server = Server(script)
-        context = None
-        if tls is not None:
-            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-            context.load_cert_chain(tls)
-        await server.start(context)
-        port = server.url.split(":")[2].partition("/")[0]
-        try:
-            async with asyncio.timeout(20):
-                await scenario(server, f"{'https' if tls else 'http'}://{HERE}:{port}/audio.wav")
-        finally:
-            await server.stop()
-
-    asyncio.run(main())
-
-
-async def fetch(url: str, names: Names | None = None, *, timeout_s: float = 10) -> bytes:
-    sink = io.BytesIO()
-    fetched = await Egress(names or inside()).fetch(url, sink, most_bytes=MOST, timeout_s=timeout_s, param="audioUrl")
-    assert fetched.size == len(sink.getvalue())
-    return sink.getvalue()
-
-
-def refusal(url: str, names: Names | None = None) -> KomilionError:
-    with pytest.raises(KomilionError) as caught:
-        asyncio.run(fetch(url, names))
-    assert caught.value.param == "audioUrl"
-    return caught.value
-
-
-def redirect(location: str) -> bytes:
-    return f"HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n".encode()
+from tests.komilion.http_server import CHUNKED, OK, Script, Server, always
+from tests.komilion.strangers import HERE, TEXT, Names, fetch, inside, redirect, refusal, run
 
 
 @pytest.fixture
@@ -320,105 +252,6 @@ def test_redirects_without_an_end(allowed, location: str, says: str):
         assert server.connections == (4 if location == "/again" else 1)
 
     run(always(redirect(location)), scenario)
-
-
-# bodies
-
-
-@pytest.mark.parametrize("start", [b"HTTP/1.1 200 OK\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n"])
-def test_a_body_without_an_end_is_cut_off(allowed, start: bytes):
-    async def scenario(server: Server, url: str) -> None:
-        with pytest.raises(PayloadTooLarge, match="1 MiB"):
-            await fetch(url)
-
-    run(endless(start, b"x" * 1_000), scenario)
-
-
-def test_a_body_that_drips_is_given_up(allowed):
-    def script(server: Server) -> Script:
-        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await server.request(reader)
-            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
-            while True:
-                writer.write(b"x")
-                await writer.drain()
-                await asyncio.sleep(0.01)
-
-        return serve
-
-    async def scenario(server: Server, url: str) -> None:
-        with pytest.raises(UrlUnreachable, match="too long"):
-            await fetch(url, timeout_s=0.2)
-
-    run(script, scenario)
-
-
-def test_a_body_that_is_packed_is_not_unpacked(allowed):
-    packed = gzip.compress(b"\0" * 10_000_000)
-    head = f"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {len(packed)}\r\n\r\n".encode()
-
-    async def scenario(server: Server, url: str) -> None:
-        with pytest.raises(UrlUnreachable, match="packed"):
-            await fetch(url)
-
-    run(always(head + packed), scenario)
-
-
-@pytest.mark.parametrize(
-    ("answer", "says"),
-    [
-        (b"HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n", "answered 404"),
-        (b"HTTP/1.1 206 Part\r\nContent-Length: 0\r\n\r\n", "answered 206"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello", "broke off"),
-        (b"SSH-2.0-OpenSSH_9.9\r\n", "no valid HTTP"),
-        (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 70_000, "no valid HTTP"),
-    ],
-)
-def test_answers_that_are_none(allowed, answer: bytes, says: str):
-    async def scenario(server: Server, url: str) -> None:
-        with pytest.raises(UrlUnreachable, match=says):
-            await fetch(url)
-
-    run(always(answer, keep=False), scenario)
-
-
-def test_what_the_server_calls_it(allowed):
-    async def scenario(server: Server, url: str) -> None:
-        fetched = await Egress(inside()).fetch(url, io.BytesIO(), most_bytes=MOST, timeout_s=5)
-        assert (fetched.size, fetched.content_type) == (5, "audio/wav")
-
-    run(always(TEXT), scenario)
-
-
-# posting
-
-
-def test_a_message_is_posted_and_a_redirect_not_followed(allowed):
-    async def scenario(server: Server, url: str) -> None:
-        answer = await Egress(inside()).post(url, {"X-A": "b"}, b"{}", timeout_s=5, keep_bytes=3)
-        assert (answer.status, answer.body) == (302, b"")
-        assert server.bodies == [b"{}"]
-        assert b"X-A: b\r\n" in server.heads[0]
-        assert server.connections == 1
-
-    run(always(redirect("/elsewhere")), scenario)
-
-
-@pytest.mark.parametrize("answer", [endless(b"HTTP/1.1 200 OK\r\n\r\n", b"hello"), always(OK[:-2], keep=False)])
-def test_only_the_beginning_of_an_answer_is_kept(allowed, answer: Callable[[Server], Script]):
-    async def scenario(server: Server, url: str) -> None:
-        kept = await Egress(inside()).post(url, {}, b"{}", timeout_s=5, keep_bytes=3)
-        assert (kept.status, kept.body) == (200, b"hel")
-
-    run(answer, scenario)
-
-
-def test_a_message_is_not_posted_inside():
-    async def main() -> None:
-        with pytest.raises(UrlRefused):
-            await Egress(inside()).post(f"https://{HERE}/", {}, b"{}", timeout_s=5, keep_bytes=1)
-
-    asyncio.run(main())
 
 
 # TLS
