@@ -23,8 +23,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "komilion.settings")
 
 OUTSIDE = "outside"
 VOICE = "voice"
+WEBHOOKS = "webhooks"
 WAITS_FOR_OTHERS = ("recharge", "sweep_payments", "write_letters", "reconcile_payments")  # for Stripe, a mail server
-VOICE_TASKS = ("transcribe_meeting", "deliver_webhook", "deliver_webhooks")  # for providers and receivers, for long
 BEAT_LOOK_EVERY_S = 5
 PAYMENTS_EVERY_S = 60
 WEBHOOKS_EVERY_S = 15
@@ -43,7 +43,8 @@ app.conf.redbeat_lock_timeout = BEAT_LOCK_S
 app.conf.result_expires = None  # no results are kept, so beat need not clean them up
 app.conf.task_routes = {
     **{f"billing.tasks.{name}": {"queue": OUTSIDE} for name in WAITS_FOR_OTHERS},
-    **{f"voice.tasks.{name}": {"queue": VOICE} for name in VOICE_TASKS},
+    "voice.tasks.transcribe_meeting": {"queue": VOICE},  # waits for providers, for long
+    "voice.tasks.deliver_webhooks": {"queue": WEBHOOKS},  # waits for receivers, beside all meetings
 }
 app.conf.beat_schedule = {
     "reap-holds": {

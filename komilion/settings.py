@@ -326,6 +326,8 @@ VOICE_DISK_RESERVE_BYTES = 2**30
 
 # Meetings that are transcribed in the background.
 VOICE_OPEN_JOBS_PER_ORGANIZATION = 20
+VOICE_JOBS_PER_ORGANIZATION_AT_ONCE = 2
+VOICE_JOBS_AT_ONCE = 8
 VOICE_JOB_LIFETIME_DAYS = 30
 
 # Voice sessions (voice.realtime).

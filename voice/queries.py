@@ -7,7 +7,7 @@ from billing.models import Price
 from billing.prices import PriceVersion
 from komilion.common.clock import utc_now
 from komilion.common.errors import NotFound
-from voice.models import DeliveryState, JobPart, TranscriptionJob, Upload, WebhookDelivery, WebhookSecret
+from voice.models import JobPart, TranscriptionJob, Upload, WebhookDelivery, WebhookSecret
 
 
 def upload_of_ticket(key: str) -> Upload:
@@ -51,9 +51,3 @@ def jobs_of(asker: Asker, limit: int = JOBS_LISTED) -> list[TranscriptionJob]:
     if asker.only_key_id is not None:
         jobs = jobs.filter(api_key_id=asker.only_key_id)
     return list(jobs.defer("result_sealed").order_by("-created_at", "-pk")[:limit])
-
-
-def waiting_deliveries(job_id: str) -> list[str]:
-    """Ids of the job's messages that nobody has tried yet."""
-    waiting = WebhookDelivery.objects.filter(job_id=job_id, state=DeliveryState.PENDING)
-    return list(waiting.values_list("pk", flat=True))

@@ -1,17 +1,20 @@
 """Jobs of voice; the schedule stands in komilion.celery."""
 
 import logging
+import threading
 
 from celery import shared_task
+from django.conf import settings
 
 from komilion.common.ids import new_id
-from voice.actions.jobs import do_offer_jobs, do_sweep_jobs
+from voice.actions.jobs import OFFERED_FOR, do_give_back, do_offer_jobs, do_sweep_jobs
 from voice.actions.uploads import do_sweep_uploads
-from voice.actions.webhooks import do_deliver, do_deliver_due
+from voice.actions.webhooks import do_deliver_due
 from voice.meetings.work import work_on
-from voice.queries import waiting_deliveries
 
 log = logging.getLogger(__name__)
+
+_places = threading.BoundedSemaphore(settings.VOICE_JOBS_AT_ONCE)  # the threads beside them are for webhooks
 
 
 @shared_task  # type: ignore[untyped-decorator]
@@ -26,24 +29,24 @@ def sweep_uploads() -> None:
 def start_jobs() -> None:
     """Queue the meetings that wait, and those whose worker is gone."""
     for job_id in do_offer_jobs():
-        transcribe_meeting.delay(job_id)
+        transcribe_meeting.apply_async((job_id,), expires=OFFERED_FOR.total_seconds())
 
 
 @shared_task  # type: ignore[untyped-decorator]
 def transcribe_meeting(job_id: str) -> None:
-    """Work on one meeting, and tell its webhook at once."""
-    if work_on(job_id, new_id("worker")):
-        for delivery_id in waiting_deliveries(job_id):
-            do_deliver(delivery_id)
-
-
-@shared_task  # type: ignore[untyped-decorator]
-def deliver_webhook(delivery_id: str) -> None:
-    """Try one message as soon as there is something to tell."""
-    do_deliver(delivery_id)
+    """Work on one meeting, and have its webhook told at once. Where there is no place for it here, it is given back."""
+    if not _places.acquire(blocking=False):
+        do_give_back(job_id)
+        return
+    try:
+        is_worked_on = work_on(job_id, new_id("worker"))
+    finally:
+        _places.release()
+    if is_worked_on:
+        deliver_webhooks.delay()
 
 
 @shared_task  # type: ignore[untyped-decorator]
 def deliver_webhooks() -> None:
-    """Try again what failed and is due, and what a worker left behind."""
+    """Tell what is new, try again what failed and is due, and what a worker left behind."""
     do_deliver_due()

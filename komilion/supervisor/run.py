@@ -36,10 +36,13 @@ CELERY_COMMAND = (sys.executable, "-m", "celery", "-A", "komilion")
 # second at start.
 # One after the other also means that a mail server or Stripe that hangs would keep holds from being reaped: what waits
 # for others has a queue, and a process, of its own. `komilion.celery` says which jobs those are.
-# A meeting takes minutes, nearly all of them waiting: those go on side by side, on threads.
-QUEUES = {"worker": "celery", "worker-outside": "outside", "worker-voice": "voice"}
-POOLS = {"voice": ("--pool", "threads", "--concurrency", "8")}
+# A meeting takes minutes, nearly all of them waiting: those go on side by side, on threads. Webhooks have a queue and
+# threads that no meeting gets, in the same process, since another one would cost 110 MB.
+QUEUES = {"worker": "celery", "worker-outside": "outside", "worker-voice": "voice,webhooks"}
+WEBHOOK_THREADS = 4
 ONE_AFTER_THE_OTHER = ("--pool", "solo")
+SIDE_BY_SIDE = ("--pool", "threads", "--concurrency", str(settings.VOICE_JOBS_AT_ONCE + WEBHOOK_THREADS))
+POOLS = {"worker-voice": SIDE_BY_SIDE}
 WORKER_OPTIONS = ("--without-gossip", "--without-mingle", "--without-heartbeat")
 
 
@@ -71,9 +74,9 @@ class Supervisor:
         self._start(Spec("local-models", LOCAL_MODELS_COMMAND, stop_within_s=8))
         self._prepare()
         self._start_web()
-        for name, queue in QUEUES.items():
-            place = ("--hostname", f"{settings.PORT}-{queue}@%h", "--queues", queue)
-            pool = POOLS.get(queue, ONE_AFTER_THE_OTHER)
+        for name, queues in QUEUES.items():
+            place = ("--hostname", f"{settings.PORT}-{name}@%h", "--queues", queues)
+            pool = POOLS.get(name, ONE_AFTER_THE_OTHER)
             self._start(Spec(name, (*CELERY_COMMAND, "worker", *place, *pool, *WORKER_OPTIONS), stop_within_s=10))
         self._start(Spec("beat", (*CELERY_COMMAND, "beat"), stop_within_s=5))
         self._print_banner()

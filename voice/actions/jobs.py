@@ -1,16 +1,17 @@
 """Transcription jobs: made, taken up by one worker at a time, written down part by part, ended once."""
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
 import orjson
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import F, Q
 
 from accounts.actions.changes import lock_organization
 from komilion.common.clock import utc_now
@@ -27,7 +28,9 @@ from voice.models.job import OPEN_STATES
 log = logging.getLogger(__name__)
 
 LEASE = timedelta(seconds=60)
-OFFERED_FOR = timedelta(seconds=60)  # after a job was put into the queue: then it is put there again
+OFFERED = "offered"  # in place of a worker's name: it is in the queue
+OFFERED_FOR = timedelta(seconds=60)  # after that it is put there again
+WAITS_MOST = timedelta(days=1)  # for a place among the calls of who made it
 STARTS_MOST = 6
 PAUSES_S = (5, 15, 60, 180, 300)  # after a trouble that passes
 RESULT_MOST_BYTES = 64 * 2**20
@@ -75,23 +78,51 @@ def do_make_job(new: NewJob) -> TranscriptionJob:
 
 
 def do_offer_jobs() -> list[str]:
-    """Those that wait for a worker: new ones, and whose worker is gone. Each is named once a minute."""
+    """Those that wait for a worker: new ones, and whose worker is gone. Each is named once a minute.
+
+    Of an organization no more than may run at once, and those first who have least at work, so that one with many jobs
+    keeps no other waiting.
+    """
     now = utc_now()
-    due = TranscriptionJob.objects.filter(Q(lease_ends_at__isnull=True) | Q(lease_ends_at__lte=now))
-    ids = list(due.filter(state__in=OPEN_STATES).order_by("created_at").values_list("pk", flat=True)[:DUE_AT_ONCE])
-    return [pk for pk in ids if due.filter(pk=pk).update(lease_owner="", lease_ends_at=now + OFFERED_FOR)]
+    due = TranscriptionJob.objects.filter(_is_due(now), state__in=OPEN_STATES)
+    at_work = Counter(_at_work(now).values_list("organization_id", flat=True))
+    ranked = list[tuple[int, int, str]]()
+    for pk, organization_id in due.order_by("created_at", "pk").values_list("pk", "organization_id").iterator():
+        if at_work[organization_id] < settings.VOICE_JOBS_PER_ORGANIZATION_AT_ONCE:
+            ranked.append((at_work[organization_id], len(ranked), pk))
+            at_work[organization_id] += 1
+    ids = [pk for _, _, pk in sorted(ranked)[:DUE_AT_ONCE]]
+    return [pk for pk in ids if due.filter(pk=pk).update(lease_owner=OFFERED, lease_ends_at=now + OFFERED_FOR)]
+
+
+def _is_due(now: datetime) -> Q:
+    return Q(lease_ends_at__isnull=True) | Q(lease_ends_at__lte=now)
+
+
+def _at_work(now: datetime) -> Any:
+    """Those that a worker has, or will have as soon as it is free."""
+    return TranscriptionJob.objects.filter(state__in=OPEN_STATES, lease_ends_at__gt=now).exclude(lease_owner="")
 
 
 def do_take_job(job_id: str, owner: str) -> TranscriptionJob | None:
-    """Work on it, as the only one; None where there is nothing to do or another worker does it.
+    """Work on it, as the only one; None where there is nothing to do, another worker does it, or as many of its
+    organization run as may: then it is offered again. Locks the organization, so that jobs taken at once are counted.
 
     One whose workers died again and again is given up: what kills them is most likely the file.
     """
     now = utc_now()
     with transaction.atomic():
-        free = Q(lease_owner="") | Q(lease_ends_at__lte=now)
-        jobs = TranscriptionJob.objects.select_related("upload", "api_key", "member")
-        job = jobs.select_for_update(of=("self",)).filter(free, pk=job_id, state__in=OPEN_STATES).first()
+        free = Q(lease_owner=OFFERED) | _is_due(now)
+        jobs = TranscriptionJob.objects.filter(free, pk=job_id, state__in=OPEN_STATES)
+        organization_id = jobs.values_list("organization_id", flat=True).first()
+        if organization_id is None:
+            return None
+        lock_organization(organization_id)
+        running = _at_work(now).filter(organization_id=organization_id).exclude(lease_owner=OFFERED)
+        if running.count() >= settings.VOICE_JOBS_PER_ORGANIZATION_AT_ONCE:
+            do_give_back(job_id)
+            return None
+        job = jobs.select_related("upload", "api_key", "member").select_for_update(of=("self",)).first()
         if job is None:
             return None
         job.starts += 1
@@ -102,6 +133,22 @@ def do_take_job(job_id: str, owner: str) -> TranscriptionJob | None:
         do_fail(job, "internal_error", "The transcription was begun several times and never came to its end.")
         return None
     return job
+
+
+def do_give_back(job_id: str) -> None:
+    """There is no place for it now: from the queue back to those that are to be offered."""
+    offered = TranscriptionJob.objects.filter(pk=job_id, lease_owner=OFFERED)
+    offered.update(lease_owner="", lease_ends_at=None)
+
+
+def do_wait_for_place(job: TranscriptionJob, wait_s: int) -> bool:
+    """Its caller has as many calls as it may: later, which is no failed start. False where it has waited enough."""
+    now = utc_now()
+    if now - job.created_at > WAITS_MOST:
+        return False
+    ends_at = now + timedelta(seconds=wait_s)
+    _mine(job).update(state=JobState.QUEUED, lease_owner="", lease_ends_at=ends_at, starts=F("starts") - 1)
+    return True
 
 
 def do_renew(job: TranscriptionJob) -> None:

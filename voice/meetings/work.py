@@ -1,6 +1,9 @@
 """A transcription job in a worker, from wherever the one before it was stopped.
 
-take -> fetch -> decode -> plan -> each part: begin, hear, keep, settle -> speakers -> summary -> complete
+take -> place -> fetch -> decode -> plan -> each part: begin, hear, keep, settle -> speakers -> summary -> complete
+
+A job is one request and one parallel slot of its caller's until everything is heard. It is asked for before anything
+else; where there is none the thread goes to somebody else's job, and this one comes back later.
 
 A worker may die at any point. What is written down by then says what is left to do, and the ledger that nothing is
 charged twice: see `voice.models.JobPart`.
@@ -54,8 +57,6 @@ log = logging.getLogger(__name__)
 
 RENEW_EVERY_S = 15
 FETCH_TIMEOUT_S = 1_800
-ROOM_TRIES = 120
-ROOM_WAIT_S = 5.0
 HEARD_PERCENT = 85  # of the way, when every part is heard
 PREPARED_PERCENT = 5
 
@@ -92,12 +93,22 @@ async def _guarded(job: TranscriptionJob, services: Services) -> None:
         await in_thread(work.end_badly, error)
 
 
+class NoPlace(Exception):
+    """The caller has as many requests as it may."""
+
+    def __init__(self, refusal: RateLimited) -> None:
+        super().__init__(refusal.message)
+        self.refusal = refusal
+
+
 async def _trouble_of(work: "JobWork") -> KomilionError | None:
-    """What keeps the work from its end; None where it came there, or is not ours any more."""
+    """What keeps the work from its end; None where it came there, waits for a place, or is not ours any more."""
     try:
         await work.run()
     except jobs.LeaseLost:
         return None
+    except NoPlace as error:
+        return None if await work.wait(error.refusal) else error.refusal
     except NotSent as error:
         return error.error
     except KomilionError as error:
@@ -131,14 +142,9 @@ class JobWork:
         self._parts: list[JobPart] = []
 
     async def run(self) -> None:
-        """Raises what ends it: `KomilionError`, `NotSent`, `LeaseLost`."""
-        with contextlib.ExitStack() as stack:
-            path = await self._source(stack)
-            recording = await in_thread(lambda: stack.enter_context(recording_of(path, folder())))
-            await self._hear_all(recording)
-            transcript = await in_thread(
-                name_speakers, joined(self._answers()), recording, diarize=self._options.diarize
-            )
+        """Raises what ends it: `KomilionError`, `NotSent`, `LeaseLost`, `NoPlace`."""
+        async with _place(await self._renew(), self._services):
+            transcript = await self._transcribe()
         await in_thread(jobs.do_note_progress, self._job, HEARD_PERCENT)
         summary = Summary()
         if self._options.summarize and transcript.text:
@@ -147,6 +153,10 @@ class JobWork:
             failpoint("meeting-summarized")
         told = self._told(transcript=transcript, summary=summary)
         await in_thread(jobs.do_complete, self._job, orjson.dumps(_kept(told)), told.all_nano)
+
+    async def wait(self, refusal: RateLimited) -> bool:
+        """Give the job back until there may be a place for it; False where it has waited for long enough."""
+        return await in_thread(jobs.do_wait_for_place, self._job, int(refusal.headers["Retry-After"]))
 
     def end_badly(self, error: KomilionError) -> None:
         """Later, if that may help; else for good, with what was transcribed so far."""
@@ -165,6 +175,14 @@ class JobWork:
         if caller is None:
             raise Unauthenticated("The key that made this job does not work any more.")
         return Session(caller, scopes_of(caller))
+
+    async def _transcribe(self) -> Transcript:
+        with contextlib.ExitStack() as stack:
+            path = await self._source(stack)
+            recording = await in_thread(lambda: stack.enter_context(recording_of(path, folder())))
+            await self._hear_all(recording)
+            heard, diarize = joined(self._answers()), self._options.diarize
+            return await in_thread(name_speakers, heard, recording, diarize=diarize)
 
     async def _source(self, stack: contextlib.ExitStack) -> Path:
         """The file."""
@@ -205,10 +223,9 @@ class JobWork:
 
         span = Span(part.start_ms, part.end_ms)
         audio = await in_thread(audio_of, chosen, recording, span)
-        async with _place(await self._renew(), self._services):
-            request_id = await in_thread(jobs.do_begin_part, self._job, part)
-            failpoint("meeting-part-begun")
-            heeded = await hear(self._payer, chosen, PartAsked(request_id, audio, self._options, keep))
+        request_id = await in_thread(jobs.do_begin_part, self._job, part)
+        failpoint("meeting-part-begun")
+        heeded = await hear(self._payer, chosen, PartAsked(request_id, audio, self._options, keep))
         failpoint("meeting-part-settled")
         await in_thread(jobs.do_settle_part, part, heeded.settled.charge)
 
@@ -254,14 +271,10 @@ def _offer_of(part: JobPart, price: PriceVersion) -> VoiceOffer:
 
 @contextlib.asynccontextmanager
 async def _place(session: Session, services: Services) -> AsyncIterator[None]:
-    """One request and one parallel slot of the caller's, waited for. Raises `RateLimited` after ten minutes."""
+    """One request and one parallel slot of the caller's. Raises `NoPlace`."""
     async with contextlib.AsyncExitStack() as stack:
-        for left in range(ROOM_TRIES - 1, -1, -1):
-            try:
-                await stack.enter_async_context(admitted(session, services))
-                break
-            except RateLimited:
-                if not left:
-                    raise
-            await asyncio.sleep(ROOM_WAIT_S)
+        try:
+            await stack.enter_async_context(admitted(session, services))
+        except RateLimited as refusal:
+            raise NoPlace(refusal) from refusal
         yield

@@ -227,13 +227,13 @@ def test_without_a_secret_nothing_is_sent_unsigned(alice: Person, receiver: Rece
 def test_two_workers_do_not_send_it_twice(alice: Person, secret: str, receiver: Receiver):
     from voice.actions.webhooks import do_deliver
     from voice.models import WebhookDelivery
-    from voice.tasks import deliver_webhook, deliver_webhooks
+    from voice.tasks import deliver_webhooks
 
     delivery = queue(alice, receiver.url)
     WebhookDelivery.objects.update(next_try_at=utc_now() + timedelta(seconds=100))  # another worker has it
     assert do_deliver(delivery.pk) is False
     WebhookDelivery.objects.update(next_try_at=utc_now())
-    deliver_webhook(delivery.pk)
+    deliver_webhooks()
     deliver_webhooks()
     assert len(receiver.received) == 1
 

@@ -1,0 +1,146 @@
+"""Every other way in which a job can end than with its transcript."""
+
+from typing import Any
+
+from komilion.common.clock import utc_now
+from tests.fakes.speech_server import SpeechReply
+from tests.routing.books import organization_id, usage_rows
+from tests.voice.meetings.conftest import JOBS, Meetings
+from tests.voice.meetings.jobs import TEXT, charge_of, charged, come_due, finished, long_talk, make_job, row_of, work
+from tests.voice.uploads.sending import bearer, request
+
+
+def test_an_open_job_is_canceled_and_an_ended_one_deleted(meetings: Meetings, nova: str):
+    bob = meetings.gateway.tenant()
+    job_id = make_job(meetings, bob, model=nova)
+    path = f"{JOBS}/{job_id}"
+    assert request(meetings.gateway, "DELETE", path, headers=bearer(bob)).json["canceled"] is True
+    assert meetings.job(bob, job_id).json["status"] == "canceled"
+    assert not work(job_id)
+    assert request(meetings.gateway, "DELETE", path, headers=bearer(bob)).json["deleted"] is True
+    assert meetings.job(bob, job_id).status == 404
+
+
+def test_one_that_is_canceled_while_it_runs_charges_nothing_more(meetings: Meetings, whisper: str, monkeypatch):
+    from voice.actions import jobs
+
+    bob = meetings.gateway.tenant()
+    job_id = make_job(meetings, bob, long_talk(25), model=whisper)
+    keep = jobs.do_keep_answer
+
+    def cancel_at_the_second(job: Any, part: Any, answered: Any) -> None:
+        if part.number == 1:
+            jobs.do_cancel_or_delete(job)
+        keep(job, part, answered)
+
+    monkeypatch.setattr(jobs, "do_keep_answer", cancel_at_the_second)
+    assert work(job_id)
+    assert meetings.job(bob, job_id).json["status"] == "canceled"
+    paid = [row for row in usage_rows(bob) if row.charge_nano]
+    assert len(paid) == 1
+    meetings.gateway.manage("ledger", "verify")
+
+
+def test_a_wallet_that_runs_dry_leaves_what_was_paid_for(meetings: Meetings, whisper: str):
+    bob = meetings.gateway.tenant(credit="0.1")
+    job_id = make_job(meetings, bob, long_talk(25), model=whisper)
+    assert work(job_id)
+    job = meetings.job(bob, job_id).json
+    assert (job["status"], job["error"]["reason"]) == ("failed", "insufficient_balance")
+    assert (job["result"]["partial"], job["result"]["text"]) == (True, TEXT)
+    assert job["cost_nano_usd"] == charged(bob) > 0
+
+
+def test_a_key_that_was_revoked_pays_for_nothing_more(meetings: Meetings, nova: str):
+    from accounts.actions.keys import do_revoke_key
+    from accounts.models import ApiKey
+
+    bob = meetings.gateway.tenant()
+    job_id = make_job(meetings, bob, model=nova)
+    do_revoke_key(ApiKey.objects.get(organization_id=organization_id(bob)), actor="test")
+    assert work(job_id)
+    assert row_of(job_id).error_reason == "invalid_api_key"
+    assert usage_rows(bob) == []
+
+
+def test_what_is_no_audio_fails_for_good(meetings: Meetings, nova: str):
+    bob = meetings.gateway.tenant()
+    job_id = make_job(meetings, bob, b"RIFF" + b"no audio" * 100, model=nova)
+    assert work(job_id)
+    job = meetings.job(bob, job_id).json
+    assert job["status"] == "failed"
+    assert job["error"]["message"]
+    assert usage_rows(bob) == []
+
+
+def test_a_trouble_that_passes_is_waited_for(meetings: Meetings):
+    stand = meetings.stand
+    failing = SpeechReply(error=(500, {"err_msg": "no"}))
+    script = stand.script(stand.deepgram, "nova", SpeechReply(turns=(failing, failing, SpeechReply())))
+    model = stand.add_model(script)
+    bob = meetings.gateway.tenant()
+    job_id = make_job(meetings, bob, model=model)
+    assert work(job_id)
+    job = row_of(job_id)
+    assert (job.state, job.lease_owner) == ("queued", "")
+    assert job.lease_ends_at > utc_now()
+    assert not work(job_id)
+    come_due(job_id)
+    assert work(job_id)
+    assert finished(meetings, bob, job_id)["cost_nano_usd"] == charged(bob) == charge_of(2_000)
+
+
+def test_a_trouble_that_stays_ends_it(meetings: Meetings):
+    from voice.actions.jobs import STARTS_MOST
+
+    stand = meetings.stand
+    model = stand.add_model(stand.script(stand.deepgram, "nova", SpeechReply(error=(500, {"err_msg": "no"}))))
+    bob = meetings.gateway.tenant()
+    job_id = make_job(meetings, bob, model=model)
+    type(row_of(job_id)).objects.filter(pk=job_id).update(starts=STARTS_MOST - 1)
+    assert work(job_id)
+    assert meetings.job(bob, job_id).json["status"] == "failed"
+    assert charged(bob) == 0
+
+
+def test_a_mistake_of_ours_is_tried_again_and_told_without_details(meetings: Meetings, nova: str, monkeypatch):
+    from voice.actions.jobs import STARTS_MOST
+    from voice.meetings import work as module
+
+    def broken(*_: Any, **__: Any) -> None:
+        raise RuntimeError("secret")
+
+    monkeypatch.setattr(module, "name_speakers", broken)
+    bob = meetings.gateway.tenant()
+    job_id = make_job(meetings, bob, model=nova)
+    assert work(job_id)
+    assert row_of(job_id).state == "queued"
+    type(row_of(job_id)).objects.filter(pk=job_id).update(starts=STARTS_MOST - 1)
+    come_due(job_id)
+    assert work(job_id)
+    job = meetings.job(bob, job_id).json
+    assert job["status"] == "failed"
+    assert "secret" not in str(job)
+    assert job["result"]["text"] == TEXT
+    assert charged(bob) == charge_of(2_000)
+
+
+def test_what_kills_every_worker_is_given_up(meetings: Meetings, nova: str):
+    from voice.actions.jobs import STARTS_MOST
+
+    bob = meetings.gateway.tenant()
+    job_id = make_job(meetings, bob, model=nova)
+    type(row_of(job_id)).objects.filter(pk=job_id).update(starts=STARTS_MOST)
+    assert not work(job_id)
+    assert meetings.job(bob, job_id).json["error"]["reason"] == "internal_error"
+
+
+def test_jobs_go_with_their_transcripts(meetings: Meetings, nova: str):
+    from voice.actions.jobs import do_sweep_jobs
+
+    bob = meetings.gateway.tenant()
+    job_id = make_job(meetings, bob, model=nova)
+    assert work(job_id)
+    type(row_of(job_id)).objects.filter(pk=job_id).update(expires_at=utc_now())
+    assert do_sweep_jobs() == 1
+    assert meetings.job(bob, job_id).status == 404
