@@ -59,10 +59,7 @@ def do_make_job(new: NewJob) -> TranscriptionJob:
     now = utc_now()
     with transaction.atomic():
         lock_organization(new.organization_id)
-        mine = TranscriptionJob.objects.filter(organization_id=new.organization_id, state__in=OPEN_STATES)
-        if mine.count() >= settings.VOICE_OPEN_JOBS_PER_ORGANIZATION:
-            most = settings.VOICE_OPEN_JOBS_PER_ORGANIZATION
-            raise Conflict(f"This organization has {most} jobs that are not done, as many as it may; wait for one.")
+        demand_room(new.organization_id)
         return TranscriptionJob.objects.create(
             id=new_id("job"),
             organization_id=new.organization_id,
@@ -75,6 +72,14 @@ def do_make_job(new: NewJob) -> TranscriptionJob:
             created_at=now,
             expires_at=now + timedelta(days=settings.VOICE_JOB_LIFETIME_DAYS),
         )
+
+
+def demand_room(organization_id: int) -> None:
+    """Raise `Conflict` where the organization has as many open jobs as it may."""
+    mine = TranscriptionJob.objects.filter(organization_id=organization_id, state__in=OPEN_STATES)
+    most = settings.VOICE_OPEN_JOBS_PER_ORGANIZATION
+    if mine.count() >= most:
+        raise Conflict(f"This organization has {most} jobs that are not done, as many as it may; wait for one.")
 
 
 def do_offer_jobs() -> list[str]:

@@ -1,13 +1,13 @@
 """`POST /api/voice/transcribe-meeting`: answered at once where the audio is short, else 202 with the job that does it.
 
-authenticate -> body -> limit -> parse -> (job | fetch -> decode -> hear -> speakers -> summary -> answer)
+authenticate -> body -> limit -> parse -> credit -> (job | fetch -> decode -> hear -> speakers -> summary -> answer)
 """
 
 import asyncio
 import contextlib
 import tempfile
 from collections.abc import AsyncIterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from komilion.common.audio.decode import USUAL_LIMITS
@@ -20,26 +20,41 @@ from routing.gateway.metered import admitted
 from routing.gateway.services import Services
 from routing.gateway.types import Session
 from voice.access import access_upload
-from voice.actions.jobs import NewJob, do_make_job
+from voice.actions.jobs import NewJob, demand_room, do_make_job
 from voice.actions.uploads import do_keep_upload
 from voice.api.jobs import job_json
-from voice.meetings.hearing import PartAsked, Payer, audio_of, choose_ears, hear, spans_of, takes_whole
+from voice.meetings.hearing import PartAsked, Payer, audio_of, choose_ears, demand_credit, hear, spans_of, takes_whole
 from voice.meetings.options import BODY_MOST_BYTES, MeetingAsked, parse_meeting
-from voice.meetings.recording import PART_MOST_MS, recording_of
+from voice.meetings.recording import PART_MOST_MS, Recording, recording_of
 from voice.meetings.result import Told, name_speakers, told_as, told_json
 from voice.meetings.summarizing import summarize
 from voice.meetings.transcript import joined, lines_of
 from voice.models import TranscriptionJob, Upload
 from voice.queries import has_webhook_secret
 from voice.speech.choice import Chosen
-from voice.threads import in_thread
+from voice.threads import Workshop, in_thread
 from voice.uploads.folder import folder
 from voice.uploads.store import store
 
 # A small file may be hours of silence: no more of it is decoded, for nothing, than is heard at once.
 WHILE_ONE_WAITS = replace(USUAL_LIMITS, longest_s=PART_MOST_MS // 1_000 + 1, cpu_s=30, wall_clock_s=60)
+PREPARED_AT_ONCE = 2  # files that a process decodes, or finds the speakers of
+PREPARED_LATER = 16  # and those that wait for that
+PREPARED_OF_EACH = 4  # organization
 FETCH_TIMEOUT_S = 120
 FETCH_MOST_BYTES = 100 * 2**20  # while the caller waits; a job fetches what an upload may have
+
+_workshop = Workshop("meetings", threads=PREPARED_AT_ONCE, waiting=PREPARED_LATER, each=PREPARED_OF_EACH)
+
+
+@dataclass(frozen=True, slots=True)
+class _Meeting:
+    """A request, and what was found out about it; `upload` is the one that it names."""
+
+    session: Session
+    asked: MeetingAsked
+    chosen: Chosen
+    upload: Upload | None
 
 
 async def serve_meeting(exchange: Exchange, services: Services) -> None:
@@ -57,8 +72,10 @@ async def serve_meeting(exchange: Exchange, services: Services) -> None:
             message = "This organization has no webhook secret to sign with; make one on /dashboard/voice."
             raise BadRequest(message, param="webhookUrl")
         chosen = choose_ears(await services.fresh_catalog(), session, asked.options)
+        await demand_credit(chosen, session.caller, services)
+        await in_thread(demand_room, session.caller.organization_id)  # it may turn out too long to be waited for
         upload = await in_thread(_upload_of, session, asked)
-        told = None if asked.is_async else await _heard(exchange, payer, chosen, asked, upload)
+        told = None if asked.is_async else await _heard(exchange, payer, _Meeting(session, asked, chosen, upload))
         if told is None:
             await _answer_later(exchange, session, asked, upload)
             return
@@ -77,13 +94,9 @@ def _upload_of(session: Session, asked: MeetingAsked) -> Upload | None:
 
 
 @contextlib.asynccontextmanager
-async def _source(asked: MeetingAsked, upload: Upload | None) -> AsyncIterator[Path]:
-    """The audio as a file, for as long as the block lasts."""
-    with contextlib.ExitStack() as stack:
-        if upload is not None:
-            yield await in_thread(lambda: stack.enter_context(store().opened(upload)))
-            return
-        file = stack.enter_context(tempfile.NamedTemporaryFile(dir=folder()))
+async def _source(asked: MeetingAsked) -> AsyncIterator[Path]:
+    """The audio of the request, or behind its URL, as a file for as long as the block lasts."""
+    with tempfile.NamedTemporaryFile(dir=folder()) as file:
         if asked.audio is not None:
             await in_thread(file.write, asked.audio.data)
         else:
@@ -93,32 +106,44 @@ async def _source(asked: MeetingAsked, upload: Upload | None) -> AsyncIterator[P
         yield Path(file.name)
 
 
-async def _heard(
-    exchange: Exchange, payer: Payer, chosen: Chosen, asked: MeetingAsked, upload: Upload | None
-) -> Told | None:
+@contextlib.asynccontextmanager
+async def _recording(meeting: _Meeting) -> AsyncIterator[Recording]:
+    """The samples, for as long as the block lasts. Raises `AudioTooLong` where nobody should wait for them."""
+    upload = meeting.upload
+    async with contextlib.AsyncExitStack() as stack:
+        fetched = None if upload is not None else await stack.enter_async_context(_source(meeting.asked))
+
+        def prepare() -> Recording:
+            path = fetched if upload is None else stack.enter_context(store().opened(upload))
+            assert path is not None
+            return stack.enter_context(recording_of(path, folder(), WHILE_ONE_WAITS))
+
+        yield await _workshop.run(meeting.session.caller.organization_id, prepare)
+
+
+async def _heard(exchange: Exchange, payer: Payer, meeting: _Meeting) -> Told | None:
     """The meeting, transcribed; None where that takes too long for a caller who waits."""
-    options = asked.options
-    async with _source(asked, upload) as path:
-        with contextlib.ExitStack() as stack:
-            try:
-                recording = await in_thread(lambda: stack.enter_context(recording_of(path, folder(), WHILE_ONE_WAITS)))
-            except AudioTooLong:
-                return None
-            if recording.length_ms > PART_MOST_MS or not takes_whole(chosen, recording):
-                return None
-            span = spans_of(chosen, recording)[0]
-            exchange.is_begun = True
-            audio = await in_thread(audio_of, chosen, recording, span)
-            heeded = await hear(payer, chosen, PartAsked(exchange.request_id, audio, options))
-            whole = joined([(span, heeded.heard.transcript)])
-            transcript = await in_thread(name_speakers, whole, recording, diarize=options.diarize)
+    chosen, options = meeting.chosen, meeting.asked.options
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            recording = await stack.enter_async_context(_recording(meeting))
+        except AudioTooLong:
+            return None
+        if recording.length_ms > PART_MOST_MS or not takes_whole(chosen, recording):
+            return None
+        span = spans_of(chosen, recording)[0]
+        exchange.is_begun = True
+        audio = await in_thread(audio_of, chosen, recording, span)
+        heeded = await hear(payer, chosen, PartAsked(exchange.request_id, audio, options))
+        whole = joined([(span, heeded.heard.transcript)])
+        transcript = await _workshop.finish(lambda: name_speakers(whole, recording, diarize=options.diarize))
     return Told(
         transcript=transcript,
         options=options,
         models=(heeded.offer.model_id,),
         request_ids=(exchange.request_id,),
         cost_nano=heeded.settled.charge,
-        ignored=asked.ignored,
+        ignored=meeting.asked.ignored,
     )
 
 

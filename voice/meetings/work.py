@@ -39,7 +39,7 @@ from routing.providers.base import Target
 from routing.providers.speech import Heard, Transcript
 from voice.access import caller_of
 from voice.actions import jobs
-from voice.meetings.hearing import ENDPOINT, PartAsked, Payer, audio_of, choose_ears, hear, spans_of
+from voice.meetings.hearing import ENDPOINT, PartAsked, Payer, audio_of, choose_ears, demand_credit, hear, spans_of
 from voice.meetings.options import MeetingOptions
 from voice.meetings.recording import Recording, Span, recording_of
 from voice.meetings.result import Told, name_speakers, told_json
@@ -177,10 +177,14 @@ class JobWork:
         return Session(caller, scopes_of(caller))
 
     async def _transcribe(self) -> Transcript:
+        session = await self._renew()
+        chosen = choose_ears(await self._services.fresh_catalog(), session, self._options)
+        if self._job.duration_ms is None:  # else something may have been heard that is to be charged
+            await demand_credit(chosen, session.caller, self._services)
         with contextlib.ExitStack() as stack:
             path = await self._source(stack)
             recording = await in_thread(lambda: stack.enter_context(recording_of(path, folder())))
-            await self._hear_all(recording)
+            await self._hear_all(chosen, recording)
             heard, diarize = joined(self._answers()), self._options.diarize
             return await in_thread(name_speakers, heard, recording, diarize=diarize)
 
@@ -199,9 +203,7 @@ class JobWork:
         file.flush()
         return Path(file.name)
 
-    async def _hear_all(self, recording: Recording) -> None:
-        catalog = await self._services.fresh_catalog()
-        chosen = choose_ears(catalog, await self._renew(), self._options)
+    async def _hear_all(self, chosen: Chosen, recording: Recording) -> None:
         spans = await in_thread(spans_of, chosen, recording)
         self._parts = await in_thread(jobs.do_plan_parts, self._job, recording.length_ms, spans)
         for number, part in enumerate(self._parts):
