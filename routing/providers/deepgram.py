@@ -43,7 +43,7 @@ LISTEN_PARAMETERS = frozenset(
         *("language", "detect_language", "language_hint", "punctuate", "smart_format", "paragraphs", "utterances"),
         *("utt_split", "diarize", "diarize_model", "multichannel", "numerals", "measurements", "filler_words"),
         *("profanity_filter", "redact", "replace", "search", "keyterm", "keywords", "dictation", "summarize"),
-        *("topics", "intents", "sentiment", "detect_entities", "mip_opt_out", "version"),
+        *("topics", "intents", "sentiment", "detect_entities", "mip_opt_out", "version", "extra"),
     }
 )
 # We ask for text and times that can be shown, where the caller does not say what it wants.

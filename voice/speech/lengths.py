@@ -1,6 +1,6 @@
 """How long an audio file is, which bounds what its transcription may cost: measured, and not as the file claims.
 
-A file of plain PCM is as long as its bytes; everything else is decoded, in a confined process, to its end.
+A file of bare samples is as long as its bytes; everything else is decoded, in a confined process, to its end.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from komilion.common.money import ceil_div
 
 DECODED_AT_ONCE = 4  # files, in one process
 LEAST_RATE_HZ, MOST_RATE_HZ = 4_000, 768_000
-PCM_CODES = (1, 3)  # of WAVE: integers and floats
+SAMPLE_CODES = (1, 3, 6, 7)  # of WAVE: integers, floats, A-law, mu-law; all of a fixed size
 
 # FFmpeg's names of containers; what providers are told, whatever the sender called it.
 MEDIA_TYPES = {
@@ -63,7 +63,7 @@ def _decoded(data: bytes, limits: Limits) -> Audio:
 
 
 def _plain_wav(data: bytes) -> Audio | None:
-    """A WAV file of PCM, by its header and the bytes behind it; None for anything that needs a closer look."""
+    """A WAV file of bare samples, by its header and the bytes behind it; None for anything that needs a closer look."""
     if data[:4] != b"RIFF" or data[8:12] != b"WAVE":
         return None
     place, form = 12, b""
@@ -84,6 +84,6 @@ def _wav(data: bytes, form: bytes, length_bytes: int) -> Audio | None:
         return None
     code, channels, rate_hz, per_second, per_sample, bits = struct.unpack("<HHIIHH", form)
     is_sound = per_sample == channels * bits // 8 and per_sample > 0 and per_second == rate_hz * per_sample
-    if code not in PCM_CODES or not is_sound or not LEAST_RATE_HZ <= rate_hz <= MOST_RATE_HZ:
+    if code not in SAMPLE_CODES or not is_sound or not LEAST_RATE_HZ <= rate_hz <= MOST_RATE_HZ:
         return None
     return Audio(data, MEDIA_TYPES["wav"], ceil_div(length_bytes * 1000, per_second), channels)

@@ -18,6 +18,8 @@ from routing.providers.deepgram import LISTEN_PARAMETERS
 from routing.providers.speech import AudioFormat, Listening, Speaking, Task
 from voice.speech.choice import DEEPGRAM, Wanted
 from voice.speech.forms import is_form, parse_form
+from voice.speech.raw import PARAMETERS as RAW_PARAMETERS
+from voice.speech.raw import RawForm, raw_form
 
 RESPONSE_FORMATS = ("json", "text", "srt", "vtt", "verbose_json", "diarized_json")
 STREAMED_FORMATS = ("json", "text", "diarized_json")
@@ -33,13 +35,10 @@ SPEECH_FIELDS = frozenset(
     {"model", "input", "voice", "response_format", "speed", "instructions", "stream_format", "user"}
 )
 TTS_FIELDS = frozenset({"text", "model", "voice", "encoding", "container", "sample_rate", "speed"})
-# A call that answers somewhere else could not be metered, and what has no container cannot be measured.
+# A call that answers somewhere else could not be metered.
 REFUSED = {
     "callback": "answers always come back on the same connection",
     "callback_method": "answers always come back on the same connection",
-    "encoding": "audio without a container is not taken: send it as WAV",
-    "sample_rate": "audio without a container is not taken: send it as WAV",
-    "channels": "audio without a container is not taken: send it as WAV",
 }
 AURA = re.compile(r"(?:deepgram/)?(aura(?:-2)?)-([a-z]+-[a-z]{2})")
 ENCODINGS: dict[tuple[str, str], AudioFormat] = {
@@ -67,6 +66,7 @@ class TranscriptionAsked:
     options: Listening
     audio: bytes = b""
     url: str = ""
+    raw: RawForm | None = None  # of audio that is no file
     response_format: str = "json"
     granularities: tuple[str, ...] = ("segment",)
     dropped: tuple[str, ...] = ()
@@ -125,7 +125,7 @@ def parse_transcription(exchange: Exchange, body: bytes, task: Task) -> Transcri
 
 def parse_stt(exchange: Exchange, body: bytes) -> TranscriptionAsked:
     """Deepgram's way: all options in the query, the audio as the body, in a form, or behind a URL in JSON."""
-    query, model, dropped = _listen_query(exchange.query)
+    query, model, raw, dropped = _listen_query(exchange.query)
     audio, url = b"", ""
     content_type = exchange.header(b"content-type")
     if is_form(content_type):
@@ -150,7 +150,7 @@ def parse_stt(exchange: Exchange, body: bytes) -> TranscriptionAsked:
         query=query,
     )
     wanted = Wanted("transcription", model, (frozenset({"word_timestamps"}),), DEEPGRAM)
-    return TranscriptionAsked(wanted, options, audio, url, "deepgram", dropped=dropped)
+    return TranscriptionAsked(wanted, options, audio, url, raw, "deepgram", dropped=dropped)
 
 
 def parse_speech(exchange: Exchange, body: bytes) -> SpeechAsked:
@@ -182,7 +182,7 @@ def parse_speech(exchange: Exchange, body: bytes) -> SpeechAsked:
 def parse_tts(exchange: Exchange, body: bytes) -> SpeechAsked:
     """`{text, model}`, with Deepgram's other options in the body or in the query. WAV where nothing else is said."""
     fields: dict[str, Any] = {**dict(_query(exchange.query)), **parse_object(body)}
-    for name in REFUSED.keys() & {"callback", "callback_method"} & fields.keys():
+    for name in REFUSED.keys() & fields.keys():
         raise BadRequest(f"{name} is not taken: {REFUSED[name]}.", param=name)
     encoding, container = _text(fields, "encoding", "linear16"), _text(fields, "container", "")
     wanted_format = ENCODINGS.get((encoding, container if (encoding, container) in ENCODINGS else ""))
@@ -214,9 +214,10 @@ def _needs(options: Listening, granularities: list[str]) -> tuple[frozenset[str]
     return tuple(needs)
 
 
-def _listen_query(query: bytes) -> tuple[dict[str, tuple[str, ...]], str, tuple[str, ...]]:
-    """The parameters to pass on, the model, and the names of what is not passed on."""
+def _listen_query(query: bytes) -> tuple[dict[str, tuple[str, ...]], str, RawForm | None, tuple[str, ...]]:
+    """The parameters to pass on, the model, what audio without a container is, and what is not passed on."""
     known: dict[str, tuple[str, ...]] = {}
+    said_of_audio: dict[str, str] = {}
     model, dropped = "", []
     for name, value in _query(query):
         if name in REFUSED:
@@ -225,9 +226,11 @@ def _listen_query(query: bytes) -> tuple[dict[str, tuple[str, ...]], str, tuple[
             model = _name("model", value)
         elif name in LISTEN_PARAMETERS:
             known[name] = (*known.get(name, ()), value)
+        elif name in RAW_PARAMETERS:
+            said_of_audio[name] = value
         else:
             dropped.append(shown(name))
-    return known, model, tuple(dict.fromkeys(dropped))
+    return known, model, raw_form(said_of_audio), tuple(dict.fromkeys(dropped))
 
 
 def _query(query: bytes) -> list[tuple[str, str]]:

@@ -25,6 +25,7 @@ from voice.speech.captions import SRT_TYPE, VTT_TYPE, srt, vtt
 from voice.speech.choice import choose_now
 from voice.speech.lengths import measure
 from voice.speech.listening import Hearing, Heeded, likely_usage, transcribe
+from voice.speech.raw import in_wav
 from voice.speech.requests import TranscriptionAsked, parse_stt, parse_transcription
 from voice.speech.shapes import deepgram_json, diarized_json, plain_json, usage_json, verbose_json
 
@@ -64,6 +65,7 @@ async def _serve(exchange: Exchange, services: Services, endpoint: str, parse: P
     async with admitted(session, services, exchange) as admission:
         asked = await asyncio.to_thread(parse, exchange, body)  # a form of 25 MiB takes a while
         data = await _fetch(asked.url) if asked.url else asked.audio
+        data = data if asked.raw is None else in_wav(data, asked.raw)
         version, caller = admission.catalog_version, session.caller
         chosen = await choose_now(asked.wanted, services, version, caller, lambda offer: likely_usage(LIKELY_MS, offer))
         audio = await measure(data)
