@@ -17,7 +17,8 @@ class Usage(msgspec.Struct, frozen=True):
     """Units of one call; tokens unless the name says otherwise. `reasoning` is a part of `output`, for display only.
 
     `audio_ms` are milliseconds of speech, heard or spoken, and `characters` those of the text that was spoken, of
-    models that are paid by time or by text instead of by tokens.
+    models that are paid by time or by text instead of by tokens. `add_on_ms` are the milliseconds of
+    `audio_ms` once more for each extra thing that is to be found in them, which costs beside the hearing.
     """
 
     input: int = 0
@@ -32,6 +33,7 @@ class Usage(msgspec.Struct, frozen=True):
     output_audio: int = 0
     web_searches: int = 0
     audio_ms: int = 0
+    add_on_ms: int = 0
     characters: int = 0
     reasoning: int = 0
 
@@ -64,5 +66,5 @@ INPUT_BUCKETS = (
 CACHED_BUCKETS = ("cache_read", "cache_read_audio", "cache_read_image")
 OUTPUT_BUCKETS = ("output", "output_audio")
 TOKEN_BUCKETS = (*INPUT_BUCKETS, *OUTPUT_BUCKETS)
-PRICED_BUCKETS = (*TOKEN_BUCKETS, "web_searches", "audio_ms", "characters")
+PRICED_BUCKETS = (*TOKEN_BUCKETS, "web_searches", "audio_ms", "add_on_ms", "characters")
 ALL_BUCKETS = (*PRICED_BUCKETS, "reasoning")

@@ -35,8 +35,12 @@ type Json = dict[str, Any]
 
 def voice_rows(rows: Iterable[Json], hand: Mapping[str, Any], as_of: str) -> tuple[list[Json], list[Json]]:
     """Rows for `models.jsonl` and for `offers.jsonl`; `hand` says what is known of them beyond the facts."""
+    rows = list(rows)
     kept = [(row, kind) for row in rows if (kind := _kind(row, hand)) is not None]
-    return [_model(row, kind, hand, as_of) for row, kind in kept], [_offer(row, kind, hand) for row, kind in kept]
+    priced = {row["id"]: row["price"] for row in rows}
+    add_ons = {provider: priced[name] for provider, name in hand["add_ons"].items() if name in priced}
+    offers = [_offer(row, kind, hand, add_ons) for row, kind in kept]
+    return [_model(row, kind, hand, as_of) for row, kind in kept], offers
 
 
 def _kind(row: Json, hand: Mapping[str, Any]) -> str | None:
@@ -68,7 +72,10 @@ def _model(row: Json, kind: str, hand: Mapping[str, Any], as_of: str) -> Json:
     return {name: value for name, value in found.items() if value not in (None, [])}
 
 
-def _offer(row: Json, kind: str, hand: Mapping[str, Any]) -> Json:
+def _offer(row: Json, kind: str, hand: Mapping[str, Any], add_ons: Mapping[str, Mapping[str, str]]) -> Json:
+    price = _price(row["price"], kind)
+    if kind == "transcription" and row["provider"] in add_ons:
+        price["add_on_ms"] = _price(add_ons[row["provider"]], kind)["audio_ms"]
     found = {
         "model": _id(row, hand),
         "provider": row["provider"],
@@ -76,7 +83,7 @@ def _offer(row: Json, kind: str, hand: Mapping[str, Any]) -> Json:
         "context": row.get("max_input_tokens"),
         "max_output": row.get("max_output_tokens"),
         "capabilities": hand["capabilities"].get(row["id"]),
-        "prices": [{"price": _price(row["price"], kind)}],
+        "prices": [{"price": price}],
     }
     return {name: value for name, value in found.items() if value not in (None, [])}
 

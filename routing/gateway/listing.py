@@ -40,9 +40,10 @@ PRICING_NAMES = {
     "output_audio": "audio_output",
     "web_searches": "web_search",
     "audio_ms": "audio_second",
+    "add_on_ms": "audio_add_on_second",
     "characters": "character",
 }
-UNITS = {"audio_ms": 1_000}  # of a bucket that make one of what its pricing names
+UNITS = {"audio_ms": 1_000, "add_on_ms": 1_000}  # of a bucket that make one of what its pricing names
 MEDIA: dict[Kind, tuple[list[str], list[str]]] = {
     "transcription": (["audio"], ["text"]),
     "speech": (["text"], ["audio"]),

@@ -46,6 +46,9 @@ LISTEN_PARAMETERS = frozenset(
         *("topics", "intents", "sentiment", "detect_entities", "mip_opt_out", "version", "extra"),
     }
 )
+# What is billed beside the hearing. Names of speakers, formats and captions are not.
+ADD_ONS = ("redact", "keyterm", "summarize", "topics", "intents", "sentiment", "detect_entities")
+OFF = frozenset({"", "false"})
 # We ask for text and times that can be shown, where the caller does not say what it wants.
 PLAIN_QUERY = {"smart_format": "true", "punctuate": "true", "utterances": "true"}
 
@@ -98,11 +101,17 @@ class Deepgram:
             query.append(("language", options.language) if options.language else ("detect_language", "true"))
             if options.with_speakers:
                 query.append(("diarize", "true"))
-            name = "keyterm" if "nova-3" in target.upstream_id else "keywords"
-            query += [(name, keyword) for keyword in options.keywords]
+            query += [(_keyword_parameter(target), keyword) for keyword in options.keywords]
             dropped = [name for name in ("prompt", "temperature") if getattr(options, name) not in ("", None)]
         headers = {**_headers(target), "Content-Type": content_type}
         return Upload(f"{target.base_url}/listen?{urlencode(query)}", headers, dropped=tuple(dropped))
+
+    def add_ons(self, options: Listening, target: Target) -> tuple[str, ...]:
+        """Those of `ADD_ONS` that are asked for; each costs once, however often it is named."""
+        asked = options.query
+        if asked is None:
+            asked = {_keyword_parameter(target): options.keywords}
+        return tuple(name for name in ADD_ONS if not OFF.issuperset(asked.get(name, ())))
 
     def transcription_answer(self, body: bytes) -> Heard:
         """Read `results`; the duration of `metadata` is billed for each channel."""
@@ -169,6 +178,10 @@ def voice_of(name: str, generation: str) -> str:
     if not VOICE.fullmatch(short):
         raise BadRequest(f"This model has no voice {name[:40]!r}.", param="voice")
     return f"{generation}-{short if '-' in short else f'{short}-en'}"
+
+
+def _keyword_parameter(target: Target) -> str:
+    return "keyterm" if "nova-3" in target.upstream_id else "keywords"
 
 
 def _headers(target: Target) -> dict[str, str]:

@@ -102,6 +102,10 @@ class OpenAIAudio:
             dropped=dropped,
         )
 
+    def add_ons(self, options: Listening, target: Target) -> tuple[str, ...]:
+        """Nothing costs extra here."""
+        return ()
+
     def transcription_answer(self, body: bytes) -> Heard:
         """Read `json`, `verbose_json` or `diarized_json`, whichever came."""
         return _heard(parse(body))

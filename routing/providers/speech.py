@@ -163,6 +163,9 @@ class SpeechDialect(Protocol):
     def transcription_request(self, options: Listening, target: Target, content_type: str) -> Upload:
         """The call to make for audio of this media type. Raises `BadRequest` for what the provider has no way to do."""
 
+    def add_ons(self, options: Listening, target: Target) -> tuple[str, ...]:
+        """What of the request the provider bills beside the hearing, each by the length of the audio."""
+
     def transcription_answer(self, body: bytes) -> Heard:
         """Read a whole 200 answer. Raises a `KomilionError` when it is an error or no transcription."""
 

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from komilion.common.errors import KomilionError, PayloadTooLarge, ProviderError
+from msgspec.structs import replace
+
+from komilion.common.errors import BadRequest, KomilionError, PayloadTooLarge, ProviderError
 from komilion.common.http_client import Response, TooLarge
 from komilion.common.money import ceil_div
 from komilion.common.numbers import numbers
@@ -77,10 +79,15 @@ class _Ask:
 
 def likely_usage(length_ms: int, offer: VoiceOffer) -> Usage:
     """What so much audio may come to at most, in the units that the offer is paid by; some count whole seconds."""
-    seconds = ceil_div(length_ms, 1000)
     if not is_paid_by_tokens(offer):
-        return Usage(audio_ms=min(seconds * 1000, MAX_UNITS))
+        return Usage(audio_ms=likely_ms(length_ms))
+    seconds = ceil_div(length_ms, 1000)
     return Usage(input_audio=seconds * AUDIO_TOKENS_PER_S, output=TEXT_TOKENS_LEAST + seconds * TEXT_TOKENS_PER_S)
+
+
+def likely_ms(length_ms: int) -> int:
+    """In whole seconds, as some count."""
+    return min(ceil_div(length_ms, 1000) * 1000, MAX_UNITS)
 
 
 def is_paid_by_tokens(offer: VoiceOffer) -> bool:
@@ -88,14 +95,29 @@ def is_paid_by_tokens(offer: VoiceOffer) -> bool:
     return "input_audio" in offer.price.components and "output" in offer.price.components
 
 
-def bound_of(audio: Audio, options: Listening, offer: VoiceOffer) -> Usage:
-    """The hold for a transcription: every channel that is heard apart, and the words that go along."""
+def bound_of(audio: Audio, options: Listening, offer: VoiceOffer, add_ons: int = 0) -> Usage:
+    """The hold for a transcription: every channel that is heard apart, add-ons, and the words that go along."""
     channels = audio.channels if "true" in (options.query or {}).get("multichannel", ()) else 1
     usage = likely_usage(audio.length_ms * channels, offer)
+    extra = min(likely_ms(audio.length_ms * channels) * add_ons, MAX_UNITS)
     if not usage.input_audio:
-        return usage
+        return replace(usage, add_on_ms=extra)
     words = len(options.prompt.encode()) + sum(len(word.encode()) for word in options.keywords)
-    return Usage(input_audio=usage.input_audio, input=words, output=usage.output)
+    return replace(usage, input=words, add_on_ms=extra)
+
+
+def payable_for(hearing: Hearing, offers: Sequence[VoiceOffer]) -> tuple[tuple[VoiceOffer, ...], Usage]:
+    """The offers that have a price for all that is asked for, and the hold. Raises `BadRequest` where none has."""
+    add_ons = max((_add_ons(hearing.options, offer) for offer in offers), key=len)
+    bound = bound_of(hearing.audio, hearing.options, offers[0], len(add_ons))
+    payable = same_units(offers, bound)
+    if not payable:
+        raise BadRequest(f"{', '.join(add_ons)} cost extra, and have no price here.", param=add_ons[0])
+    return payable, bound
+
+
+def _add_ons(options: Listening, offer: VoiceOffer) -> tuple[str, ...]:
+    return speech_dialect(offer.dialect).add_ons(options, offer.target)
 
 
 async def transcribe(call: MeteredCall, offers: Sequence[VoiceOffer], hearing: Hearing, services: Services) -> Heeded:
@@ -103,9 +125,7 @@ async def transcribe(call: MeteredCall, offers: Sequence[VoiceOffer], hearing: H
 
     Raises what a hold does, what the last offer's failing means, `NotSent` where none could be reached.
     """
-    audio = hearing.audio
-    bound = bound_of(audio, hearing.options, offers[0])
-    payable = same_units(offers, bound)
+    payable, bound = payable_for(hearing, offers)
     await call.hold(payable, bound)
     attempts = Attempts(services, payable, hearing.path)
     ask = _Ask(services, hearing, attempts)
@@ -119,15 +139,21 @@ async def transcribe(call: MeteredCall, offers: Sequence[VoiceOffer], hearing: H
         outcome: Outcome = "provider_cut" if attempts.is_committed else "provider_failed"
         await call.settle(payable[0], NOTHING, outcome=outcome, source="absent", detail=detail)
         raise
-    usage, source = charged_usage(heard, audio, offer)
+    usage, source = charged_usage(heard, hearing, offer)
     if hearing.on_heard is not None:
         await hearing.on_heard(offer, heard, usage, source)
     settled = await call.settle(offer, usage, source=source, detail={"attempts": attempts.notes})
     return Heeded(offer, heard, settled, ask.dropped)
 
 
-def charged_usage(heard: Heard, audio: Audio, offer: VoiceOffer) -> tuple[Usage, UsageSource]:
+def charged_usage(heard: Heard, hearing: Hearing, offer: VoiceOffer) -> tuple[Usage, UsageSource]:
     """What the provider measured, where its price has a figure for all of it; else what we measured, marked so."""
+    usage, source = _heard_usage(heard, hearing.audio, offer)
+    length_ms = usage.audio_ms or hearing.audio.length_ms
+    return replace(usage, add_on_ms=min(length_ms * len(_add_ons(hearing.options, offer)), MAX_UNITS)), source
+
+
+def _heard_usage(heard: Heard, audio: Audio, offer: VoiceOffer) -> tuple[Usage, UsageSource]:
     if heard.usage is not None and not offer.price.unpriced(heard.usage):
         return heard.usage, "provider"
     if "audio_ms" in offer.price.components:

@@ -35,10 +35,11 @@ SPEECH_FIELDS = frozenset(
     {"model", "input", "voice", "response_format", "speed", "instructions", "stream_format", "user"}
 )
 TTS_FIELDS = frozenset({"text", "model", "voice", "encoding", "container", "sample_rate", "speed"})
-# A call that answers somewhere else could not be metered.
+# A call that answers somewhere else could not be metered; what costs extra and has no price could not be charged.
 REFUSED = {
     "callback": "answers always come back on the same connection",
     "callback_method": "answers always come back on the same connection",
+    "mip_opt_out": "providers ask more for it, and it has no price here",
 }
 AURA = re.compile(r"(?:deepgram/)?(aura(?:-2)?)-([a-z]+-[a-z]{2})")
 ENCODINGS: dict[tuple[str, str], AudioFormat] = {
@@ -220,7 +221,7 @@ def _listen_query(query: bytes) -> tuple[dict[str, tuple[str, ...]], str, RawFor
     said_of_audio: dict[str, str] = {}
     model, dropped = "", []
     for name, value in _query(query):
-        if name in REFUSED:
+        if name in REFUSED and value != "false":
             raise BadRequest(f"{name} is not taken: {REFUSED[name]}.", param=name)
         if name == "model":
             model = _name("model", value)

@@ -15,6 +15,7 @@ BUCKETS = {
     "output_audio": "audio output",
     "web_searches": "web searches",
     "audio_ms": "milliseconds of speech",
+    "add_on_ms": "milliseconds of speech, for each add-on",
     "characters": "characters spoken",
     "reasoning": "of it reasoning",
 }

@@ -20,6 +20,7 @@ BUCKET_NAMES = {
     "output_audio": "Audio out",
     "web_searches": "Web searches",
     "audio_ms": "Speech, 1,000 seconds",
+    "add_on_ms": "Each add-on, 1,000 seconds",
     "characters": "Characters spoken",
 }
 

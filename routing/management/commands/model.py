@@ -53,6 +53,7 @@ class Command(BaseCommand):
             needed = "; needed for a new one for chat" if bucket in {"input", "output"} else ""
             add.add_argument(f"--{option.replace('_', '-')}", metavar="USD", help=f"of {bucket}{needed}")
         add.add_argument("--second-price", metavar="USD", help="of one second of speech, heard or spoken")
+        add.add_argument("--add-on-price", metavar="USD", help="of one second that is heard, for each of its add-ons")
         tiers = add.add_mutually_exclusive_group()
         tiers.add_argument(
             "--tier",
@@ -109,8 +110,8 @@ def _spec(options: Mapping[str, Any]) -> OfferSpec:
     names = options["capabilities"]
     given = {bucket: options[option] for bucket, option in PRICES.items()}
     components = {bucket: nano_per_million(usd) for bucket, usd in given.items() if usd is not None}
-    if options["second_price"] is not None:
-        components["audio_ms"] = nano_per_million_ms(options["second_price"])
+    by_second = {"audio_ms": options["second_price"], "add_on_ms": options["add_on_price"]}
+    components |= {bucket: nano_per_million_ms(usd) for bucket, usd in by_second.items() if usd is not None}
     tiers = [] if options["no_tiers"] else options["tier"] and [_tier(text) for text in options["tier"]]
     return OfferSpec(
         model_id=options["model"],

@@ -26,6 +26,7 @@ HAND: dict[str, Any] = {
         "other_paths": ["deepgram"],
         "kinds": {"deepgram/aura": "speech"},
         "left_out": {"openai/left": "no reason"},
+        "add_ons": {"deepgram": "deepgram/live/extra"},
         "names": {"openai/ear-1": "Ear"},
         "aliases": {"openai/ear-1": ["ear"]},
         "capabilities": {"openai/ear-1": ["translation"]},

@@ -87,6 +87,15 @@ def test_what_speaks_is_paid_by_text_or_by_what_comes_out(price: dict[str, str],
     assert rows({**MOUTH, "price": price})[1][0]["prices"] == [{"price": ours}]
 
 
+def test_what_a_provider_finds_beside_the_words_has_the_price_of_the_row_that_is_named() -> None:
+    ear = {**EAR, "id": "deepgram/ear", "provider": "deepgram"}
+    extra = {**EAR, "id": "deepgram/live/extra", "provider": "deepgram", "mode": None}
+    extra |= {"price": {"input_cost_per_second": "0.00003333"}}
+    offers = rows(ear, extra, EAR)[1]
+    price, other = (offer["prices"][0]["price"] for offer in offers)
+    assert (price, other) == ({"audio_ms": "0.1", "add_on_ms": "0.03333"}, {"audio_ms": "0.1"})
+
+
 @pytest.mark.parametrize(
     "row",
     [
