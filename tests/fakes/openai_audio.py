@@ -68,7 +68,7 @@ class FakeOpenAIAudio(SpeechServer):
 
     def answer(self, call: SpeechCall, reply: SpeechReply) -> Answer:
         """A transcription, or audio."""
-        return self._speak(call) if call.path.endswith("/speech") else self._listen(call, reply)
+        return self._speak(call, reply) if call.path.endswith("/speech") else self._listen(call, reply)
 
     def _listen(self, call: SpeechCall, reply: SpeechReply) -> Answer:
         wanted = call.parameters.get("response_format", ["json"])[0]
@@ -89,9 +89,10 @@ class FakeOpenAIAudio(SpeechServer):
             body |= {"task": "transcribe", "duration": duration, "segments": _diarized(reply, duration)}
         return Answer(200, JSON, json.dumps(body).encode())
 
-    def _speak(self, call: SpeechCall) -> Answer:
+    def _speak(self, call: SpeechCall, reply: SpeechReply) -> Answer:
         call.characters = len(call.text)
-        pcm = sounds.tone(len(call.text) * SECONDS_A_CHARACTER)
+        call.seconds = len(call.text) * SECONDS_A_CHARACTER if reply.seconds is None else reply.seconds
+        pcm = sounds.tone(call.seconds)
         wanted = call.parameters["response_format"][0]
         if wanted == "pcm":
             body = pcm

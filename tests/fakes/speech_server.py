@@ -28,7 +28,7 @@ class SpeechReply:
     """One way to answer. The defaults are quick and honest."""
 
     text: str = "Good morning, everybody. Shall we begin?"  # what is heard in any audio
-    seconds: float | None = None  # how long the audio is said to be, instead of its length
+    seconds: float | None = None  # how long the audio is said to be, instead of its length; or is, where it is spoken
     speakers: int = 1
     usage: Literal["duration", "tokens", "none"] = "duration"
     error: tuple[int, Any] | None = None  # status and body

@@ -14,17 +14,19 @@ from msgspec.structs import replace
 from komilion.common.audio import pcm
 from komilion.common.audio.encode import Encoder, encoder
 from komilion.common.audio.pcm import Samples
-from komilion.common.errors import ProviderError
+from komilion.common.errors import LedgerUnavailable, ProviderError
 from komilion.common.http_client import Response
 from komilion.common.money import ceil_div
 from komilion.common.numbers import numbers
 from komilion.common.usage import Usage, UsageSource
 from routing.catalog.voice import VoiceOffer
+from routing.gateway.funds import Stopped
 from routing.gateway.services import Services
 from routing.providers.registry import speech_dialect
 from routing.providers.speech import PCM_RATE_HZ, Speaking
 from voice.audio.join import Joiner
 from voice.speech.attempts import Attempts, opened
+from voice.speech.cover import Cover
 from voice.speech.sentences import pieces_of
 
 # The most that a character may take to be spoken, at the usual speed, and what of sound comes to how many tokens.
@@ -44,10 +46,14 @@ def is_paid_by_characters(offer: VoiceOffer) -> bool:
 
 
 def bound_of(options: Speaking, offer: VoiceOffer, ms_a_character: int = MS_A_CHARACTER) -> Usage:
-    """The hold for a text, in the units that the offer is paid by."""
+    """The first hold for a text, in the units that the offer is paid by. Some voices read no faster than they like."""
     if is_paid_by_characters(offer):
         return Usage(characters=len(options.text))
-    length_ms = int(len(options.text) * ms_a_character / options.speed) + 1_000
+    return _spoken_for(options, offer, int(len(options.text) * ms_a_character / min(options.speed, 1.0)) + 1_000)
+
+
+def _spoken_for(options: Speaking, offer: VoiceOffer, length_ms: int) -> Usage:
+    """The most that so much speech may be charged by, where what is spoken is paid for."""
     if "output_audio" not in offer.price.components:
         return Usage(audio_ms=length_ms)
     said = len(options.text.encode("utf-8", "replace")) + len(options.instructions.encode("utf-8", "replace"))
@@ -57,8 +63,10 @@ def bound_of(options: Speaking, offer: VoiceOffer, ms_a_character: int = MS_A_CH
 class Saying:
     """One text being spoken. `on_audio` gets the bytes of the file as they come.
 
-    `offer` is who speaks, `notes` has each try for the usage row.
+    `offer` is who speaks, `notes` has each try for the usage row, `cover` is asked ahead of sound that is paid for.
     """
+
+    cover: Cover | None = None
 
     def __init__(
         self, services: Services, offers: Sequence[VoiceOffer], options: Speaking, on_audio: OnAudio, path: str = "/v1"
@@ -104,7 +112,7 @@ class Saying:
             return Usage(characters=characters), "provider"
         if self._tokens is not None and "output_audio" in components and (is_broken_off or not self._asked):
             return self._tokens, "provider"
-        length_ms = ceil_div(samples * 1000, PCM_RATE_HZ)
+        length_ms = _length_ms(samples)
         if "audio_ms" in components:
             return Usage(audio_ms=length_ms), "provider" if "output_audio" not in components else "estimated"
         said, spoken = ceil_div(characters, CHARACTERS_PER_TOKEN), ceil_div(length_ms * AUDIO_TOKENS_PER_S, 1000)
@@ -129,6 +137,8 @@ class Saying:
                 async with opening as response:
                     self._asked = dialect.characters(response.headers, text)
                     await self._read(attempts, response, patience, offer, by_samples=by_samples)
+        except (Stopped, LedgerUnavailable):
+            raise  # what was passed on is charged
         except Exception:
             self._asked = self._heard = 0  # a provider's failure costs nothing
             raise
@@ -172,9 +182,17 @@ class Saying:
             return b""
         whole = len(audio) - len(audio) % pcm.BYTES_PER_SAMPLE
         samples = pcm.from_bytes(audio[:whole])
+        for start in range(0, len(samples), PCM_RATE_HZ):
+            await self._hear(samples[start : start + PCM_RATE_HZ])
+        return audio[whole:]
+
+    async def _hear(self, samples: Samples) -> None:
+        """A second at most, which is passed on only where it is paid for."""
+        if self.cover is not None and not is_paid_by_characters(self.offer):
+            length_ms = _length_ms(self._samples + self._heard + len(samples))
+            await self.cover.reach(self.offer, _spoken_for(self._options, self.offer, length_ms))
         self._heard += len(samples)
         await self._pass_on(await self._encoded(self._joiner.feed(samples)))
-        return audio[whole:]
 
     async def _encoded(self, samples: Samples, *, is_last: bool = False) -> bytes:
         """Encoding takes milliseconds of processor time for each second of speech, which others do not wait for."""
@@ -187,6 +205,10 @@ class Saying:
         if data:
             self.is_begun = True
             await self._on_audio(data)
+
+
+def _length_ms(samples: int) -> int:
+    return ceil_div(samples * 1000, PCM_RATE_HZ)
 
 
 def _encode(encoding: Encoder, samples: Samples, is_last: bool) -> bytes:

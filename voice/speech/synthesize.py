@@ -11,10 +11,11 @@ from typing import Any
 import orjson
 
 from komilion.common.audio.encode import CONTENT_TYPES
-from komilion.common.errors import KomilionError, error_body
+from komilion.common.errors import InsufficientBalance, KeyCapReached, KomilionError, LedgerUnavailable, error_body
 from komilion.common.usage import Usage
 from routing.gateway.call import NotSent
 from routing.gateway.exchange import Exchange, Headers
+from routing.gateway.funds import Stopped
 from routing.gateway.metered import MeteredCall, admitted
 from routing.gateway.services import Services
 from routing.gateway.types import Outcome, Settled
@@ -22,6 +23,7 @@ from routing.gateway.watch import Interrupted, Watch
 from routing.providers.speech import Speaking
 from voice.speech.bills import adjusted_of, facts_of, note_of, origin_headers, with_cost
 from voice.speech.choice import choose_now, same_units
+from voice.speech.cover import Cover
 from voice.speech.requests import SpeechAsked, parse_speech, parse_tts
 from voice.speech.saying import LEAST_MS_A_CHARACTER, Saying, bound_of
 
@@ -60,6 +62,7 @@ async def _serve(exchange: Exchange, services: Services, endpoint: str, parse: P
             await call.hold(offers, most, bound_of(asked.options, offers[0], LEAST_MS_A_CHARACTER))
             answer = _Answer(exchange, asked, call)
             saying = Saying(services, offers, asked.options, answer.on_audio, exchange.path)
+            saying.cover = Cover(call)
             await _speak(call, saying, answer, exchange)
 
 
@@ -78,8 +81,10 @@ async def _speak(call: MeteredCall, saying: Saying, answer: "_Answer", exchange:
     except NotSent:
         await call.void()
         raise
-    except (KomilionError, Interrupted) as error:
+    except (KomilionError, Interrupted, Stopped) as error:
         settled = await _settle_broken(call, saying, error)
+        if isinstance(error, Stopped):
+            error = _unpaid(error)
         if exchange.started and isinstance(error, KomilionError):
             await answer.break_off(error, settled)
             return
@@ -87,16 +92,25 @@ async def _speak(call: MeteredCall, saying: Saying, answer: "_Answer", exchange:
 
 
 async def _settle_broken(call: MeteredCall, saying: Saying, error: Exception) -> Settled:
-    """What was spoken for a caller who left is charged; a provider's failure is charged up to its last whole piece."""
-    usage, source = saying.used(is_broken_off=True)
+    """What was spoken for a caller who left, or until his money ended, is charged; a provider's failure is charged up
+    to its last whole piece.
+    """
+    usage, source = saying.used(is_broken_off=not isinstance(error, Stopped | LedgerUnavailable))
     outcome: Outcome = "provider_cut" if saying.is_begun else "provider_failed"
     if isinstance(error, Interrupted) and error.reason in {"client_left", "write_stall"}:
         usage, source = saying.used()
         outcome = "client_left"
+    if isinstance(error, Stopped):
+        outcome = error.outcome
     if outcome == "provider_failed":
         usage, source = NOTHING, "absent"
     detail = {"attempts": saying.notes}
     return await call.settle(saying.offer, usage, outcome=outcome, source=source, detail=detail)
+
+
+def _unpaid(stop: Stopped) -> InsufficientBalance:
+    kind = KeyCapReached if stop.reason == "key_cap_reached" else InsufficientBalance
+    return kind("What is available does not cover more of this speech: it takes longer than its text made likely.")
 
 
 class _Answer:
