@@ -9,7 +9,7 @@ after it; a turn in which nothing was said is not answered; `idle_timeout_ms` ha
 """
 
 import asyncio
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from typing import Any
 
 from komilion.common.audio.pcm import Samples
@@ -20,14 +20,14 @@ from voice.audio import vad
 from voice.realtime.cascade_answer import ENDS_SESSION, Answer
 from voice.realtime.cascade_chat import items_of
 from voice.realtime.cascade_ears import Began, Ears, Ended
+from voice.realtime.cascade_hearing import Pace, hear
 from voice.realtime.cascade_parts import Calls, Parts
 from voice.realtime.cascade_spoken import heard_until
 from voice.realtime.ends import End
-from voice.realtime.events import Event, audio_of
+from voice.realtime.events import Event
 from voice.realtime.in_order import InOrder
 from voice.realtime.session import Session
 
-AT_ONCE_CHARS = 64_000  # of base64: a second of PCM16; whole samples
 REMEMBERED = 20  # spoken items that can be truncated
 
 
@@ -38,6 +38,7 @@ class CascadeEngine:
         self.session = session
         self.calls = Calls(session, parts)
         self._ears = Ears()
+        self._pace = Pace()
         self._hearing = InOrder("cascade-hearing")
         self._behind = InOrder("cascade-settling")
         self._answer: Answer | None = None
@@ -74,18 +75,13 @@ class CascadeEngine:
             self._begin(conversation.asked.get("response") or {})
 
     async def append(self, raw: str, audio_chars: int) -> None:
-        """Hear it."""
-        audio = audio_of(raw)
-        for start in range(0, len(audio), AT_ONCE_CHARS):
-            if start:
-                await asyncio.sleep(0)  # others have their turn: a second of audio takes 5 ms
-            try:
-                events = self._ears.feed(audio[start : start + AT_ONCE_CHARS])
-            except BadRequest as error:
-                await self.session.complain(error)
-                return
-            for event in events:
-                await (self._began(event) if isinstance(event, Began) else self._ended(event))
+        """Hear it; whoever sends faster than it may waits."""
+        try:
+            async with aclosing(hear(self._ears, self._pace, raw)) as events:
+                async for event in events:
+                    await (self._began(event) if isinstance(event, Began) else self._ended(event))
+        except BadRequest as error:
+            await self.session.complain(error)
 
     async def client_event(self, event: Event) -> None:
         """Anything but audio. Raises `BadRequest`."""

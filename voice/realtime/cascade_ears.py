@@ -10,8 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from komilion.common.audio import pcm
 from komilion.common.audio.pcm import Samples
 from komilion.common.errors import BadRequest
@@ -49,9 +47,8 @@ class Ears:
         self._vad: ServerVad | None = None
         self._detector = SpeechDetector()
         self._resampler = pcm.Resampler(PCM_RATE_HZ, RATE_HZ)
-        self._heard: list[Samples] = []
+        self._heard = bytearray()  # PCM16; a list of pieces would grow with pieces of nothing
         self._first = 0  # position of the first sample that is kept
-        self._length = 0  # samples that are kept
         self._turn_from: int | None = None
 
     def configure(self, config: Mapping[str, Any]) -> None:
@@ -71,8 +68,7 @@ class Ears:
     def feed(self, audio: str) -> list[Began | Ended]:
         """A piece of base64. Raises `BadRequest` for what is no audio, or too much of it."""
         samples = self._resampler.feed(self._samples(audio))
-        self._heard.append(samples)
-        self._length += len(samples)
+        self._heard += pcm.to_bytes(samples)
         if not self.detects_turns:
             if self._length > MOST_WAITING_S * RATE_HZ:
                 self.clear()
@@ -126,21 +122,21 @@ class Ears:
 
     def _turn(self, end: int) -> Ended:
         begin = self._first if self._turn_from is None else self._turn_from
-        heard = np.concatenate(self._heard)
-        samples = heard[max(begin - self._first, 0) : end - self._first]
+        samples = pcm.from_bytes(self._heard[_bytes(begin - self._first) : _bytes(end - self._first)])
         self._turn_from = None
         self._forget(end)
         return Ended(_ms(end), samples)
 
     def _forget(self, before: int) -> None:
         """Keep only what comes from that position on."""
-        while self._heard and self._first + len(self._heard[0]) <= before:
-            gone = len(self._heard.pop(0))
-            self._first, self._length = self._first + gone, self._length - gone
-        if self._heard and before > self._first:
-            cut = before - self._first
-            self._heard[0] = self._heard[0][cut:]
-            self._first, self._length = before, self._length - cut
+        gone = min(max(before - self._first, 0), self._length)
+        del self._heard[: _bytes(gone)]
+        self._first += gone
+
+    @property
+    def _length(self) -> int:
+        """How many samples are kept."""
+        return len(self._heard) // pcm.BYTES_PER_SAMPLE
 
 
 def _vad_of(detection: Mapping[str, Any]) -> ServerVad:
@@ -156,3 +152,7 @@ def _vad_of(detection: Mapping[str, Any]) -> ServerVad:
 
 def _ms(samples: int) -> int:
     return samples * 1000 // RATE_HZ
+
+
+def _bytes(samples: int) -> int:
+    return max(samples, 0) * pcm.BYTES_PER_SAMPLE
