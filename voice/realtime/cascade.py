@@ -13,7 +13,7 @@ from contextlib import aclosing, suppress
 from typing import Any
 
 from komilion.common.audio.pcm import Samples
-from komilion.common.errors import BadRequest, KomilionError
+from komilion.common.errors import BadRequest, KomilionError, ProviderTimeout
 from komilion.common.ids import new_id
 from komilion.common.tasks import spawn
 from voice.audio import vad
@@ -29,6 +29,10 @@ from voice.realtime.in_order import InOrder
 from voice.realtime.session import Session
 
 REMEMBERED = 20  # spoken items that can be truncated
+TURNS_MOST = 4  # that are written down or wait to be; then the client waits,
+TURN_WAIT_S = 30.0  # at most so long: then its turn is dropped
+SETTLING_MOST = 8  # answers that were cut and are not charged yet; then who asks for another one waits
+TOO_SLOW = "What is said is written down more slowly than it is spoken; this turn is dropped. Say it again later."
 
 
 class CascadeEngine:
@@ -105,6 +109,7 @@ class CascadeEngine:
             case "conversation.item.truncate":
                 await self._truncate(event)
             case "response.create":
+                await self._behind.room(SETTLING_MOST)
                 self._begin(event.get("response") or {})
             case "response.cancel":
                 await self._cancel(event.get("response_id"))
@@ -136,6 +141,12 @@ class CascadeEngine:
 
     async def _commit(self, samples: Samples, *, is_answered: bool = False) -> None:
         """A turn becomes an item, which is then written down."""
+        try:
+            async with asyncio.timeout(TURN_WAIT_S):
+                await self._hearing.room(TURNS_MOST)
+        except TimeoutError:
+            await self.session.complain(ProviderTimeout(TOO_SLOW))
+            return
         item_id, self._turn_id = self._turn_id, new_id("item")
         previous = next(reversed(self.session.conversation.items), None)
         await self.session.emit(

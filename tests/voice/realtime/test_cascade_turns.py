@@ -2,6 +2,8 @@
 
 import base64
 
+import pytest
+
 from komilion.common.audio import pcm
 from tests.fakes.replies import Reply
 from tests.fakes.speech_server import SpeechReply
@@ -10,6 +12,7 @@ from tests.stand import Tenant
 from tests.voice.realtime.cascading import MANUAL, Cascade, append, ask_in_text, turn
 from tests.voice.realtime.talking import Talker
 from tests.voice.spoken import needs_espeak
+from voice.realtime.cascade import TURNS_MOST
 
 
 @needs_espeak
@@ -176,3 +179,42 @@ def test_a_part_that_fails_costs_nothing_and_the_session_goes_on(cascade: Cascad
 
     talker = cascade.talk(alice, converse, **MANUAL)
     assert talker.of("conversation.item.input_audio_transcription.failed")[0]["error"]["code"]
+
+
+def test_a_turn_that_would_wait_for_too_many_others_is_dropped_with_an_error(
+    cascade: Cascade, alice: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("voice.realtime.cascade.TURN_WAIT_S", 0.05)
+    cascade.parts(hears=SpeechReply(text="Hello.", before_head_s=0.5))
+
+    async def converse(talker: Talker) -> None:
+        for _ in range(TURNS_MOST + 1):
+            await append(talker, pcm.silence(200, 24_000))
+            await talker.send("input_audio_buffer.commit")
+        refused = await talker.until("error")
+        assert refused["error"]["code"] == "provider_timeout"
+        assert talker.types().count("input_audio_buffer.committed") == TURNS_MOST
+        for _ in range(TURNS_MOST):
+            await talker.until("x_komilion.cost")
+
+    cascade.talk(alice, converse, **MANUAL)
+
+
+def test_turns_come_no_faster_than_they_are_written_down(cascade: Cascade, alice: Tenant) -> None:
+    cascade.parts(hears=SpeechReply(text="Hello.", before_head_s=0.1))
+
+    async def converse(talker: Talker) -> None:
+        for _ in range(TURNS_MOST + 2):
+            await append(talker, pcm.silence(200, 24_000))
+            await talker.send("input_audio_buffer.commit")
+        for _ in range(TURNS_MOST + 2):
+            await talker.until("x_komilion.cost")
+
+    talker = cascade.talk(alice, converse, **MANUAL)
+    waiting = most = 0
+    for kind in talker.types():
+        waiting += kind == "input_audio_buffer.committed"
+        waiting -= kind == "conversation.item.input_audio_transcription.completed"
+        most = max(most, waiting)
+    assert most <= TURNS_MOST
+    assert talker.of("error") == []
