@@ -2,8 +2,12 @@
 
 import asyncio
 import logging
+import threading
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import timedelta
+from operator import itemgetter
 from typing import Any
 
 import orjson
@@ -25,8 +29,12 @@ log = logging.getLogger(__name__)
 
 BOTH_SIGN_FOR = timedelta(days=1)
 ANSWER_KEPT_BYTES = 1_024
-DUE_AT_ONCE = 100
-AT_ONCE = 8
+AT_ONCE = 32  # messages that a process has on their way
+OF_EACH_AT_ONCE = 4  # organization: receivers that hang hold up its own messages alone
+ROUNDS_FOR_S = 10
+
+_on_their_way = Counter[int]()  # by organization
+_counting = threading.Lock()
 
 
 def do_make_webhook_secret(viewer: Viewer) -> str:
@@ -68,20 +76,48 @@ def do_queue_delivery(job: TranscriptionJob) -> WebhookDelivery | None:
 
 
 def do_deliver_due() -> int:
-    """Try every message whose time has come; returns how many were tried."""
+    """Try the messages whose time has come, some of each organization side by side; returns how many were tried.
+
+    What is due beyond that is tried by the next call, which need not wait for the end of this one.
+    """
+    tried, started_s = 0, monotonic_s()
+    while monotonic_s() - started_s < ROUNDS_FOR_S and (due := _begin_due()):
+        with ThreadPoolExecutor(len(due), thread_name_prefix="webhooks") as threads:
+            tried += sum(threads.map(_deliver_in_thread, due))
+    return tried
+
+
+@dataclass(frozen=True, slots=True)
+class _Due:
+    delivery_id: str
+    organization_id: int
+
+
+def _begin_due() -> list[_Due]:
+    """What is to be tried now: first of those organizations that have least on its way."""
     due = WebhookDelivery.objects.filter(state=DeliveryState.PENDING, next_try_at__lte=utc_now())
-    ids = list(due.order_by("next_try_at").values_list("pk", flat=True)[:DUE_AT_ONCE])
-    with ThreadPoolExecutor(
-        AT_ONCE, thread_name_prefix="webhooks"
-    ) as threads:  # a receiver that hangs holds up no other
-        return sum(threads.map(_deliver_in_thread, ids))
+    ranked = list[tuple[int, int, _Due]]()
+    with _counting:
+        counts = Counter(_on_their_way)
+        for row in due.order_by("next_try_at").values_list("pk", "organization_id").iterator():
+            found = _Due(*row)
+            if counts[found.organization_id] < OF_EACH_AT_ONCE:
+                ranked.append((counts[found.organization_id], len(ranked), found))
+                counts[found.organization_id] += 1
+        chosen = [found for _, _, found in sorted(ranked, key=itemgetter(0, 1))[: AT_ONCE - _on_their_way.total()]]
+        _on_their_way.update(found.organization_id for found in chosen)
+    return chosen
 
 
-def _deliver_in_thread(delivery_id: str) -> bool:
+def _deliver_in_thread(due: _Due) -> bool:
     try:
-        return do_deliver(delivery_id)
+        return do_deliver(due.delivery_id)
     finally:
         connection.close()
+        with _counting:
+            _on_their_way.subtract({due.organization_id: 1})
+            if not _on_their_way[due.organization_id]:
+                del _on_their_way[due.organization_id]
 
 
 def do_deliver(delivery_id: str) -> bool:

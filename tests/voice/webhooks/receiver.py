@@ -6,11 +6,13 @@ from typing import Any
 
 
 class Receiver:
-    """Each request takes the next answer, `(status, headers, body)`; the last one for ever."""
+    """Each request takes the next answer, `(status, headers, body)`; the last one for ever. None while it hangs."""
 
     def __init__(self, *answers: tuple[int, dict[str, str], bytes]) -> None:
         self._answers = list(answers) or [(204, {}, b"")]
         self.received: list[tuple[dict[str, str], bytes]] = []
+        self._goes_on = threading.Event()
+        self._goes_on.set()
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -20,6 +22,7 @@ class Receiver:
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 receiver.received.append((dict(self.headers.items()), body))
+                assert receiver._goes_on.wait(30)
                 answers = receiver._answers
                 status, headers, answer = answers.pop(0) if len(answers) > 1 else answers[0]
                 self.send_response(status)
@@ -32,6 +35,15 @@ class Receiver:
         self.url = f"http://127.0.0.1:{self._server.server_port}/hook"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
+    def hang(self) -> None:
+        """Take what comes, and say nothing."""
+        self._goes_on.clear()
+
+    def go_on(self) -> None:
+        """Answer again."""
+        self._goes_on.set()
+
     def close(self) -> None:
+        self.go_on()
         self._server.shutdown()
         self._server.server_close()

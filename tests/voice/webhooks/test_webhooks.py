@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import timedelta
 from typing import Any
@@ -12,6 +13,7 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 from komilion.common.clock import utc_now
 from tests.people import Person, new_member, new_owner
 from tests.voice.webhooks.receiver import Receiver
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -236,6 +238,38 @@ def test_two_workers_do_not_send_it_twice(alice: Person, secret: str, receiver: 
     deliver_webhooks()
     deliver_webhooks()
     assert len(receiver.received) == 1
+
+
+def test_receivers_of_one_that_hang_hold_up_nobody_else(alice: Person, secret: str, receiver: Receiver):
+    from voice.actions.webhooks import OF_EACH_AT_ONCE
+    from voice.models import WebhookDelivery
+
+    charlie = new_owner("charlie@example.com")
+    make_secret(charlie)
+    with closing(Receiver()) as hanging, ThreadPoolExecutor(1) as worker:
+        hanging.hang()
+        for _ in range(OF_EACH_AT_ONCE + 2):
+            queue(alice, hanging.url)
+        queue(charlie, receiver.url)
+        first = worker.submit(deliver_in_thread)
+        wait_until(lambda: len(hanging.received) == OF_EACH_AT_ONCE)
+        wait_until(lambda: len(receiver.received) == 1)
+        queue(charlie, receiver.url)
+        assert deliver() == 1
+        assert len(receiver.received) == 2
+        assert len(hanging.received) == OF_EACH_AT_ONCE
+        hanging.go_on()
+        assert first.result() == OF_EACH_AT_ONCE + 3
+    assert set(WebhookDelivery.objects.values_list("state", flat=True)) == {"delivered"}
+
+
+def deliver_in_thread() -> int:
+    from django.db import connection
+
+    try:
+        return deliver()
+    finally:
+        connection.close()
 
 
 def test_the_log_is_of_one_organization(alice: Person, secret: str, receiver: Receiver):
