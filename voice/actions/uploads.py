@@ -39,6 +39,7 @@ def do_make_upload(
             most = settings.VOICE_UPLOADS_PER_ORGANIZATION
             raise Conflict(f"This organization has {most} uploads, as many as it may; delete some, or wait a day.")
         if size_bytes is not None:
+            demand_size(size_bytes)
             _demand_quota(organization_id, size_bytes, None)
         return Upload.objects.create(
             key=f"aud_{secrets.token_urlsafe(KEY_BYTES)}",
@@ -66,7 +67,7 @@ def do_keep_upload(organization_id: int, member_id: int | None, name: str, file:
 def do_reserve(key: str, size_bytes: int) -> Upload:
     """Keep so much of the organization's room for an upload that begins or goes on; locks the organization.
 
-    Raises `NotFound`, `PayloadTooLarge`, `Conflict` for one that is there already.
+    Raises `NotFound`, `PayloadTooLarge` where the others leave too little, `Conflict` for one that is there already.
     """
     with transaction.atomic():
         upload = Upload.objects.filter(pk=key).first()
@@ -81,10 +82,14 @@ def do_reserve(key: str, size_bytes: int) -> Upload:
     return upload
 
 
-def _demand_quota(organization_id: int, size_bytes: int, key: str | None) -> None:
+def demand_size(size_bytes: int) -> None:
+    """Raise `PayloadTooLarge` for more than any upload may have."""
     limit = settings.VOICE_UPLOAD_LIMIT_BYTES
     if size_bytes > limit:
         raise PayloadTooLarge(f"An upload may have {limit // 10**6:,} MB; this one has {size_bytes:,} bytes.")
+
+
+def _demand_quota(organization_id: int, size_bytes: int, key: str | None) -> None:
     others = Upload.objects.filter(organization_id=organization_id).exclude(pk=key)
     used = others.aggregate(total=Sum(Coalesce("size_bytes", 0)))["total"] or 0
     most = settings.VOICE_UPLOADS_PER_ORGANIZATION_BYTES

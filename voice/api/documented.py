@@ -21,11 +21,15 @@ from accounts.api.documented import (
 from billing.api.documented import operation
 
 BYTES: JsonSchema = {"type": "integer", "minimum": 0}
+ENDS: dict[str, JsonSchema] = {
+    "expiresAt": {**MOMENT, "description": "until when `uploadUrl` may be used"},
+    "keptUntil": {**MOMENT, "description": "when the file is deleted"},
+}
 TICKET: JsonSchema = thing(
     {
-        "uploadUrl": {**TEXT, "description": "where the file is put; valid for six hours, without a key"},
+        "uploadUrl": {**TEXT, "description": "where the file is put, without a key"},
         "audioKey": {**TEXT, "description": "what transcribe-meeting takes"},
-        "expiresAt": {**MOMENT, "description": "when the file is deleted"},
+        **ENDS,
         "maxBytes": BYTES,
         "method": {"type": "string", "const": "PUT"},
         "headers": {"type": "object", "additionalProperties": TEXT, "description": "to be sent with the file"},
@@ -40,7 +44,7 @@ UPLOAD: JsonSchema = thing(
         "receivedBytes": BYTES,
         "complete": {"type": "boolean"},
         "createdAt": MOMENT,
-        "expiresAt": MOMENT,
+        **ENDS,
     }
 )
 DELETED_UPLOAD: JsonSchema = thing(
@@ -83,7 +87,8 @@ KEY_EXAMPLE = "aud_Uf1b3oD0ZQm8yqkq0Yd7cW2m1xF5sJ9R"
 TICKET_EXAMPLE: dict[str, Any] = {
     "uploadUrl": f"https://api.example.com/api/voice/audio/{KEY_EXAMPLE}:1tZk2a:signature",
     "audioKey": KEY_EXAMPLE,
-    "expiresAt": "2026-03-02T09:00:00Z",
+    "expiresAt": "2026-03-01T15:00:00Z",
+    "keptUntil": "2026-03-02T09:00:00Z",
     "maxBytes": 500_000_000,
     "method": "PUT",
     "headers": {"Content-Type": "audio/mpeg"},
@@ -96,7 +101,8 @@ UPLOAD_EXAMPLE: dict[str, Any] = {
     "receivedBytes": 4_823_001,
     "complete": True,
     "createdAt": "2026-03-01T09:00:00Z",
-    "expiresAt": "2026-03-02T09:00:00Z",
+    "expiresAt": "2026-03-01T15:00:00Z",
+    "keptUntil": "2026-03-02T09:00:00Z",
 }
 
 MAKE_UPLOAD = operation(

@@ -18,6 +18,7 @@ from voice.api.base import moment
 from voice.models import Upload, UploadState
 from voice.uploads.names import clean_content_type, clean_name
 from voice.uploads.store import store
+from voice.uploads.ticket import url_ends_at
 
 MOST_SIZE = 2**62
 
@@ -79,7 +80,7 @@ def _ticket(upload: Upload) -> dict[str, Any]:
     return {
         "uploadUrl": target.url,
         "audioKey": upload.key,
-        "expiresAt": moment(upload.expires_at),
+        **_ends(upload),
         "maxBytes": settings.VOICE_UPLOAD_LIMIT_BYTES,
         "method": "PUT",
         "headers": dict(target.headers),
@@ -96,5 +97,10 @@ def _upload_json(upload: Upload) -> dict[str, Any]:
         "receivedBytes": upload.received_bytes if whole else store().received_bytes(upload),
         "complete": whole,
         "createdAt": moment(upload.created_at),
-        "expiresAt": moment(upload.expires_at),
+        **_ends(upload),
     }
+
+
+def _ends(upload: Upload) -> dict[str, str]:
+    """Until when it may be sent, and until when it is there."""
+    return {"expiresAt": moment(url_ends_at(upload.created_at)), "keptUntil": moment(upload.expires_at)}

@@ -61,7 +61,11 @@ class PartialFile:
             os.close(self._file)
             message = "Another request is sending this upload; wait for its end."
             raise Conflict(message, headers={"Retry-After": "1"}) from None
-        self.size = os.fstat(self._file).st_size
+        found = os.fstat(self._file)
+        if not found.st_nlink:  # who had it before gave it up between our two calls
+            os.close(self._file)
+            raise Conflict("This upload begins anew; send it again.", headers={"Retry-After": "1"})
+        self.size = found.st_size
 
     def __enter__(self) -> Self:
         return self
@@ -75,7 +79,15 @@ class PartialFile:
         self.size = 0
 
     def append(self, data: bytes) -> None:
-        """Write behind what is there. Raises `StorageFull`, and then the file is gone."""
+        """Write behind what is there. Raises `StorageFull`, and then the file is gone.
+
+        Also where it would eat up the reserve: what was free when the upload began may have gone to others meanwhile.
+        """
+        try:
+            demand_room(len(data))
+        except StorageFull:
+            self.delete()
+            raise
         try:
             while data:
                 written = os.pwrite(self._file, data, self.size)

@@ -17,6 +17,7 @@ from komilion.common.clock import monotonic_s
 from komilion.common.errors import (
     BadRequest,
     KomilionError,
+    NotFound,
     PayloadTooLarge,
     RequestTimeout,
     StorageFull,
@@ -25,6 +26,7 @@ from komilion.common.errors import (
 from routing.gateway.exchange import ClientGone, Exchange
 from routing.gateway.services import Services
 from voice.actions.uploads import (
+    demand_size,
     do_complete_upload,
     do_forget_upload,
     do_note_progress,
@@ -79,8 +81,8 @@ async def serve_put(exchange: Exchange, services: Services) -> None:
     if part.is_question:
         await _say(exchange, upload, await in_thread(size_of, key))
         return
-    await in_thread(_make_room, key, part)
     with await in_thread(PartialFile, key) as file:
+        await in_thread(_make_room, key, part, file)
         if part.total is None:
             await in_thread(file.begin_again)
         if part.start == file.size:
@@ -90,13 +92,22 @@ async def serve_put(exchange: Exchange, services: Services) -> None:
     await _say(exchange, upload, size)
 
 
-def _make_room(key: str, part: Part) -> None:
-    """In the organization's share, and on the disk."""
+def _make_room(key: str, part: Part, file: PartialFile) -> None:
+    """In the organization's share, and on the disk; for an upload that is not whole, as is certain with `file` locked.
+
+    What is too large for any upload is gone with its ticket; what is only too much for now may come once there is room.
+    """
+    try:
+        demand_size(part.room)
+    except PayloadTooLarge:
+        file.delete()
+        do_forget_upload(key)
+        raise
     try:
         do_reserve(key, part.room)
         demand_room(part.room - part.start)
-    except PayloadTooLarge:
-        do_forget_upload(key)
+    except NotFound:
+        file.delete()
         raise
     except StorageFull:
         do_release_room(key)

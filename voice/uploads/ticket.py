@@ -1,5 +1,7 @@
 """The signed address of an upload: who has it may send this one file until it is over, and needs no key for that."""
 
+from datetime import datetime, timedelta
+
 from django.conf import settings
 from django.core.signing import BadSignature, SignatureExpired, TimestampSigner
 
@@ -7,6 +9,11 @@ from komilion.common.errors import Forbidden, NotFound
 
 PATH = "/api/voice/audio/"
 SALT = "komilion.voice.upload"
+
+
+def url_ends_at(created_at: datetime) -> datetime:
+    """Until when the address of an upload that was made then may be used; it counts whole seconds."""
+    return created_at.replace(microsecond=0) + timedelta(seconds=settings.VOICE_UPLOAD_URL_LIFETIME_S)
 
 
 def upload_url(key: str) -> str:

@@ -1,6 +1,7 @@
 """Sending files to a live gateway, whole, in parts, and broken off."""
 
 import http.client
+import os
 import socket
 from collections.abc import Iterable
 from typing import Any
@@ -11,6 +12,7 @@ from tests.stand import Gateway, Tenant
 
 UPLOAD = "/api/voice/upload"
 WAV = "audio/wav"
+HELLO = b"RIFF....WAVE hello"
 
 
 def ticket(gateway: Gateway, tenant: Tenant, **body: Any) -> dict[str, Any]:
@@ -77,3 +79,30 @@ class BrokenOff:
     def read(self) -> bytes:
         """What the server answers."""
         return self._socket.recv(65_536)
+
+
+def state_of(gateway: Gateway, tenant: Tenant, where: dict[str, Any]) -> Answer:
+    return call(gateway.url, f"{UPLOAD}/{where['audioKey']}", tenant.key)
+
+
+def files() -> set[str]:
+    from voice.uploads.folder import folder
+
+    return set(os.listdir(folder()))
+
+
+def content(where: dict[str, Any]) -> bytes:
+    from voice.uploads.folder import path_of
+
+    return path_of(where["audioKey"]).read_bytes()
+
+
+def size(where: dict[str, Any]) -> int:
+    from voice.uploads.folder import size_of
+
+    return size_of(where["audioKey"])
+
+
+def not_conflicting(answer: Answer) -> Answer | None:
+    """The answer, once no other request sends any more."""
+    return None if answer.status == 409 else answer

@@ -1,136 +1,31 @@
-"""Uploads over HTTP: tickets, the file itself, parts, and everything that can be wrong with it."""
+"""Uploads over HTTP: the file itself, everything that can be wrong with it, and its end."""
 
 import contextlib
 import errno
 import os
+from datetime import timedelta
+from typing import Any
 
 import psutil
 import pytest
 
-from tests.fakes.client import call
 from tests.stand import Gateway, Tenant
-from tests.voice.uploads.sending import UPLOAD, WAV, BrokenOff, ask_ticket, bearer, request, send, ticket
+from tests.voice.uploads.sending import (
+    HELLO,
+    UPLOAD,
+    WAV,
+    BrokenOff,
+    ask_ticket,
+    bearer,
+    content,
+    files,
+    request,
+    send,
+    size,
+    state_of,
+    ticket,
+)
 from tests.waiting import wait_until
-
-HELLO = b"RIFF....WAVE hello"
-
-
-@pytest.fixture(scope="module")
-def alice(gateway: Gateway) -> Tenant:
-    return gateway.tenant()
-
-
-@pytest.fixture(scope="module")
-def charlie(gateway: Gateway) -> Tenant:
-    return gateway.tenant()
-
-
-@pytest.fixture
-def where(gateway: Gateway, alice: Tenant) -> dict:
-    return ticket(gateway, alice)
-
-
-def state_of(gateway: Gateway, tenant: Tenant, where: dict):
-    return call(gateway.url, f"{UPLOAD}/{where['audioKey']}", tenant.key)
-
-
-def files() -> set[str]:
-    from voice.uploads.folder import folder
-
-    return set(os.listdir(folder()))
-
-
-def content(where: dict) -> bytes:
-    from voice.uploads.folder import path_of
-
-    return path_of(where["audioKey"]).read_bytes()
-
-
-def size(where: dict) -> int:
-    from voice.uploads.folder import size_of
-
-    return size_of(where["audioKey"])
-
-
-# tickets
-
-
-def test_anonymous(gateway: Gateway):
-    assert call(gateway.url, UPLOAD, None, {"filename": "a.wav", "contentType": WAV}).status == 401
-    assert request(gateway, "PUT", "/api/voice/audio/aud_nonsense", b"x").status == 404
-    assert request(gateway, "HEAD", "/api/voice/audio/").status == 404
-
-
-def test_a_ticket_says_where_to_and_how(gateway: Gateway, alice: Tenant):
-    answer = ask_ticket(gateway, alice, contentType="Audio/WebM; codecs=opus")
-    body = answer.json
-    assert answer.status == 201
-    assert set(body) == {"uploadUrl", "audioKey", "expiresAt", "maxBytes", "method", "headers"}
-    assert body["maxBytes"] == 500_000_000
-    assert body["headers"] == {"Content-Type": "audio/webm;codecs=opus"}
-    assert body["audioKey"] in body["uploadUrl"]
-    assert body["expiresAt"].endswith("Z")
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "../secret.wav",
-        "..",
-        "a/b.wav",
-        "a\\b.wav",
-        "/etc/passwd",
-        "",
-        "  ",
-        ".",
-        "a\x00.wav",
-        "a\u202egnp.wav",
-        "x" * 201,
-    ],
-)
-def test_a_filename_that_is_more_than_a_name_is_refused(gateway: Gateway, alice: Tenant, name: str):
-    answer = ask_ticket(gateway, alice, filename=name)
-    assert answer.status == 422
-    assert answer.json["error"]["param"] == "filename"
-
-
-def test_a_name_is_for_display_and_makes_no_path(gateway: Gateway, alice: Tenant):
-    where = ticket(gateway, alice, filename="Besprechung \u00e4..b.wav")
-    assert send(gateway, where, HELLO).status == 200
-    assert state_of(gateway, alice, where).json["filename"] == "Besprechung \u00e4..b.wav"
-    assert where["audioKey"] in files()
-
-
-@pytest.mark.parametrize(
-    ("kind", "status"),
-    [
-        ("text/html", 415),
-        ("application/pdf", 415),
-        ("audio", 422),
-        ("audio/x\r\nX: 1", 422),
-        ("audio/" + "x" * 150, 422),
-    ],
-)
-def test_a_content_type_that_is_no_sound_is_refused(gateway: Gateway, alice: Tenant, kind: str, status: int):
-    answer = ask_ticket(gateway, alice, contentType=kind)
-    assert answer.status == status
-    assert answer.json["error"]["param"] == "contentType"
-
-
-def test_a_size_beyond_the_limit_is_refused_at_once(gateway: Gateway, alice: Tenant):
-    answer = ask_ticket(gateway, alice, size=500_000_001)
-    assert answer.status == 413
-    assert "500 MB" in answer.json["error"]["message"]
-
-
-def test_an_organization_has_only_so_many(gateway: Gateway, settings):
-    settings.VOICE_UPLOADS_PER_ORGANIZATION = 1
-    tenant = gateway.tenant()
-    ticket(gateway, tenant)
-    assert ask_ticket(gateway, tenant).status == 409
-
-
-# sending
 
 
 def test_a_file_is_received_whole(gateway: Gateway, alice: Tenant, where: dict):
@@ -174,6 +69,39 @@ def test_the_content_type_is_compared_by_its_meaning(gateway: Gateway, where: di
 def test_a_file_is_sent_once(gateway: Gateway, where: dict):
     assert send(gateway, where, HELLO).status == 200
     assert send(gateway, where, b"something else").status == 409
+    assert content(where) == HELLO
+
+
+def test_one_that_became_whole_meanwhile_is_not_sent_anew(gateway: Gateway, where: dict, monkeypatch):
+    from voice.uploads import receive
+
+    locked = receive.PartialFile
+
+    def after_the_other(key: str) -> Any:
+        monkeypatch.setattr(receive, "PartialFile", locked)
+        assert send(gateway, where, HELLO).status == 200
+        return locked(key)
+
+    monkeypatch.setattr(receive, "PartialFile", after_the_other)
+    assert send(gateway, where, b"another").status == 409
+    assert content(where) == HELLO
+
+
+def test_a_file_that_was_given_up_meanwhile_is_not_written_to(gateway: Gateway, where: dict, monkeypatch):
+    import fcntl
+
+    from voice.uploads.folder import path_of
+
+    lock = fcntl.flock
+
+    def given_up(file: int, how: int) -> None:
+        path_of(where["audioKey"]).unlink()
+        lock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", given_up)
+    assert send(gateway, where, HELLO).status == 409
+    monkeypatch.undo()
+    assert send(gateway, where, HELLO).status == 200
     assert content(where) == HELLO
 
 
@@ -245,6 +173,16 @@ def test_a_disk_that_fills_up_meanwhile_leaves_nothing_behind(gateway: Gateway, 
     assert send(gateway, where, HELLO).status == 200
 
 
+def test_what_is_free_is_looked_at_while_it_comes_as_others_come_too(gateway: Gateway, where: dict, settings):
+    broken = BrokenOff(gateway, where, 2 * 2**20, b"x" * 2**20)
+    wait_until(lambda: size(where) > 0)
+    settings.VOICE_DISK_RESERVE_BYTES = 2**60
+    broken.send(b"x" * 2**20)
+    assert broken.read().startswith(b"HTTP/1.1 503 ")
+    broken.hang_up()
+    assert where["audioKey"] not in files()
+
+
 def test_a_disk_that_fails_otherwise_is_our_fault(gateway: Gateway, where: dict, monkeypatch):
     def fsync(file: int) -> None:
         raise OSError(errno.EIO, "Input/output error")
@@ -252,111 +190,6 @@ def test_a_disk_that_fails_otherwise_is_our_fault(gateway: Gateway, where: dict,
     monkeypatch.setattr(os, "fsync", fsync)
     assert send(gateway, where, HELLO).status == 500
     assert where["audioKey"] not in files()
-
-
-# parts
-
-
-def test_a_file_comes_in_parts(gateway: Gateway, where: dict):
-    first = send(gateway, where, HELLO[:5], Content_Range=f"bytes 0-4/{len(HELLO)}")
-    assert (first.status, first.headers["range"], first.headers["upload-offset"]) == (308, "bytes=0-4", "5")
-    last = send(gateway, where, HELLO[5:], Content_Range=f"bytes 5-{len(HELLO) - 1}/{len(HELLO)}")
-    assert (last.status, last.json["complete"]) == (200, True)
-    assert content(where) == HELLO
-
-
-def test_where_to_go_on_is_told(gateway: Gateway, where: dict):
-    asked = send(gateway, where, Content_Range="bytes */18")
-    assert (asked.status, "range" in asked.headers, asked.json["bytes"]) == (308, False, 0)
-    send(gateway, where, HELLO[:5], Content_Range="bytes 0-4/18")
-    assert send(gateway, where, Content_Range="bytes */18").headers["range"] == "bytes=0-4"
-    head = send(gateway, where, method="HEAD")
-    assert (head.status, head.headers["upload-offset"], head.headers["upload-complete"]) == (200, "5", "?0")
-    send(gateway, where, HELLO[5:], Content_Range="bytes 5-17/18")
-    assert send(gateway, where, Content_Range="bytes */18").status == 200
-    assert send(gateway, where, method="HEAD").headers["upload-complete"] == "?1"
-
-
-@pytest.mark.parametrize("start", [0, 3, 9])
-def test_a_part_that_does_not_follow_is_not_taken(gateway: Gateway, where: dict, start: int):
-    send(gateway, where, HELLO[:5], Content_Range="bytes 0-4/18")
-    answer = send(gateway, where, HELLO[start:], Content_Range=f"bytes {start}-17/18")
-    assert (answer.status, answer.headers["range"]) == (308, "bytes=0-4")
-    assert size(where) == 5
-
-
-@pytest.mark.parametrize(
-    "text", ["bytes 5-4/18", "bytes 0-18/18", "bytes 0-3/18", "bytes 0-4/*", "0-4/18", "bytes 0-4", "bytes a-b/c"]
-)
-def test_a_range_that_does_not_fit_is_refused(gateway: Gateway, where: dict, text: str):
-    assert send(gateway, where, HELLO[:5], Content_Range=text).status == 400
-
-
-def test_a_total_beyond_the_limit_is_refused_with_the_first_part(gateway: Gateway, where: dict):
-    assert send(gateway, where, b"x", Content_Range=f"bytes 0-0/{501 * 10**6}").status == 413
-
-
-def test_what_came_before_a_connection_broke_stays(gateway: Gateway, alice: Tenant, where: dict):
-    whole = os.urandom(2**20 + 100)
-    broken = BrokenOff(gateway, where, len(whole), whole[: 2**20 + 7])
-    wait_until(lambda: size(where) >= 2**20)
-    broken.hang_up()
-    there = wait_until(lambda: state_of(gateway, alice, where).json["receivedBytes"] > 2**20 and size(where))
-    missing = f"bytes {there}-{len(whole) - 1}/{len(whole)}"
-    answer = wait_until(lambda: not_conflicting(send(gateway, where, whole[there:], Content_Range=missing)))
-    assert answer.status == 200
-    assert content(where) == whole
-
-
-def not_conflicting(answer):
-    return None if answer.status == 409 else answer
-
-
-def test_one_request_at_a_time_writes(gateway: Gateway, where: dict):
-    broken = BrokenOff(gateway, where, 3 * 2**20, b"x" * 2**20)
-    wait_until(lambda: size(where) > 0)
-    answer = send(gateway, where, HELLO)
-    assert (answer.status, answer.headers["retry-after"]) == (409, "1")
-    broken.hang_up()
-    assert wait_until(lambda: not_conflicting(send(gateway, where, HELLO))).status == 200
-    assert content(where) == HELLO
-
-
-def test_a_sender_that_stalls_is_sent_away_and_what_came_stays(gateway: Gateway, where: dict, settings):
-    settings.VOICE_UPLOAD_STALL_S = 0.2
-    broken = BrokenOff(gateway, where, len(HELLO), HELLO[:7])
-    assert broken.read().startswith(b"HTTP/1.1 408 ")
-    broken.hang_up()
-    assert size(where) == 7
-
-
-# whose
-
-
-def test_another_tenant_finds_nothing(gateway: Gateway, charlie: Tenant, where: dict):
-    for method in ("GET", "DELETE"):
-        answer = request(gateway, method, f"{UPLOAD}/{where['audioKey']}", headers=bearer(charlie))
-        assert answer.status == 404
-
-
-def test_a_key_that_nobody_made_is_not_found(gateway: Gateway, alice: Tenant):
-    for key in ("aud_" + "x" * 32, "..", "aud_", "x" * 500):
-        assert call(gateway.url, f"{UPLOAD}/{key}", alice.key).status == 404
-
-
-@pytest.mark.parametrize("how", [lambda url: url[:-1] + ("A" if url[-1] != "A" else "B"), lambda url: url + "x"])
-def test_a_signature_is_checked(gateway: Gateway, where: dict, how):
-    assert send(gateway, {"uploadUrl": how(where["uploadUrl"])}, HELLO).status == 404
-
-
-def test_a_signature_ends(gateway: Gateway, where: dict, settings):
-    settings.VOICE_UPLOAD_URL_LIFETIME_S = -1
-    answer = send(gateway, where, HELLO)
-    assert answer.status == 403
-    assert "over" in answer.json["error"]["message"]
-
-
-# the end
 
 
 def test_an_upload_is_deleted_on_request(gateway: Gateway, alice: Tenant, where: dict):
@@ -379,7 +212,6 @@ def test_one_that_is_deleted_while_it_comes_leaves_nothing(gateway: Gateway, ali
 
 
 def test_a_day_later_it_is_deleted(gateway: Gateway, alice: Tenant, where: dict):
-    from datetime import timedelta
 
     from komilion.common.clock import utc_now
     from voice.models import Upload
