@@ -9,7 +9,10 @@ type CapEntry = tuple[int, str, int]  # id of a cap, start of its period (YYYY-M
 
 
 class Claim(msgspec.Struct, frozen=True):
-    """The Idempotency-Key of a call, unique for the API key `key_id` and the path; the HMAC is hexadecimal."""
+    """The Idempotency-Key of a call, unique for the API key `key_id` and the path; the HMAC is hexadecimal.
+
+    Below zero, `key_id` is an organization: of a call of our own for somebody without a key.
+    """
 
     key_id: int
     path: str

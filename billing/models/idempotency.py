@@ -12,7 +12,7 @@ class IdempotentCall(models.Model):
     runs, and for good where the answer is too large to be kept.
     """
 
-    key_id = models.BigIntegerField()  # of the API key
+    key_id = models.BigIntegerField()  # of the API key; below zero: of the organization, for calls of our own
     path = models.CharField(max_length=64)  # as it was asked for: the prefix decides in which dialect is answered
     idempotency_key = models.CharField(max_length=255)
     body_hmac = models.CharField(max_length=64)  # hexadecimal

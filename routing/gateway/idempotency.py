@@ -51,13 +51,22 @@ def claim_of(exchange: Exchange, body: bytes) -> Claim | None:
     key = values[0].strip()
     if len(values) > 1 or not 1 <= len(key) <= LONGEST_KEY or not all(0x20 <= byte <= 0x7E for byte in key):
         raise BadRequest(f"Idempotency-Key must be one header of 1 to {LONGEST_KEY} printable ASCII characters.")
-    assert exchange.session is not None, "the body is read after the key"
-    key_id = exchange.session.caller.key_id
-    if key_id is None:
-        raise BadRequest("Idempotency-Key belongs to an API key; a session token cannot have one.")
     mac = hmac.new(numbers.KEY_PEPPER, DOMAIN, "sha256")
     mac.update(body)
-    return Claim(key_id, exchange.path, key.decode(), mac.hexdigest())
+    return Claim(_claimant(exchange), exchange.path, key.decode(), mac.hexdigest())
+
+
+def _claimant(exchange: Exchange) -> int:
+    """The API key's id. A call of our own for somebody without one claims under the organization's, below zero, where
+    no caller's name can be met. Raises `BadRequest` for other callers without a key.
+    """
+    assert exchange.session is not None, "the body is read after the key"
+    caller = exchange.session.caller
+    if caller.key_id is not None:
+        return caller.key_id
+    if exchange.vouched is None:
+        raise BadRequest("Idempotency-Key belongs to an API key; a session token cannot have one.")
+    return -caller.organization_id
 
 
 async def find(claim: Claim) -> Claimed | None:

@@ -81,9 +81,9 @@ async def ask(
 ) -> AsyncGenerator[Event]:
     """Stream a chat completion. `renew` finds the caller's session, again where its rights changed meanwhile.
 
-    With an `idempotency_key` (only for callers with an API key) a call that was made before is answered and charged
-    once. Leaving the iterator early is a client that goes away; `cost` is filled in however it ends. Raises
-    `ChatRefused`.
+    With an `idempotency_key`, of the caller's API key or else of its organization, a call that was made before is
+    answered and charged once. Leaving the iterator early is a client that goes away; `cost` is filled in however it
+    ends. Raises `ChatRefused`.
     """
     inside = _Inside(renew, orjson.dumps({**body, "stream": True}), idempotency_key)
     running = spawn(_serve(inside, services), name="inside")

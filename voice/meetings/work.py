@@ -148,8 +148,7 @@ class JobWork:
         await in_thread(jobs.do_note_progress, self._job, HEARD_PERCENT)
         summary = Summary()
         if self._options.summarize and transcript.text:
-            name = self._job.pk if self._job.api_key_id is not None else ""
-            summary = await summarize(self._payer, lines_of(transcript), name)
+            summary = await summarize(self._payer, lines_of(transcript), self._job.pk)
             failpoint("meeting-summarized")
         told = self._told(transcript=transcript, summary=summary)
         await in_thread(jobs.do_complete, self._job, orjson.dumps(_kept(told)), told.all_nano)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -143,6 +144,37 @@ def test_a_server_that_drips_ends_its_job_with_words(meetings: Meetings, nova: s
     job = meetings.job(bob, answer.json["id"]).json
     assert (job["status"], job["error"]["reason"]) == ("failed", "url_unreachable")
     assert "too slow" in job["error"]["message"]
+
+
+@pytest.mark.parametrize("whose", ["key", "member"])
+def test_a_summary_is_paid_once_also_where_its_worker_died_before_it_was_noted(
+    meetings: Meetings, nova: str, writer: str, monkeypatch, whose: str
+):
+    from accounts.models import Membership
+    from voice.actions import jobs
+
+    bob = meetings.gateway.tenant()
+    job_id = make_job(meetings, bob, model=nova, summarize=True)
+    if whose == "member":  # as a job that was made on our page
+        member = Membership.objects.get(organization_id=organization_id(bob))
+        type(row_of(job_id)).objects.filter(pk=job_id).update(api_key=None, member=member)
+
+    def dies(*_: Any) -> None:
+        raise jobs.LeaseLost
+
+    with monkeypatch.context() as patched:
+        patched.setattr(jobs, "do_complete", dies)
+        assert work(job_id)
+    come_due(job_id)
+    chats = len(meetings.gateway.calls_of(writer))
+    assert work(job_id)
+    assert len(meetings.gateway.calls_of(writer)) == chats
+    job = row_of(job_id)
+    result = jobs.result_of(job)
+    assert result is not None
+    assert result["answer"]["summary"] == MINUTES
+    assert len([row for row in usage_rows(bob) if row.endpoint == "chat.completions"]) == 1
+    assert job.cost_nano == charged(bob)
 
 
 RUN = """
