@@ -90,7 +90,7 @@ def do_offer_jobs() -> list[str]:
     """
     now = utc_now()
     due = TranscriptionJob.objects.filter(_is_due(now), state__in=OPEN_STATES)
-    at_work = Counter(_at_work(now).values_list("organization_id", flat=True))
+    at_work = Counter(_at_work(now).filter(state__in=OPEN_STATES).values_list("organization_id", flat=True))
     ranked = list[tuple[int, int, str]]()
     for pk, organization_id in due.order_by("created_at", "pk").values_list("pk", "organization_id").iterator():
         if at_work[organization_id] < settings.VOICE_JOBS_PER_ORGANIZATION_AT_ONCE:
@@ -105,8 +105,8 @@ def _is_due(now: datetime) -> Q:
 
 
 def _at_work(now: datetime) -> Any:
-    """Those that a worker has, or will have as soon as it is free."""
-    return TranscriptionJob.objects.filter(state__in=OPEN_STATES, lease_ends_at__gt=now).exclude(lease_owner="")
+    """Those that a worker has, or will have as soon as it is free; also canceled ones that a provider still hears."""
+    return TranscriptionJob.objects.filter(lease_ends_at__gt=now).exclude(lease_owner="")
 
 
 def do_take_job(job_id: str, owner: str) -> TranscriptionJob | None:
@@ -156,14 +156,33 @@ def do_wait_for_place(job: TranscriptionJob, wait_s: int) -> bool:
     return True
 
 
-def do_renew(job: TranscriptionJob) -> None:
-    """Keep it for another `LEASE`. Raises `LeaseLost`."""
-    if not _mine(job).update(lease_ends_at=utc_now() + LEASE):
+def do_renew(job: TranscriptionJob) -> bool:
+    """Keep it for another `LEASE`; whether it is still wanted. Raises `LeaseLost`."""
+    if not _held(job).update(lease_ends_at=utc_now() + LEASE):
         raise LeaseLost
+    return bool(_mine(job).exists())
+
+
+def do_let_go(job: TranscriptionJob) -> None:
+    """One that was canceled meanwhile has its bill, and may be deleted."""
+    with transaction.atomic():
+        canceled = _held(job).select_for_update().filter(state=JobState.CANCELED).first()
+        if canceled is not None:
+            canceled.lease_owner, canceled.lease_ends_at, canceled.cost_nano = "", None, _charged(canceled)
+            canceled.save(update_fields=["lease_owner", "lease_ends_at", "cost_nano"])
+
+
+def _held(job: TranscriptionJob) -> Any:
+    """This job where its worker is still the one that it was given to."""
+    return TranscriptionJob.objects.filter(pk=job.pk, lease_owner=job.lease_owner)
 
 
 def _mine(job: TranscriptionJob) -> Any:
-    return TranscriptionJob.objects.filter(pk=job.pk, state=JobState.RUNNING, lease_owner=job.lease_owner)
+    return _held(job).filter(state=JobState.RUNNING)
+
+
+def _charged(job: TranscriptionJob) -> int:
+    return sum(job.parts.values_list("charge_nano", flat=True))
 
 
 def do_note_progress(job: TranscriptionJob, percent: int) -> None:
@@ -214,9 +233,16 @@ class Answered:
 
 
 def do_keep_answer(job: TranscriptionJob, part: JobPart, answered: Answered) -> None:
-    """Before it is charged. Raises `LeaseLost`: then nothing is charged either."""
+    """Before it is charged. Raises `LeaseLost`: then nothing is charged either, as another worker asks again.
+
+    Of a job that was canceled meanwhile nothing is kept; what a provider heard of it is charged all the same.
+    """
     with transaction.atomic():
-        _demand_lease(job)
+        held = _held(job).select_for_update().first()
+        if held is None:
+            raise LeaseLost
+        if held.state == JobState.CANCELED:
+            return
         part.answer_sealed = seal(msgspec.json.encode(answered.transcript))
         part.usage, part.offer = answered.usage, {**answered.offer, "source": answered.source}
         part.save(update_fields=["answer_sealed", "usage", "offer"])
@@ -249,7 +275,7 @@ def do_fail(job: TranscriptionJob, reason: str, message: str, partial: bytes = b
             return
         job.error_reason, job.error_message = reason[:60], message[:500]
         job.result_sealed = seal(partial) if partial else b""
-        job.cost_nano = sum(part.charge_nano for part in job.parts.all())
+        job.cost_nano = _charged(job)
         _end(job, JobState.FAILED)
 
 
@@ -271,15 +297,30 @@ def _end(job: TranscriptionJob, state: JobState) -> None:
 
 
 def do_cancel_or_delete(job: TranscriptionJob) -> bool:
-    """An open job ends without a result, one that ended goes with all that was said; whether it is gone."""
-    canceled = TranscriptionJob.objects.filter(pk=job.pk, state__in=OPEN_STATES).update(
-        state=JobState.CANCELED, finished_at=utc_now(), lease_owner="", lease_ends_at=None, url_sealed=b""
-    )
-    if canceled:
-        JobPart.objects.filter(job_id=job.pk).update(answer_sealed=b"")
-        return False
-    TranscriptionJob.objects.filter(pk=job.pk).delete()
+    """An open job ends without a result, one that ended goes with all that was said; whether it is gone.
+
+    Raises `Conflict` for a canceled one of which a provider still hears a part: that has to be charged first.
+    """
+    now = utc_now()
+    with transaction.atomic():
+        found = TranscriptionJob.objects.select_for_update().filter(pk=job.pk).first()
+        if found is not None and found.state in OPEN_STATES:
+            _cancel(found, now)
+            return False
+        if found is not None and found.lease_ends_at is not None and found.lease_ends_at > now:
+            message = "A part of this job is being heard, and has to be charged before the job is deleted."
+            raise Conflict(message, headers={"Retry-After": "30"})
+        TranscriptionJob.objects.filter(pk=job.pk).delete()
     return True
+
+
+def _cancel(job: TranscriptionJob, now: datetime) -> None:
+    """Its worker keeps the lease until what it asked a provider for is charged."""
+    job.state, job.finished_at, job.url_sealed, job.cost_nano = JobState.CANCELED, now, b"", _charged(job)
+    if job.lease_owner in ("", OFFERED):
+        job.lease_owner, job.lease_ends_at = "", None
+    job.save(update_fields=["state", "finished_at", "url_sealed", "cost_nano", "lease_owner", "lease_ends_at"])
+    job.parts.update(answer_sealed=b"")
 
 
 def do_sweep_jobs() -> int:

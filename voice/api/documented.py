@@ -177,13 +177,14 @@ DELETE_JOB = operation(
     "delete_job",
     "voice",
     "Cancel or delete a transcription job",
-    "An open job is canceled; what was heard is charged. One that ended is deleted with everything that was said.",
+    "An open job is canceled; what was heard, or is being heard, is charged. One that ended is deleted with everything"
+    " that was said. 409 while a part of a canceled one is being heard.",
     {
         200: answer(
             DELETED_JOB,
             "It is canceled, or gone.",
             {"object": "transcription.job", "id": JOB_EXAMPLE["id"], "deleted": True, "canceled": False},
         ),
-        **errors(*READ_ONE),
+        **errors(*READ_ONE, 409),
     },
 )

@@ -83,12 +83,13 @@ async def _guarded(job: TranscriptionJob, services: Services) -> None:
     """The work with its lease renewed beside it, and with an end for everything that may go wrong."""
     work = JobWork(job, services)
     task = spawn(_trouble_of(work), name="transcription")
-    beat = spawn(_keep_lease(job, task), name="transcription-lease")
+    beat = spawn(_keep_lease(job, work, task), name="transcription-lease")
     try:
         await asyncio.wait({task})
     finally:
         task.cancel()
         beat.cancel()
+    await in_thread(jobs.do_let_go, job)
     if not task.cancelled() and (error := task.result()) is not None:
         await in_thread(work.end_badly, error)
 
@@ -119,22 +120,28 @@ async def _trouble_of(work: "JobWork") -> KomilionError | None:
     return None
 
 
-async def _keep_lease(job: TranscriptionJob, task: "asyncio.Task[Any]") -> None:
+async def _keep_lease(job: TranscriptionJob, work: "JobWork", task: "asyncio.Task[Any]") -> None:
+    """Renew it, and end the work once nobody wants it; but what a provider hears is waited for, as it is paid for."""
     while True:
         await asyncio.sleep(RENEW_EVERY_S)
         try:
-            await in_thread(jobs.do_renew, job)
+            is_wanted = await in_thread(jobs.do_renew, job)
         except jobs.LeaseLost:
             task.cancel()
             return
         except DatabaseError as error:
             log.warning("lease not renewed", extra={"job": job.pk, "error": str(error)})
+            continue
+        if not is_wanted and not work.is_asking:
+            task.cancel()
+            return
 
 
 class JobWork:
     """One job at one worker."""
 
     def __init__(self, job: TranscriptionJob, services: Services) -> None:
+        self.is_asking = False  # a provider has a part of the audio
         self._job = job
         self._options = msgspec.convert(job.options, MeetingOptions)
         self._payer = Payer(services, self._renew)
@@ -226,7 +233,11 @@ class JobWork:
         audio = await in_thread(audio_of, chosen, recording, span)
         request_id = await in_thread(jobs.do_begin_part, self._job, part)
         failpoint("meeting-part-begun")
-        heeded = await hear(self._payer, chosen, PartAsked(request_id, audio, self._options, keep))
+        self.is_asking = True
+        try:
+            heeded = await hear(self._payer, chosen, PartAsked(request_id, audio, self._options, keep))
+        finally:
+            self.is_asking = False
         failpoint("meeting-part-settled")
         await in_thread(jobs.do_settle_part, part, heeded.settled.charge)
 

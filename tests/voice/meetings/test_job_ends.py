@@ -1,8 +1,10 @@
 """Every other way in which a job can end than with its transcript."""
 
+import asyncio
 from typing import Any
 
 from komilion.common.clock import utc_now
+from tests.async_waiting import eventually
 from tests.fakes.speech_server import SpeechReply
 from tests.routing.books import organization_id, usage_rows
 from tests.voice.meetings.conftest import JOBS, Meetings
@@ -21,7 +23,9 @@ def test_an_open_job_is_canceled_and_an_ended_one_deleted(meetings: Meetings, no
     assert meetings.job(bob, job_id).status == 404
 
 
-def test_one_that_is_canceled_while_it_runs_charges_nothing_more(meetings: Meetings, whisper: str, monkeypatch):
+def test_one_that_is_canceled_while_a_provider_hears_charges_that_part_and_no_other(
+    meetings: Meetings, whisper: str, monkeypatch
+):
     from voice.actions import jobs
 
     bob = meetings.gateway.tenant()
@@ -31,14 +35,68 @@ def test_one_that_is_canceled_while_it_runs_charges_nothing_more(meetings: Meeti
     def cancel_at_the_second(job: Any, part: Any, answered: Any) -> None:
         if part.number == 1:
             jobs.do_cancel_or_delete(job)
+            early = request(meetings.gateway, "DELETE", f"{JOBS}/{job_id}", headers=bearer(bob))
+            assert (early.status, early.headers["retry-after"]) == (409, "30")
         keep(job, part, answered)
 
     monkeypatch.setattr(jobs, "do_keep_answer", cancel_at_the_second)
     assert work(job_id)
-    assert meetings.job(bob, job_id).json["status"] == "canceled"
+    job = meetings.job(bob, job_id).json
+    assert (job["status"], job["result"], job["cost_nano_usd"]) == ("canceled", None, charged(bob))
     paid = [row for row in usage_rows(bob) if row.charge_nano]
-    assert len(paid) == 1
+    assert len(paid) == 2
+    assert not any(bytes(part.answer_sealed) for part in row_of(job_id).parts.filter(number=1))
     meetings.gateway.manage("ledger", "verify")
+    assert request(meetings.gateway, "DELETE", f"{JOBS}/{job_id}", headers=bearer(bob)).json["deleted"] is True
+
+
+def test_the_lease_of_a_canceled_job_waits_for_the_provider_and_not_for_anything_else(
+    meetings: Meetings, nova: str, monkeypatch
+):
+    from voice.actions import jobs
+    from voice.meetings import hearing
+    from voice.meetings import work as module
+    from voice.threads import in_thread
+
+    monkeypatch.setattr(module, "RENEW_EVERY_S", 0.02)
+    transcribe, renew, renewals = hearing.transcribe, jobs.do_renew, list[bool]()
+
+    def counting(job: Any) -> bool:
+        renewals.append(renew(job))
+        return renewals[-1]
+
+    async def cancel_while_heard(*arguments: Any) -> Any:
+        await in_thread(lambda: jobs.do_cancel_or_delete(row_of(job_id)))
+        await eventually(lambda: renewals.count(False) >= 2)
+        return await transcribe(*arguments)
+
+    monkeypatch.setattr(jobs, "do_renew", counting)
+    monkeypatch.setattr(hearing, "transcribe", cancel_while_heard)
+    bob = meetings.gateway.tenant()
+    job_id = make_job(meetings, bob, model=nova)
+    assert work(job_id)
+    assert charged(bob) == charge_of(2_000)
+    assert (row_of(job_id).state, row_of(job_id).lease_owner) == ("canceled", "")
+
+
+def test_one_that_is_canceled_before_a_provider_has_anything_stops_where_it_is(
+    meetings: Meetings, nova: str, monkeypatch
+):
+    from voice.actions import jobs
+    from voice.meetings import work as module
+    from voice.threads import in_thread
+
+    monkeypatch.setattr(module, "RENEW_EVERY_S", 0.02)
+
+    async def never(self: Any, stack: Any) -> Any:
+        await in_thread(jobs.do_cancel_or_delete, self._job)
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(module.JobWork, "_source", never)
+    bob = meetings.gateway.tenant()
+    job_id = make_job(meetings, bob, model=nova)
+    assert work(job_id)
+    assert (row_of(job_id).state, charged(bob)) == ("canceled", 0)
 
 
 def test_a_wallet_that_runs_dry_leaves_what_was_paid_for(meetings: Meetings, whisper: str):
