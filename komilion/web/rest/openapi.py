@@ -12,6 +12,7 @@ from billing.api.urls import urlpatterns as billing_urls
 from komilion.common.errors import OPENAI_CODES
 from komilion.web.rest.comparing import COMPARE_PATHS, COMPARE_SCHEMAS
 from komilion.web.rest.inference import INFERENCE_PATHS, INFERENCE_SCHEMAS
+from komilion.web.rest.speaking import SPEAKING_PATHS, SPEAKING_SCHEMAS
 from routing.api import documented as documented_routing
 from routing.api.urls import urlpatterns as routing_urls
 from voice.api import documented as documented_voice
@@ -25,7 +26,7 @@ TAGS = [
     {"name": "keys", "description": "API keys: make, list, change, rotate, revoke."},
     {"name": "routing", "description": "Which model answers which task type, and what was thought of answers."},
     {"name": "usage", "description": "What was called and what it cost, request by request and in sums."},
-    {"name": "voice", "description": "Audio that is uploaded, and meetings that are transcribed."},
+    {"name": "voice", "description": "What is heard and spoken: speech both ways, meetings, uploads, conversations."},
     {"name": "wallet", "description": "Credit: what there is, what was bought and used."},
 ]
 KINDS = [
@@ -127,7 +128,7 @@ def complete(result: dict[str, Any], generator: Any, request: Any, public: bool)
         documented_routing.COMPONENTS,
         documented_voice.COMPONENTS,
     )
-    for components in (ERROR_SCHEMAS, INFERENCE_SCHEMAS, COMPARE_SCHEMAS, *by_hand):
+    for components in (ERROR_SCHEMAS, INFERENCE_SCHEMAS, COMPARE_SCHEMAS, SPEAKING_SCHEMAS, *by_hand):
         schemas.update(components)
-    result["paths"] = {**INFERENCE_PATHS, **COMPARE_PATHS, **result["paths"]}
+    result["paths"] = {**INFERENCE_PATHS, **COMPARE_PATHS, **SPEAKING_PATHS, **result["paths"]}
     return result
