@@ -12,7 +12,7 @@ from komilion.common.audio.decode import decode
 from tests.fakes import sounds
 from tests.fakes.client import Answer, RawCall
 from tests.fakes.deepgram import SECONDS_A_CHARACTER
-from tests.fakes.speech_server import SpeechCall, SpeechReply
+from tests.fakes.speech_server import SpeechReply
 from tests.routing.books import only_row, usage_rows
 from tests.stand import Tenant
 from tests.voice.speech.stand import CHARACTER_PRICE_NANO, SpeechStand, charge_of
@@ -325,93 +325,3 @@ class TestLeaving:
         else:
             assert row.usage_source == "estimated"
             assert 0 < row.usage["output_audio"] < whole_ms * 0.025
-
-
-class TestRequests:
-    @pytest.mark.parametrize(
-        ("fields", "param"),
-        [
-            ({"input": ""}, "input"),
-            ({"input": 7}, "input"),
-            ({"voice": {"id": "voice_1"}}, "voice"),
-            ({"voice": 7}, "voice"),
-            ({"response_format": "midi"}, "response_format"),
-            ({"stream_format": "morse"}, "stream_format"),
-            ({"speed": 9}, "speed"),
-            ({"speed": "fast"}, "speed"),
-            ({"speed": True}, "speed"),
-            ({"model": "a\nb"}, "model"),
-        ],
-    )
-    def test_a_field_that_makes_no_sense_is_named(
-        self, stand: SpeechStand, alice: Tenant, tts: str, fields: dict[str, Any], param: str
-    ) -> None:
-        answer = stand.post(SPEECH, alice, {"model": tts, "input": TEXT, "voice": "alloy", **fields})
-        assert (answer.status, answer.json["error"]["param"]) == (400, param)
-
-    def test_a_voice_that_deepgram_cannot_have_is_refused(self, stand: SpeechStand, aura: str) -> None:
-        bob = stand.gateway.tenant()
-        answer = say(stand, bob, aura, voice="no such voice")
-        assert (answer.status, answer.json["error"]["param"]) == (400, "voice")
-        assert stand.gateway.wallet(bob.email)["available"] == "10.00"
-
-    def test_an_unknown_model_is_named_as_in_a_chat(self, stand: SpeechStand, alice: Tenant, tts: str) -> None:
-        answer = say(stand, alice, f"{tts}x")
-        assert (answer.status, answer.json["error"]["code"]) == (400, "model_not_found")
-
-    def test_a_form_is_no_json(self, stand: SpeechStand, alice: Tenant) -> None:
-        assert stand.post(SPEECH, alice, b"a=b", "application/x-www-form-urlencoded").status == 415
-
-
-class TestDeepgramsWay:
-    def last(self, stand: SpeechStand) -> SpeechCall:
-        return stand.deepgram.calls[-1]
-
-    def test_wav_is_the_usual_form(self, stand: SpeechStand, aura: str) -> None:
-        bob = stand.gateway.tenant()
-        answer = stand.post(TTS, bob, {"text": TEXT, "model": aura})
-        assert answer.headers["content-type"] == "audio/wav"
-        assert sounds.seconds_of_wav(answer.body) == pytest.approx(len(TEXT) * SECONDS_A_CHARACTER, abs=0.01)
-        assert only_row(bob).endpoint == "deepgram.tts"
-
-    @pytest.mark.parametrize("name", ["aura-2-thalia-en", "deepgram/aura-2-thalia-en"])
-    def test_a_model_may_be_named_by_its_voice(self, stand: SpeechStand, alice: Tenant, name: str) -> None:
-        stand.add_model("aura-2", kind="speech", name="deepgram/aura-2")
-        answer = stand.post(TTS, alice, {"text": TEXT, "model": name})
-        assert answer.status == 200, answer.body
-        assert answer.headers["x-komilion-model"] == "deepgram/aura-2"
-        assert self.last(stand).model == "aura-2-thalia-en"
-
-    @pytest.mark.parametrize(
-        ("options", "kind"),
-        [
-            ({"encoding": "mp3"}, "audio/mpeg"),
-            ({"encoding": "opus", "container": "ogg"}, "audio/opus"),
-            ({"encoding": "linear16", "container": "none", "sample_rate": 24000}, "audio/pcm"),
-            ({"encoding": "flac"}, "audio/flac"),
-        ],
-    )
-    def test_encodings_are_deepgrams(
-        self, stand: SpeechStand, alice: Tenant, aura: str, options: dict[str, Any], kind: str
-    ) -> None:
-        answer = stand.post(TTS, alice, {"text": TEXT, "model": aura, **options})
-        assert answer.headers["content-type"] == kind
-        query = "&".join(f"{name}={value}" for name, value in options.items())
-        answer = stand.post(f"{TTS}?model={aura}&{query}", alice, {"text": TEXT})
-        assert answer.headers["content-type"] == kind
-
-    @pytest.mark.parametrize(
-        ("fields", "param"),
-        [
-            ({"encoding": "mulaw"}, "encoding"),
-            ({"encoding": "mp3", "container": "wav"}, "encoding"),
-            ({"sample_rate": 8000}, "sample_rate"),
-            ({"callback": "https://x.example"}, "callback"),
-            ({"text": " "}, "text"),
-        ],
-    )
-    def test_what_is_not_offered_is_refused(
-        self, stand: SpeechStand, alice: Tenant, aura: str, fields: dict[str, Any], param: str
-    ) -> None:
-        answer = stand.post(TTS, alice, {"text": TEXT, "model": aura, **fields})
-        assert (answer.status, answer.json["error"]["param"]) == (400, param)
