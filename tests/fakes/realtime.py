@@ -46,6 +46,7 @@ class RealtimeScript:
     says: str = "Hello there."
     audio_ms: int = 400
     piece_ms: int = 100
+    begins_after_s: float = 0.0  # that an answer was asked for
     pause_s: float = 0.0  # before each piece
     usage: dict[str, Any] | None = field(default_factory=lambda: USAGE)
     cancelled_usage: dict[str, Any] | None = field(default_factory=lambda: USAGE)
@@ -53,6 +54,7 @@ class RealtimeScript:
     status: str = "completed"
     error: dict[str, Any] | None = None  # of a failed response
     transcription_usage: dict[str, Any] | None = None
+    writes_down: bool = True  # else a transcription is never complete
     hears: str = "What the caller said."
     refuses_connections: int = 0  # the first so many upgrades get 503
     lost_at: str = ""

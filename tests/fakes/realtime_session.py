@@ -17,6 +17,7 @@ BYTES_PER_MS = 48
 SPEECH = "item_speech"
 LOUD = 1_000  # of a sample that is speech
 SILENCE_MS = 300
+PADDING_MS = 300
 KNOWN = {
     "session.update": {"session"},
     "input_audio_buffer.append": {"audio"},
@@ -85,9 +86,10 @@ class FakeSession:
         self._ids = itertools.count(1)
         self._items: list[dict[str, Any]] = []
         self._answering: asyncio.Task[None] | None = None
-        self._response_id = ""
+        self._response: dict[str, Any] = {}
+        self._beside: dict[str, asyncio.Task[None]] = {}  # answers outside of the conversation, by id
         self._answers = 0
-        self._speech_ms = self._silence_ms = 0
+        self._speech_ms = self._silence_ms = self._heard_ms = 0
         self._name = f"{id(self):x}"
 
     def types(self) -> list[str]:
@@ -133,8 +135,9 @@ class FakeSession:
     def end(self, close_code: int | None) -> None:
         """The connection is over."""
         self.close_code = close_code
-        if self._answering is not None:
-            self._answering.cancel()
+        for task in (self._answering, *self._beside.values()):
+            if task is not None:
+                task.cancel()
         self.is_over = True
 
     async def send(self, event: dict[str, Any]) -> None:
@@ -178,7 +181,7 @@ class FakeSession:
         milliseconds = len(audio) // BYTES_PER_MS
         if max(map(abs, samples), default=0) >= LOUD:
             if not self._speech_ms:
-                await self.send({"type": "input_audio_buffer.speech_started", "audio_start_ms": 0, "item_id": SPEECH})
+                await self._tell_speech("started", "audio_start_ms", max(0, self._heard_ms - PADDING_MS))
                 if self._answering is not None:
                     await self._cancel("turn_detected")
             self._speech_ms += milliseconds
@@ -187,9 +190,14 @@ class FakeSession:
             self._silence_ms += milliseconds
             if self._silence_ms >= SILENCE_MS:
                 self._speech_ms = self._silence_ms = 0
-                await self.send({"type": "input_audio_buffer.speech_stopped", "audio_end_ms": 0, "item_id": SPEECH})
+                await self._tell_speech("stopped", "audio_end_ms", self._heard_ms + milliseconds)
                 await self._commit()
                 self._answer({})
+
+        self._heard_ms += milliseconds
+
+    async def _tell_speech(self, what: str, name: str, at_ms: int) -> None:
+        await self.send({"type": f"input_audio_buffer.speech_{what}", name: at_ms, "item_id": SPEECH})
 
     async def _input_audio_buffer_commit(self, event: dict[str, Any]) -> None:
         if len(self.appended) < 100 * BYTES_PER_MS:
@@ -202,7 +210,7 @@ class FakeSession:
         await self.send({"type": "input_audio_buffer.committed", "previous_item_id": None, "item_id": item_id})
         content = [{"type": "input_audio", "transcript": None}]
         await self._add({"id": item_id, "type": "message", "role": "user", "content": content})
-        if self.config["audio"]["input"].get("transcription"):
+        if self.config["audio"]["input"].get("transcription") and self._script.writes_down:
             await self.send(
                 {
                     "type": "conversation.item.input_audio_transcription.completed",
@@ -247,12 +255,20 @@ class FakeSession:
         await self.send({"type": "conversation.item.deleted", "item_id": event["item_id"]})
 
     async def _response_create(self, event: dict[str, Any]) -> None:
-        if self._answering is not None and not self._answering.done():
+        wishes = event.get("response") or {}
+        is_beside = wishes.get("conversation") == "none"
+        if not is_beside and self._answering is not None and not self._answering.done():
             code = "conversation_already_has_active_response"
             raise Refused(code, "Conversation already has an active response.", event.get("event_id"))
-        self._answer(event.get("response") or {})
+        self._answer(wishes, is_beside=is_beside)
 
     async def _response_cancel(self, event: dict[str, Any]) -> None:
+        beside = self._beside.get(event.get("response_id", ""))
+        if beside is not None:
+            beside.cancel()
+            response = {"object": "realtime.response", "id": event["response_id"], "conversation_id": None}
+            await self._finish({**response, "status": "cancelled", "output": [], "usage": self._script.cancelled_usage})
+            return
         if self._answering is None or self._answering.done():
             raise Refused(
                 "response_cancel_not_active", "Cancellation failed: no active response.", event.get("event_id")
@@ -265,26 +281,35 @@ class FakeSession:
         self._answering.cancel()
         await asyncio.wait({self._answering})
         self._answering = None
-        await self._finish("cancelled", [], {"type": "cancelled", "reason": reason}, self._script.cancelled_usage)
+        response = {**self._response, "status": "cancelled", "output": []}
+        response["status_details"] = {"type": "cancelled", "reason": reason}
+        await self._finish({**response, "usage": self._script.cancelled_usage})
 
     # an answer
 
-    def _answer(self, wishes: dict[str, Any]) -> None:
+    def _answer(self, wishes: dict[str, Any], *, is_beside: bool = False) -> None:
         self._answers += 1
-        self._response_id = f"resp_{self._name}_{self._answers}"
-        self._answering = asyncio.get_running_loop().create_task(self._speak(wishes))
-        self._answering.add_done_callback(self._spoken)
+        response = {"object": "realtime.response", "id": f"resp_{self._name}_{self._answers}"}
+        response["conversation_id"] = None if is_beside else f"conv_{self._name}"
+        task = asyncio.get_running_loop().create_task(self._speak(wishes, response))
+        task.add_done_callback(self._spoken)
+        if is_beside:
+            self._beside[response["id"]] = task
+            task.add_done_callback(lambda _: self._beside.pop(response["id"], None))
+        else:
+            self._answering, self._response = task, response
 
     def _spoken(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and isinstance(task.exception(), Lost):
             self._losing = asyncio.get_running_loop().create_task(self.lose())
 
-    async def _speak(self, wishes: dict[str, Any]) -> None:
-        script, response_id = self._script, self._response_id
-        response = {"object": "realtime.response", "id": response_id, "status": "in_progress", "output": []}
-        await self.send({"type": "response.created", "response": response})
+    async def _speak(self, wishes: dict[str, Any], response: dict[str, Any]) -> None:
+        script, response_id = self._script, response["id"]
+        await asyncio.sleep(script.begins_after_s)
+        await self.send({"type": "response.created", "response": {**response, "status": "in_progress", "output": []}})
         if script.status == "failed":
-            await self._finish("failed", [], {"type": "failed", "error": script.error}, None)
+            details = {"type": "failed", "error": script.error}
+            await self._finish({**response, "status": "failed", "output": [], "status_details": details, "usage": None})
             return
         modalities = wishes.get("output_modalities", self.config["output_modalities"])
         is_call = script.call is not None and self._answers == 1
@@ -306,7 +331,8 @@ class FakeSession:
         ended = {"response_id": response_id, "output_index": 0, "item": done}
         await self.send({"type": "response.output_item.done", **ended})
         await self.send({"type": "conversation.item.done", "previous_item_id": None, "item": done})
-        await self._finish(script.status, [done], None, script.usage)
+        response = {**response, "status": script.status, "output": [done], "status_details": None}
+        await self._finish({**response, "usage": script.usage})
         if script.echoes_key:
             error = {"type": "server_error", "code": "oops", "message": "sk-upstream-canary-0123456789 is wrong"}
             await self.send({"type": "error", "error": error})
@@ -350,10 +376,7 @@ class FakeSession:
         await self.send({"type": "response.content_part.done", **place, "part": part})
         return {**item, "status": "completed", "content": [part]}
 
-    async def _finish(
-        self, status: str, output: list[dict[str, Any]], details: dict[str, Any] | None, usage: dict[str, Any] | None
-    ) -> None:
-        response = {"object": "realtime.response", "id": self._response_id, "status": status, "output": output}
-        await self.send({"type": "response.done", "response": {**response, "status_details": details, "usage": usage}})
+    async def _finish(self, response: dict[str, Any]) -> None:
+        await self.send({"type": "response.done", "response": response})
         limits = [{"name": "tokens", "limit": 40_000, "remaining": 39_000, "reset_seconds": 1.0}]
         await self.send({"type": "rate_limits.updated", "rate_limits": limits})

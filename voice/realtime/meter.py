@@ -3,6 +3,7 @@
 Events are reported as they pass (`began`, `spoke`, `wrote`, `ended`), which costs an addition each. What asks the
 ledger runs behind them, one at a time and in order: extensions while an answer comes, the turn from one call to the
 next when it has ended. Where nothing more is granted, what is held is used up first; then `exhausted` is called, once.
+What would make the provider answer, or an answer dearer, is not sent before `covers` says that it is paid for.
 """
 
 import asyncio
@@ -17,10 +18,11 @@ from routing.gateway.reserve import Extension
 from routing.gateway.types import Outcome
 from routing.providers.realtime import response_usage
 from voice.realtime.in_order import InOrder
-from voice.realtime.reckoning import Reckoning
-from voice.realtime.tab import Rolling, Spent, Tab
+from voice.realtime.reckoning import Answer, Reckoning
+from voice.realtime.tab import Rolling, Spent, Tab, uncovered
 
 AHEAD_S = 10  # of output that the hold must pay for beyond what has come
+HEARD_S = 1  # of speech that may go up before `covers` is asked again
 RENEW_AT = 0.5  # of a hold's lifetime
 
 
@@ -37,6 +39,7 @@ class Meter:
         self._exhausted = exhausted
         self._behind = InOrder("realtime-money")
         self._done: set[str] = set()  # ids of responses that were charged
+        self._unsettled = 0  # answers that have ended
         self._is_extending = False
         self._chars_left = 0  # audio that may come before the next look at the hold
         self._renewal: asyncio.TimerHandle | None = None
@@ -53,9 +56,18 @@ class Meter:
         await self._behind.done()
         await self._rolling.close()
 
-    def began(self, response_id: str) -> None:
+    async def covers(self, seconds: int, asking: Answer | None = None) -> bool:
+        """Whether what is held pays for all that may be billed, for `asking`, and for so many seconds of each answer.
+        Waits for more to be held, where that is needed; where it is not to be had, `exhausted` is called.
+        """
+        if not self._is_covered(seconds, asking):
+            self._behind.add(self._cover(seconds, asking))
+            await self._behind.done()
+        return self._is_covered(seconds, asking)
+
+    def began(self, response_id: str, *, is_beside: bool | None = None) -> None:
         """A response runs."""
-        self.reckoning.begin(response_id)
+        self.reckoning.begin(response_id, is_beside=is_beside)
         self._look()
 
     def spoke(self, response_id: str, audio_chars: int) -> None:
@@ -83,33 +95,46 @@ class Meter:
     def ended(self, response: Mapping[str, Any], detail: Mapping[str, Any], then: Outcome = "completed") -> None:
         """A response has ended, with the provider's word on it: charge for it, and hold for the next one.
 
-        Without usage, or with one that is impossible, what was delivered is charged as counted; nothing came: nothing
-        is.
+        Without usage, or with one that is impossible, its input and what was delivered are charged as counted. Where it
+        failed, or the connection was lost, before anything came, nothing is.
         """
         response_id = str(response.get("id"))
         if response_id in self._done:
             return
         self._done.add(response_id)
+        if self.reckoning.asked and response_id not in self.reckoning.answers:  # it was not told that it began
+            self.reckoning.begin(response_id)
         answer = self.reckoning.answers.get(response_id)
-        counted = self.reckoning.counted(answer) if answer is not None and answer.is_begun else None
-        usage, source = self._believed(response, counted)
-        is_beside = response.get("conversation_id", "") is None  # its input and output are not in the conversation
+        is_free = answer is None or (response.get("status") == "failed" and not answer.is_begun)
+        counted = None if answer is None or is_free else self.reckoning.counted(answer)
+        usage, source = self._believed(response, answer, counted)
+        is_beside = response.get("conversation_id", "") is None or (answer is not None and answer.is_beside)
         self.reckoning.end(response_id, None if is_beside else usage)
         outcome: Outcome = then
         if response.get("status") == "failed":
             outcome = "provider_failed" if counted is None else "provider_cut"
         spent = Spent(self.offer, usage or Usage(), source, outcome, {**detail, "response_id": response_id})
-        self._behind.add(self._turn(spent, response_id))
+        self._settle(spent, response_id)
 
     @staticmethod
-    def _believed(response: Mapping[str, Any], counted: Usage | None) -> tuple[Usage | None, UsageSource]:
+    def _believed(
+        response: Mapping[str, Any], answer: Answer | None, counted: Usage | None
+    ) -> tuple[Usage | None, UsageSource]:
         reported = response_usage(response)
         if counted is None:
             is_charged = reported is not None and response.get("status") != "failed"
             return (reported, "provider") if is_charged else (None, "absent")
-        if reported is None or not reported.total_output:  # something came, and it was not nothing
+        is_begun = answer is not None and answer.is_begun
+        if reported is None or (is_begun and not reported.total_output):  # something came, and it was not nothing
             return counted, "estimated"
         return reported, "provider"
+
+    def left(self, detail: Mapping[str, Any], then: Outcome) -> None:
+        """Nobody waits any more for what was asked for and has not begun: the provider has its input all the same."""
+        for answer in self.reckoning.asked:
+            spent = Spent(self.offer, self.reckoning.counted(answer), "estimated", then, detail)
+            self._settle(spent)
+        self.reckoning.asked.clear()
 
     async def settled(self) -> None:
         """Until what was queued so far is done."""
@@ -122,45 +147,63 @@ class Meter:
         reckoning, held = self.reckoning, self._rolling.held
         if not held:
             return  # between two holds; the turn looks again
-        used = reckoning.used_nano()
-        ahead = reckoning.step_nano(AHEAD_S)
-        if used + ahead <= held:
+        if reckoning.needs_nano(AHEAD_S) <= held:
             self._chars_left = reckoning.spoken_chars_per_s
         elif self.refused is not None:
             self._chars_left = 0
-            if used >= held:
+            if reckoning.needs_nano(0) >= held:
                 self._stop()
         elif not self._is_extending:
             self._is_extending = True
-            self._behind.add(self._extend(used + ahead + reckoning.step_nano(numbers.REALTIME_HOLD_S) - held))
+            self._behind.add(self._extend_ahead())
 
-    async def _extend(self, amount: int) -> None:
+    async def _extend_ahead(self) -> None:
         try:
-            if not self._rolling.held:
-                return
-            extension = await self._rolling.extend(amount)
+            await self._extend(self.reckoning.needs_nano(AHEAD_S))
         finally:
             self._is_extending = False
-        if extension == "unavailable":
-            self._exhausted(LedgerUnavailable())
-        elif extension != "granted":
-            self.refused = extension
         self._look()
 
-    async def _turn(self, spent: Spent, response_id: str) -> None:
+    async def _extend(self, needed: int) -> None:
+        """Hold so much, and `REALTIME_HOLD_S` of an answer more, where there is as much."""
+        if not self._rolling.held or self.refused is not None:
+            return
         try:
-            await self._rolling.turn(spent, None if self.is_closing else self.reckoning.bounds())
-            self.refused = None
+            await self._rolling.cover(needed, needed + self.reckoning.step_nano(numbers.REALTIME_HOLD_S))
+        except LedgerUnavailable as error:
+            self._exhausted(error)
+        except KeyCapReached:
+            self.refused = "key_cap_reached"
+        except InsufficientBalance:
+            self.refused = "insufficient_balance"
+
+    def _is_covered(self, seconds: int, asking: Answer | None) -> bool:
+        return self.reckoning.needs_nano(seconds, asking, HEARD_S) <= self._rolling.held
+
+    async def _cover(self, seconds: int, asking: Answer | None) -> None:
+        await self._extend(self.reckoning.needs_nano(seconds, asking, HEARD_S))
+        if self._rolling.held and not self._is_covered(seconds, asking):
+            self._stop()
+
+    def _settle(self, spent: Spent, response_id: str | None = None) -> None:
+        self._unsettled += 1
+        self._behind.add(self._turn(spent, response_id))
+
+    async def _turn(self, spent: Spent, response_id: str | None) -> None:
+        self._unsettled -= 1
+        try:
+            if self._unsettled or (self.is_closing and (self.reckoning.answers or self.reckoning.asked)):
+                await self._tab.settle(self._tab.new_call(), spent)  # what is held is for the others too
+            else:
+                await self._rolling.turn(spent, None if self.is_closing else self.reckoning.bounds())
+                self.refused = None
         except KomilionError as error:
             self._exhausted(error)
         await self._tab.report(response_id)
         self._look()
 
     def _stop(self) -> None:
-        kind = KeyCapReached if self.refused == "key_cap_reached" else InsufficientBalance
-        self._exhausted(
-            kind("The wallet does not cover more of this conversation. Top it up and open another session.")
-        )
+        self._exhausted(uncovered(self.refused))
 
     def _renew_later(self) -> None:
         loop = asyncio.get_running_loop()
@@ -169,7 +212,7 @@ class Meter:
     async def _renew(self) -> None:
         """A hold that nothing was used of must not expire while somebody thinks about what to say."""
         self._renew_later()
-        if self.reckoning.answers or not self._rolling.held:
+        if self.reckoning.answers or self.reckoning.asked or not self._rolling.held:
             return
         try:
             await self._rolling.renew(self.reckoning.bounds())

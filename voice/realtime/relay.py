@@ -1,8 +1,8 @@
 """The engine that lets a realtime provider answer: the client's events go there, its events come back, in order.
 
-What goes up was checked (`events`) and is written anew, but for audio, which passes as it came. What comes down
-passes too, with our id and model in `session` objects, without the provider's own trouble (`relay_events`), and
-metered (`Meter`).
+What goes up was checked (`events`), is paid for ahead (`Meter.covers`) and is written anew, but for audio, which passes
+as it came. What comes down passes too, with our id and model in `session` objects, without the provider's own trouble
+(`relay_events`), and metered (`Meter`).
 
 Where the provider drops the connection, what ran is charged as far as it was delivered and ends as `failed`, and the
 conversation is replayed over one new connection. Where there is none, or it is dropped as well before it answered,
@@ -11,16 +11,19 @@ another engine takes over if nothing was answered yet; else the session ends wit
 
 import asyncio
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
+from komilion.common.clock import monotonic_s
 from komilion.common.errors import BadRequest, KomilionError, ModelNotAllowed, ProviderError, UnknownModel
 from komilion.common.numbers import numbers
 from komilion.common.tasks import spawn
 from routing.catalog.voice import VoiceOffer
 from routing.gateway.types import Outcome
 from voice.realtime.ends import End
-from voice.realtime.events import Event, dump
-from voice.realtime.meter import Meter
+from voice.realtime.event_ids import EventIds
+from voice.realtime.events import Event, append_audio, dump
+from voice.realtime.meter import HEARD_S, Meter
+from voice.realtime.reckoning import LEAST_S, Answer
 from voice.realtime.relay_events import Downstream
 from voice.realtime.session import Session
 from voice.realtime.transcribers import Transcribers
@@ -34,6 +37,8 @@ ENDS: dict[str, Outcome] = {
     "client_left": "client_left",
     "server_stopped": "server_stopped",
 }
+GROWS = frozenset({"session.update", "conversation.item.create"})  # the input of the next answer
+ANSWERS_MOST = 8  # that were asked for or run; of the conversation itself there can be one
 
 
 class RelayEngine:
@@ -50,8 +55,11 @@ class RelayEngine:
         self._downstream: Downstream | None = None
         self._reading: asyncio.Task[None] | None = None
         self._connected = asyncio.Event()
+        self._is_lost = False  # the connection, for good
         self._is_second = False  # connection without an answer since the first one dropped
-        self._has_committed = False  # the client asked for it, and it was not done yet
+        self._commit_id = ""  # of the client's commit that was not done yet
+        self._paid_chars = 0  # of audio that may be heard in all before the next look at the hold
+        self.ids = EventIds()
 
     # Engine
 
@@ -65,7 +73,7 @@ class RelayEngine:
         error: KomilionError = ProviderError()
         for offer in self._offers:
             meter = Meter(self.session.tab, offer, self.session.fail)
-            meter.reckoning.configure(self.session.conversation.config, len(dump(self.session.conversation.config)))
+            meter.reckoning.configure(self.session.conversation.config, dump(self.session.conversation.config))
             await meter.open()
             try:
                 self._upstream = await Upstream.connect(offer)
@@ -77,7 +85,7 @@ class RelayEngine:
                 raise
             else:
                 self._offer, self._meter = offer, meter
-                self._transcribers = Transcribers(self.session, offer.provider)
+                self._transcribers = Transcribers(self.session, offer.provider, meter.reckoning.buffer)
                 self._downstream = Downstream(self, meter, self._transcribers)
                 return
         raise error
@@ -88,7 +96,7 @@ class RelayEngine:
         The provider's `session.created` is ours as soon as it has taken the configuration.
         """
         for item in self.session.conversation.items.values():  # of an engine that was here before
-            self._count("conversation.item.create", {"item": item}, "")
+            self.meter.reckoning.said.item(item)
         await self._replay()
         self._connected.set()
         self._reading = spawn(self._read(), name="realtime-upstream")
@@ -97,38 +105,54 @@ class RelayEngine:
         """Audio passes as it came. What is lost with a connection is in the conversation, to be replayed."""
         if not self._connected.is_set():
             await self._connected.wait()
-        self.meter.reckoning.heard_chars += audio_chars
+        buffer = self.meter.reckoning.buffer
+        buffer.heard_chars += audio_chars
+        if buffer.heard_chars > self._paid_chars and not await self._pays_for_audio():
+            return
         await self._send(raw)
 
     async def client_event(self, event: Event) -> None:
-        """Write it anew, with the provider's own name for a transcription model."""
-        if not self._connected.is_set():
-            await self._connected.wait()
+        """Write it anew, with an id of ours and the provider's own name for a transcription model. What is not paid for
+        is not sent: the session ends.
+        """
+        await self._connected.wait()
         kind = event["type"]
         if kind == "session.update":
             event = {**event, "session": await self._upstream_config(event["session"])}
-        text = dump(event)
-        self._count(kind, event, text)
         if kind == "response.create":
-            self.session.conversation.asked = event
-        elif kind == "input_audio_buffer.commit":
-            self._has_committed = True
+            answer = await self._asking(event)
+            if answer is not None:
+                await self._connected.wait()
+                await self._ask(event, answer)
+            return
+        event_id = self.ids.of(event)
+        text = dump({**event, "event_id": event_id})
+        reckoning = self.meter.reckoning
+        if kind == "session.update":
+            reckoning.configure(self.session.conversation.config, text)
+        elif kind == "conversation.item.create":
+            reckoning.said.item(event["item"])
+        if kind in GROWS and not await self.meter.covers(0):
+            return
+        await self._connected.wait()
+        if kind == "input_audio_buffer.commit":
+            self._commit_id = event_id
+            reckoning.buffer.commit()
         await self._send(text)
 
     async def close(self, end: End) -> None:
         """Cancel what runs and wait a moment for its usage; what is not told is charged as counted."""
         self.is_closing = self.meter.is_closing = True
         then = ENDS.get(end.reason, "completed")
-        running = list(self.meter.reckoning.answers)
-        if running and self._upstream is not None:
+        if self._upstream is not None and not self._is_lost:
             self.downstream.then = then
-            for response_id in running:
-                await self._send(dump({"type": "response.cancel", "response_id": response_id}))
-            await self.downstream.wait_for_answers(numbers.REALTIME_CLOSE_TIMEOUT_S)
+            for response_id in list(self.meter.reckoning.answers):
+                await self.cancel(response_id)
+            await self.downstream.wait_until_idle(numbers.REALTIME_CLOSE_TIMEOUT_S)
         if self._reading is not None:
             self._reading.cancel()
             await asyncio.wait({self._reading})
-        self._give_up(then)
+        self._give_up("provider_cut" if self._is_lost else then)
         await self.meter.close()
         await self.transcribers.close()
         if self._upstream is not None:
@@ -136,17 +160,25 @@ class RelayEngine:
 
     # for `Downstream`
 
-    def taken_up(self, response_id: str) -> None:
-        """A response has begun."""
-        self.meter.began(response_id)
+    async def cancel(self, response_id: str) -> None:
+        """Have the provider end a response."""
+        await self._send(dump({"type": "response.cancel", "response_id": response_id}))
+
+    def refused(self, event_id: str | None) -> None:
+        """An event of ours was not understood; None where the provider does not say which."""
+        self.meter.reckoning.refused(event_id)
+        if event_id == self._commit_id:
+            self._commit_id = ""
+            self.meter.reckoning.buffer.refused()
 
     def answered(self) -> None:
         """A response has ended well: another connection may be lost."""
         self._is_second = False
 
-    def committed(self) -> None:
+    def committed(self, item_id: str) -> None:
         """The audio is an item."""
-        self._has_committed = False
+        self._commit_id = ""
+        self.transcribers.committed(item_id, self.meter.reckoning.buffer.committed())
 
     @property
     def offer(self) -> VoiceOffer:
@@ -173,6 +205,26 @@ class RelayEngine:
 
     # inside
 
+    async def _asking(self, event: Event) -> Answer | None:
+        """The answer to a `response.create`, where what it may cost is held. Raises `BadRequest` where too many run."""
+        reckoning = self.meter.reckoning
+        if len(reckoning.asked) + len(reckoning.answers) >= ANSWERS_MOST:
+            raise BadRequest(f"At most {ANSWERS_MOST} responses can be asked for or in progress at the same time.")
+        answer = reckoning.asking(event.get("response") or {}, self.ids.of(event))
+        return answer if await self.meter.covers(LEAST_S, answer) else None
+
+    async def _ask(self, event: Event, answer: Answer) -> None:
+        self.meter.reckoning.asked.append(answer)
+        self.session.conversation.asked = event
+        await self._send(dump({**event, "event_id": answer.event_id}))
+
+    async def _pays_for_audio(self) -> bool:
+        """Whether what was heard, and a second more, is paid for; looked at once a second of audio."""
+        buffer = self.meter.reckoning.buffer
+        buffer.look(monotonic_s())
+        self._paid_chars = buffer.heard_chars + HEARD_S * buffer.chars_per_s
+        return await self.meter.covers(0) and await self.transcribers.covers()
+
     async def _send(self, text: str) -> None:
         """A connection that is lost is noticed by the reader."""
         assert self._upstream is not None
@@ -192,6 +244,7 @@ class RelayEngine:
                     extra = {"provider": self._offer.provider, "code": dropped.code, "session_id": self.session.id}
                     log.warning("realtime provider dropped a session", extra=extra)
                 if self.is_closing:
+                    self._is_lost = True
                     self.downstream.all_ended()
                     return
                 await self._go_on()
@@ -199,6 +252,7 @@ class RelayEngine:
             error = failed
         except Exception:
             log.exception("realtime provider not understood", extra={"provider": self._offer.provider})
+        self._is_lost = True
         self._connected.set()  # whoever waits to send finds nobody there
         _ = spawn(self.session.fail_over(self, error), name="realtime-fail-over")
 
@@ -232,35 +286,34 @@ class RelayEngine:
             self.downstream.known.add(item["id"])
             await self._send(dump({"type": "conversation.item.create", "item": item}))
         frames = list(conversation.unanswered)
+        buffer = self.meter.reckoning.buffer
+        buffer.connect(sum(append_audio(frame) or 0 for frame in frames))
         for frame in frames:
             await self._send(frame)
-        committed = conversation.committed_frames
-        if self._has_committed or (committed and committed == len(frames) and not self._detects_turns()):
+        is_committed = bool(frames) and conversation.committed_frames == len(frames)
+        if self._commit_id or (is_committed and not buffer.detects_turns):
+            buffer.commit()
             await self._send(dump({"type": "input_audio_buffer.commit"}))
         if conversation.asked is not None:
-            await self._send(dump(conversation.asked))
-
-    def _detects_turns(self) -> bool:
-        heard = (self.session.conversation.config.get("audio") or {}).get("input") or {}
-        return heard.get("turn_detection", "by default") is not None
+            answer = await self._asking(conversation.asked)
+            if answer is not None:
+                await self._ask(conversation.asked, answer)
 
     def _give_up(self, then: Outcome) -> list[Event]:
-        """Charge what was delivered of the responses that run; returns the events that end them."""
-        return list(self._ends_of_all(then))
-
-    def _ends_of_all(self, then: Outcome) -> Iterator[Event]:
-        for response_id in list(self.meter.reckoning.answers):
-            error = {"type": "server_error", "code": "provider_dropped"}
-            response = {
-                "object": "realtime.response",
-                "id": response_id,
-                "status": "failed",
-                "status_details": {"type": "failed", "error": error},
-                "output": [],
-            }
-            self.meter.ended(response, self.downstream.detail("failed"), then)
-            yield {"type": "response.done", "response": response}
+        """Charge what was used of the responses that run or were asked for; returns the events that end them."""
+        is_dropped = then == "provider_cut"
+        status = "failed" if is_dropped else "cancelled"
+        events = list(map(_dropped, self.meter.reckoning.answers))
+        for event in events:
+            self.meter.ended({**event["response"], "status": status}, self.downstream.detail(status), then)
+        if is_dropped:
+            self.meter.reckoning.asked.clear()
+            self.transcribers.dropped()
+        else:
+            self.meter.left(self.downstream.detail(status), then)
+            self.transcribers.left(then)
         self.downstream.all_ended()
+        return events
 
     async def _configure(self) -> None:
         """Tell the provider what the session is to be, where that is more than its default."""
@@ -282,19 +335,15 @@ class RelayEngine:
             config = {**config, "audio": {**config["audio"], "input": {**heard, "transcription": transcription}}}
         return config
 
-    def _count(self, kind: str, event: Event, text: str) -> None:
-        """What the event adds to the input of the next answer."""
-        reckoning = self.meter.reckoning
-        if kind == "session.update":
-            reckoning.configure(self.session.conversation.config, len(text))
-        elif kind == "response.create":
-            reckoning.said_bytes += len(dump(event["response"])) if event.get("response") else 0
-        elif kind == "conversation.item.create":
-            for part in event["item"].get("content") or []:
-                if part["type"] == "input_image":
-                    reckoning.images += 1
-                elif part.get("audio"):
-                    reckoning.heard_chars += len(part["audio"])
-                else:
-                    reckoning.said_bytes += len(dump(part))
-            reckoning.said_bytes += len(str(event["item"].get("output", "")))
+
+def _dropped(response_id: str) -> Event:
+    """What ends a response whose connection was lost."""
+    error = {"type": "server_error", "code": "provider_dropped"}
+    response = {
+        "object": "realtime.response",
+        "id": response_id,
+        "status": "failed",
+        "status_details": {"type": "failed", "error": error},
+        "output": [],
+    }
+    return {"type": "response.done", "response": response}

@@ -54,7 +54,11 @@ class Downstream:
             "response.done": self._done,
             "error": self._error,
             "conversation.item.input_audio_transcription.completed": self._transcribed,
+            "conversation.item.input_audio_transcription.failed": self._not_transcribed,
             "input_audio_buffer.committed": self._committed,
+            "input_audio_buffer.cleared": self._cleared,
+            "input_audio_buffer.speech_started": self._speech_started,
+            "input_audio_buffer.speech_stopped": self._speech_stopped,
         }
 
     def begin(self, *, waits_for_update: bool) -> None:
@@ -95,10 +99,10 @@ class Downstream:
         self.has_delivered = False
         self._idle.set()
 
-    async def wait_for_answers(self, timeout_s: float) -> None:
-        """Until nothing runs any more, at most so long."""
+    async def wait_until_idle(self, timeout_s: float) -> None:
+        """Until nothing runs or is asked for any more, at most so long."""
         self._idle.clear()
-        if self._meter.reckoning.answers:
+        if not self._is_idle():
             with suppress(TimeoutError):
                 async with asyncio.timeout(timeout_s):
                     await self._idle.wait()
@@ -143,8 +147,16 @@ class Downstream:
         if not self._session.is_created:
             await self._session.emit({**event, "type": "session.created", "session": self._ours(event["session"])})
 
+    def _is_idle(self) -> bool:
+        reckoning = self._meter.reckoning
+        return not (reckoning.answers or reckoning.asked or self._transcribers.is_busy)
+
     async def _began(self, event: Event) -> None:
-        self._relay.taken_up(event["response"]["id"])
+        response = event["response"]
+        is_beside = response["conversation_id"] is None if "conversation_id" in response else None
+        self._meter.began(response["id"], is_beside=is_beside)
+        if self._relay.is_closing:
+            await self._relay.cancel(response["id"])
         await self._session.emit(event)
 
     async def _done(self, event: Event) -> None:
@@ -155,8 +167,11 @@ class Downstream:
         self._relay.answered()
         self.has_delivered = False
         self._session.conversation.asked = None
-        if not self._meter.reckoning.answers:
-            self.all_ended()
+        self._look_idle()
+
+    def _look_idle(self) -> None:
+        if self._is_idle():
+            self._idle.set()
 
     @staticmethod
     def _without_account(response: Event) -> Event:
@@ -169,15 +184,35 @@ class Downstream:
             return response
         return {
             **response,
-            "status_details": {"type": "failed", "error": {"type": "server_error", "code": "provider_error"}},
+            "status_details": {"type": "failed", "error": PROVIDERS_FAULT},
         }
 
     async def _transcribed(self, event: Event) -> None:
         await self._session.emit({name: value for name, value in event.items() if name != "logprobs" or value})
         self._transcribers.completed(event)
+        self._look_idle()
+
+    async def _not_transcribed(self, event: Event) -> None:
+        self._transcribers.failed(str(event.get("item_id")))
+        self._look_idle()
+        error = event.get("error")
+        is_told = isinstance(error, dict) and error.get("type") == CALLERS_FAULT
+        await self._session.emit(event if is_told else {**event, "error": PROVIDERS_FAULT})
 
     async def _committed(self, event: Event) -> None:
-        self._relay.committed()
+        self._relay.committed(str(event.get("item_id")))
+        await self._session.emit(event)
+
+    async def _cleared(self, event: Event) -> None:
+        self._meter.reckoning.buffer.cleared()
+        await self._session.emit(event)
+
+    async def _speech_started(self, event: Event) -> None:
+        self._meter.reckoning.buffer.speech_started(_milliseconds(event, "audio_start_ms"))
+        await self._session.emit(event)
+
+    async def _speech_stopped(self, event: Event) -> None:
+        self._meter.reckoning.buffer.speech_stopped(_milliseconds(event, "audio_end_ms"))
         await self._session.emit(event)
 
     async def _error(self, event: Event) -> None:
@@ -191,7 +226,14 @@ class Downstream:
         error: KomilionError = ProviderError()
         if raw.get("type") == CALLERS_FAULT:
             error = BadRequest(str(raw.get("message") or "")[:2_000] or None, param=raw.get("param"))
-        told = error_event(error, raw.get("event_id"))
+        told = error_event(error, self._relay.ids.clients(raw.get("event_id")))
+        self._relay.refused(raw.get("event_id"))
+        self._look_idle()
         if isinstance(error, BadRequest) and raw.get("code"):
             told["error"]["code"] = str(raw["code"])[:100]
         await self._session.emit(told)
+
+
+def _milliseconds(event: Event, name: str) -> int:
+    value = event.get(name)
+    return value if type(value) is int else 0

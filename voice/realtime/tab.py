@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from komilion.common.errors import InsufficientBalance, KeyCapReached, KomilionError, LedgerUnavailable
 from komilion.common.ids import new_request_id
 from komilion.common.usage import Usage, UsageSource
 from routing.catalog.voice import VoiceOffer
@@ -180,6 +181,18 @@ class Rolling:
         self._tab.note(self._call)
         return extension
 
+    async def cover(self, needed: int, wanted: int) -> None:
+        """Have the call at hand hold `needed`, and `wanted` where there is as much.
+
+        Raises `InsufficientBalance`, `KeyCapReached`, `LedgerUnavailable`.
+        """
+        while self.held < needed:
+            extension = await self.extend(max(needed, wanted) - self.held)
+            if extension == "unavailable":
+                raise LedgerUnavailable
+            if extension != "granted":
+                raise uncovered(extension)
+
     async def turn(self, spent: Spent, bounds: Bounds | None) -> None:
         """Settle the call at hand, and place the next hold where there is to be one.
 
@@ -206,6 +219,12 @@ class Rolling:
         call, self._call = self._call, None
         if call is not None:
             await self._tab.void(call)
+
+
+def uncovered(extension: Extension | None) -> KomilionError:
+    """Why a conversation ends for which nothing more is held."""
+    kind = KeyCapReached if extension == "key_cap_reached" else InsufficientBalance
+    return kind("The wallet does not cover more of this conversation. Top it up and open another session.")
 
 
 def money(name: str, nano: int) -> dict[str, Any]:

@@ -1,37 +1,49 @@
 """What the client said, written down by the provider beside the answer: models that are billed on their own.
 
 A transcription is charged when it is complete, from its own usage at the transcription model's price. Its hold is
-small and always one ahead, as that of an answer.
+always ahead: it pays for what was committed and is not written down yet, for what is heard and may be committed, and
+for a minute more, where there is as much. Who leaves before a transcription is complete pays for the seconds that were
+committed.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
 from komilion.common.errors import KomilionError, ModelNotAllowed, UnknownModel
-from komilion.common.usage import Usage
+from komilion.common.money import ceil_div
+from komilion.common.usage import Usage, UsageSource
 from routing.catalog.resolve import resolve_voice
 from routing.catalog.voice import VoiceOffer
+from routing.gateway.types import Outcome
 from routing.providers.realtime import transcription_usage
 from voice.realtime.in_order import InOrder
+from voice.realtime.input_buffer import MS_PER_S, InputBuffer
 from voice.realtime.session import Session
 from voice.realtime.tab import Bounds, Rolling, Spent
 
 HOLD_S = 60
 LEAST_S = 5
+HEARD_S = 1  # of speech that may go up before `covers` is asked again
 TOKENS_PER_S = 10  # of audio
 WRITTEN_TOKENS_PER_S = 5
-MS_PER_S = 1_000
 
 
 class Transcribers:
     """Of one relayed session; only models of its own provider."""
 
-    def __init__(self, session: Session, provider: str) -> None:
+    def __init__(self, session: Session, provider: str, buffer: InputBuffer) -> None:
         self._session = session
         self._provider = provider
+        self._buffer = buffer
+        self._pending: dict[str, int] = {}  # committed items that are not written down, in characters of their audio
         self._rolling: Rolling | None = None
         self._offer: VoiceOffer | None = None
         self._behind = InOrder("realtime-transcription")
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether something is being written down, or soon will be."""
+        return self._offer is not None and bool(self._pending or self._buffer.sent_chars)
 
     async def use(self, name: str) -> str:
         """The provider's own name for a transcription model, with a hold for what it will cost.
@@ -42,29 +54,89 @@ class Transcribers:
         if offer != self._offer:
             await self.close()
             self._offer, self._rolling = offer, Rolling(self._session.tab, (offer,))
-            await self._rolling.open(_bounds(offer))
+            await self._rolling.open(self._bounds(offer))
         return offer.target.upstream_id
+
+    async def covers(self) -> bool:
+        """Whether what is held pays for what was heard, and a second more; extends the hold where it does not, and has
+        the session end where it cannot.
+        """
+        if not self._is_covered():
+            self._behind.add(self._cover())
+            await self._behind.done()
+        return self._is_covered()
+
+    def committed(self, item_id: str, chars: int) -> None:
+        """So much audio became an item, which is written down now."""
+        if self._offer is not None:
+            self._pending[item_id] = chars
 
     def completed(self, event: Mapping[str, Any]) -> None:
         """A transcription is complete: charge for it. What a provider gives no usage for is not charged."""
-        if self._rolling is not None and self._offer is not None:
-            self._behind.add(self._charge(self._rolling, self._offer, event))
-
-    async def _charge(self, rolling: Rolling, offer: VoiceOffer, event: Mapping[str, Any]) -> None:
+        item_id = str(event.get("item_id"))
+        self._pending.pop(item_id, None)
         usage = transcription_usage(event.get("usage"))
-        detail = {"item_id": event.get("item_id"), "session_id": self._session.id}
-        spent = Spent(offer, usage or Usage(), "absent" if usage is None else "provider", "completed", detail)
-        try:
-            await rolling.turn(spent, None if self._session.is_ending else _bounds(offer))
-        except KomilionError as error:
-            self._session.fail(error)
-        await self._session.tab.report()
+        self._charge(item_id, usage or Usage(), "absent" if usage is None else "provider")
+
+    def failed(self, item_id: str) -> None:
+        """Nothing was written down, and nothing is charged."""
+        self._pending.pop(item_id, None)
+
+    def dropped(self) -> None:
+        """The connection was lost, and with it what was being written down."""
+        self._pending.clear()
+
+    def left(self, then: Outcome) -> None:
+        """Nobody waits any more: what was committed is charged by its length."""
+        chars = sum(self._pending.values()) + self._buffer.sent_chars
+        if self._offer is not None and chars:
+            self._charge(None, _usage(self._offer, self._milliseconds(chars)), "estimated", then)
+        self._pending.clear()
 
     async def close(self) -> None:
         """Give back what is held, after what is being settled."""
         await self._behind.done()
         if self._rolling is not None:
             await self._rolling.close()
+
+    def _charge(self, item_id: str | None, usage: Usage, source: UsageSource, then: Outcome = "completed") -> None:
+        if self._rolling is not None and self._offer is not None:
+            detail = {"item_id": item_id, "session_id": self._session.id}
+            self._behind.add(self._turn(self._rolling, Spent(self._offer, usage, source, then, detail)))
+
+    async def _turn(self, rolling: Rolling, spent: Spent) -> None:
+        try:
+            await rolling.turn(spent, None if self._session.is_ending else self._bounds(spent.offer))
+        except KomilionError as error:
+            self._session.fail(error)
+        await self._session.tab.report()
+
+    def _is_covered(self) -> bool:
+        rolling, offer = self._rolling, self._offer
+        return rolling is None or offer is None or self._needs_nano(offer, HEARD_S) <= rolling.held
+
+    async def _cover(self) -> None:
+        rolling, offer = self._rolling, self._offer
+        if rolling is None or offer is None or not rolling.held:
+            return
+        try:
+            await rolling.cover(self._needs_nano(offer, HEARD_S), self._needs_nano(offer, HOLD_S))
+        except KomilionError as error:
+            self._session.fail(error)
+
+    def _needs_nano(self, offer: VoiceOffer, seconds: int) -> int:
+        return offer.price.charge(self._needs(offer, seconds)).charge
+
+    def _needs(self, offer: VoiceOffer, seconds: int) -> Usage:
+        """What is being written down or may be, and so many seconds more."""
+        chars = sum(self._pending.values()) + self._buffer.sent_chars + self._buffer.waiting_chars
+        return _usage(offer, self._milliseconds(chars) + seconds * MS_PER_S)
+
+    def _bounds(self, offer: VoiceOffer) -> Bounds:
+        return Bounds(self._needs(offer, HOLD_S), self._needs(offer, LEAST_S))
+
+    def _milliseconds(self, chars: int) -> int:
+        return ceil_div(chars * MS_PER_S, self._buffer.chars_per_s)
 
     def _find(self, name: str) -> VoiceOffer:
         catalog = self._session.services.catalog
@@ -77,12 +149,9 @@ class Transcribers:
         raise UnknownModel(f"{model.id} cannot transcribe beside this realtime model; they are of different providers.")
 
 
-def _bounds(offer: VoiceOffer) -> Bounds:
-    return Bounds(_usage(offer, HOLD_S), _usage(offer, LEAST_S))
-
-
-def _usage(offer: VoiceOffer, seconds: int) -> Usage:
-    """So many seconds of speech, by tokens where the price is of tokens and else by time."""
+def _usage(offer: VoiceOffer, milliseconds: int) -> Usage:
+    """So much speech, by tokens where the price is of tokens and else by time."""
     if "input_audio" in offer.price.components:
-        return Usage(input_audio=seconds * TOKENS_PER_S, output=seconds * WRITTEN_TOKENS_PER_S)
-    return Usage(audio_ms=seconds * MS_PER_S)
+        heard = ceil_div(milliseconds * TOKENS_PER_S, MS_PER_S)
+        return Usage(input_audio=heard, output=ceil_div(milliseconds * WRITTEN_TOKENS_PER_S, MS_PER_S))
+    return Usage(audio_ms=milliseconds)

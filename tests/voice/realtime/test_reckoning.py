@@ -55,21 +55,76 @@ def test_what_was_said_since_the_last_answer_is_input_of_the_next() -> None:
     reckoning = Reckoning(PRICE)
     reckoning.end("r", Usage(input=10, cache_read=20, input_audio=30, cache_read_audio=40, output=5, output_audio=60))
     assert reckoning.context() == Usage(input=35, input_audio=130)
-    reckoning.heard_chars += 3 * SECOND
-    reckoning.said_bytes += 41
-    assert reckoning.context() == Usage(input=46, input_audio=160)
-    assert reckoning.bounds().least.cache_read_audio == 130
-    assert reckoning.counted(Answer(audio_chars=2 * SECOND, text_bytes=9)) == Usage(
-        input=11, cache_read=35, input_audio=30, cache_read_audio=130, output=3, output_audio=40
-    )
+    reckoning.buffer.heard_chars += 3 * SECOND
+    reckoning.said.text("Words and 12345, and some more of them...")
+    assert reckoning.context() == Usage(input=35 + 16 + 13, input_audio=160)  # 25 letters, and 16 other bytes
+    assert reckoning.bounds().least.input_audio == 160
+    reckoning.begin("s")
+    answer = reckoning.answers["s"]
+    answer.audio_chars, answer.text_bytes = 2 * SECOND, 9
+    assert reckoning.counted(answer) == Usage(
+        input=11, cache_read=35, cache_read_audio=130, output=3, output_audio=40
+    )  # what was heard is no item yet
+
+
+def test_what_is_said_while_an_answer_runs_is_input_of_the_next_one() -> None:
+    reckoning = Reckoning(PRICE)
+    reckoning.buffer.heard_chars += 2 * SECOND
+    reckoning.buffer.commit()
+    reckoning.begin("r")
+    reckoning.buffer.heard_chars += SECOND
+    reckoning.end("r", Usage(input_audio=19))
+    assert reckoning.context() == Usage(input_audio=29)
 
 
 def test_an_answer_of_which_nothing_is_known_leaves_what_was_said_to_be_counted() -> None:
-    reckoning = Reckoning(PRICE, said_bytes=40)
+    reckoning = Reckoning(PRICE)
+    reckoning.said.text("1234567890")
     reckoning.begin("r")
     reckoning.end("r", None)
     assert reckoning.context() == Usage(input=10)
     assert not reckoning.answers
+
+
+def test_every_answer_that_was_asked_for_or_runs_needs_its_whole_input() -> None:
+    reckoning = Reckoning(PRICE, answers_itself=False)
+    reckoning.end("r", Usage(input_audio=1_000))
+    assert reckoning.needs(5) == Usage(input_audio=1_000, output=25, output_audio=100)
+    reckoning.begin("a")
+    reckoning.asked.append(reckoning.asking({"conversation": "none", "instructions": "123"}))
+    assert reckoning.needs(5) == Usage(input=5, input_audio=2_000, output=50, output_audio=200)
+    asking = reckoning.asking({})
+    assert reckoning.needs(0, asking) == Usage(input=5, input_audio=3_000)
+    reckoning.answers_itself = True  # whoever speaks has another one begin
+    assert reckoning.needs(0, asking, heard_s=1) == Usage(input=5, input_audio=4_010)
+
+
+def test_an_answer_with_an_input_of_its_own_does_not_hear_the_conversation() -> None:
+    reckoning = Reckoning(PRICE)
+    reckoning.configure({"instructions": "1234567"}, "")
+    reckoning.end("r", Usage(input_audio=1_000))
+    part = {"type": "input_audio", "audio": "A" * SECOND}
+    item = {"type": "message", "role": "user", "content": [part]}
+    assert reckoning.asking({"input": [item]}).most == Usage(input=9, input_audio=10)
+    reference = {"type": "item_reference", "id": "item_1"}
+    assert reckoning.asking({"input": [item, reference]}).most == Usage(input_audio=1_010)
+
+
+def test_answers_begin_in_the_order_in_which_they_were_asked_for_inside_and_outside_of_the_conversation() -> None:
+    reckoning = Reckoning(PRICE)
+    first, beside, third = (
+        reckoning.asking(wishes, name) for name, wishes in (("1", {}), ("2", {"conversation": "none"}), ("3", {}))
+    )
+    reckoning.asked += [first, beside, third]
+    reckoning.begin("b", is_beside=True)
+    reckoning.begin("f")
+    assert reckoning.answers == {"b": beside, "f": first}
+    reckoning.refused("1")
+    assert reckoning.asked == [third]
+    reckoning.refused(None)
+    assert not reckoning.asked
+    reckoning.begin("x", is_beside=True)
+    assert reckoning.answers["x"].is_beside
 
 
 def test_an_answer_beside_the_conversation_adds_nothing_to_it(settings: Any) -> None:
@@ -96,30 +151,32 @@ async def _note(charged: list[Spent], spent: Spent) -> None:
 
 def test_what_runs_costs_what_was_delivered_of_it() -> None:
     reckoning = Reckoning(PRICE)
-    assert reckoning.used_nano() == 0
+    assert reckoning.needs_nano(0) == 0
     reckoning.begin("a")
     reckoning.begin("b")
     reckoning.answers["a"].audio_chars = SECOND
-    assert reckoning.used_nano() == 1_600_000  # 20 x $64 / 10^6, and the fee
+    assert reckoning.needs_nano(0) == 1_600_000  # 20 x $64 / 10^6, and the fee
 
 
 def test_the_format_says_how_long_audio_is() -> None:
     reckoning = Reckoning(PRICE)
     side = {"format": {"type": "audio/pcmu"}}
-    reckoning.configure({"audio": {"input": side, "output": side}}, 0)
-    reckoning.heard_chars = 10_667
+    reckoning.configure({"audio": {"input": side, "output": side}}, "")
+    reckoning.buffer.heard_chars = 10_667
     assert reckoning.context().input_audio == 10
     assert reckoning.counted(Answer(audio_chars=21_334)).output_audio == 40
 
 
 def test_answers_that_are_written_are_held_for_as_text() -> None:
     reckoning = Reckoning(PRICE)
-    reckoning.configure({"output_modalities": ["text"]}, 0)
+    reckoning.configure({"output_modalities": ["text"]}, "")
     assert reckoning.bounds().most == Usage(input_audio=300, output=3_000)
 
 
 def test_a_picture_is_text_where_the_price_knows_no_pictures() -> None:
-    reckoning = Reckoning(PRICE, images=1)
+    reckoning = Reckoning(PRICE)
+    part = {"type": "input_image", "image_url": "data:image/png;base64,AA"}
+    reckoning.said.item({"type": "message", "role": "user", "content": [part]})
     assert reckoning.bounds().least.input == 1_024
     PRICE.charge(reckoning.bounds().most)
 

@@ -1,0 +1,78 @@
+"""How much of what is appended becomes items: by commits of the client, and by what the provider takes for speech."""
+
+from voice.realtime.input_buffer import SILENCE_S, InputBuffer
+
+SECOND = 64_000
+
+
+def test_the_client_commits_all_there_is_and_the_provider_confirms_it_later() -> None:
+    buffer = InputBuffer(detects_turns=False)
+    buffer.heard_chars += 2 * SECOND
+    assert buffer.waiting_chars == 2 * SECOND
+    buffer.commit()
+    buffer.heard_chars += SECOND
+    assert (buffer.item_chars, buffer.sent_chars, buffer.waiting_chars) == (2 * SECOND, 2 * SECOND, SECOND)
+    assert buffer.committed() == 2 * SECOND
+    assert buffer.sent_chars == 0
+    buffer.cleared()
+    assert buffer.waiting_chars == 0
+
+
+def test_a_commit_that_is_refused_is_not_waited_for() -> None:
+    buffer = InputBuffer()
+    buffer.heard_chars += SECOND
+    buffer.commit()
+    buffer.refused()
+    buffer.refused()
+    assert buffer.sent_chars == 0
+
+
+def test_of_detected_speech_what_lies_between_its_begin_and_its_end_becomes_an_item() -> None:
+    buffer = InputBuffer()
+    buffer.heard_chars += 10 * SECOND
+    buffer.speech_started(6_000)
+    assert buffer.waiting_chars == 4 * SECOND
+    buffer.heard_chars += 5 * SECOND
+    buffer.speech_stopped(12_000)
+    assert buffer.committed() == 6 * SECOND
+    assert (buffer.item_chars, buffer.waiting_chars) == (6 * SECOND, 3 * SECOND)
+
+
+def test_times_that_cannot_be_are_held_within_what_was_heard() -> None:
+    buffer = InputBuffer()
+    buffer.heard_chars += SECOND
+    buffer.speech_started(999_000)
+    buffer.speech_stopped(-5)
+    assert buffer.committed() == 0
+    assert buffer.waiting_chars == 0
+
+
+def test_what_nothing_was_said_of_for_a_while_is_silence() -> None:
+    buffer = InputBuffer()
+    for second in range(100, 100 + 4 * SILENCE_S):
+        buffer.heard_chars += SECOND
+        buffer.look(second)
+    assert buffer.waiting_chars <= 2 * SILENCE_S * SECOND
+    buffer.speech_started(4 * SILENCE_S * 1_000)
+    for second in range(200, 200 + 4 * SILENCE_S):
+        buffer.heard_chars += SECOND
+        buffer.look(second)
+    assert buffer.waiting_chars >= 4 * SILENCE_S * SECOND
+
+
+def test_who_commits_by_himself_waits_as_long_as_he_likes() -> None:
+    buffer = InputBuffer(detects_turns=False)
+    for second in range(100, 100 + 4 * SILENCE_S):
+        buffer.heard_chars += SECOND
+        buffer.look(second)
+    assert buffer.waiting_chars == 4 * SILENCE_S * SECOND
+
+
+def test_another_connection_counts_from_what_is_said_to_it_again() -> None:
+    buffer = InputBuffer()
+    buffer.heard_chars += 10 * SECOND
+    buffer.commit()
+    buffer.connect(3 * SECOND)
+    assert (buffer.sent_chars, buffer.waiting_chars) == (0, 3 * SECOND)
+    buffer.speech_started(1_000)
+    assert buffer.waiting_chars == 2 * SECOND
