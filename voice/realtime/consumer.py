@@ -28,7 +28,7 @@ from voice.realtime.engines import answerer_of
 from voice.realtime.events import dump, error_event
 from voice.realtime.handshake import Handshake, read_handshake, token_of
 from voice.realtime.session import Opening, Session
-from voice.realtime.tickets import TOKEN_PREFIX, Identity, Ticket, identity_of, take
+from voice.realtime.tickets import TOKEN_PREFIX, Identity, Ticket, identity_of, look, take
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +80,8 @@ class RealtimeConsumer(AsyncWebsocketConsumer):  # type: ignore[misc] # Channels
             session = Session(self._services, opening, answerer.engines)
             await session.open()
             try:
+                if handshake.token.startswith(TOKEN_PREFIX):
+                    await take(handshake.token)
                 await self.accept(subprotocol=handshake.protocol, headers=self._headers(session.engine.model))
             except BaseException:
                 await session.abandon()
@@ -103,7 +105,7 @@ class RealtimeConsumer(AsyncWebsocketConsumer):  # type: ignore[misc] # Channels
         """What is asked for; a key needs no ticket."""
         token = token_of(handshake)
         if token.startswith(TOKEN_PREFIX):
-            return await take(token)
+            return await look(token)
         if not handshake.model:
             raise UnknownModel("Name a model: /v1/realtime?model=...", param="model")
         return Ticket(identity_of(token), handshake.model, {"type": "realtime"})

@@ -1,8 +1,9 @@
 """Tickets: one opens one voice session, for whoever asked for it with a key or a session of our pages, within ten
 minutes.
 
-The token is a secret of 190 bits that is never stored: Redis holds what it stands for under its keyed hash, and gives
-it out once. A ticket says which key or session token it was made with by what finds that again (the hash of the key,
+The token is a secret of 190 bits that is never stored: Redis holds what it stands for under its keyed hash. It is taken
+from there when its session is open, so that who is refused for want of money, of a free slot or of a provider can try
+again. A ticket says which key or session token it was made with by what finds that again (the hash of the key,
 the fields of the token), so it is worth nothing once those are not.
 """
 
@@ -89,11 +90,21 @@ async def keep(ticket: Ticket, lifetime_s: int) -> str:
     return token
 
 
-async def take(token: str) -> Ticket:
-    """What the token stands for; it is used up. Raises `Unauthenticated`, `Unavailable`."""
+async def look(token: str) -> Ticket:
+    """What the token stands for; it can still be used. Raises `Unauthenticated`, `Unavailable`."""
+    return await _found(token, is_taken=False)
+
+
+async def take(token: str) -> None:
+    """Use the token up, once a session is open for it; of two that try only one can. Raises as `look` does."""
+    await _found(token, is_taken=True)
+
+
+async def _found(token: str, *, is_taken: bool) -> Ticket:
+    key = _key(token)
     try:
         async with connect() as client:
-            kept = await client.getdel(_key(token))
+            kept = await (client.getdel(key) if is_taken else client.get(key))
     except (redis.RedisError, OSError) as error:
         raise Unavailable(
             "Sessions cannot be opened with a token right now; connect with the API key itself."

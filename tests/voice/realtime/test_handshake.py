@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from tests.fakes.client import call
 from tests.fakes.realtime import RealtimeScript
 from tests.routing.test_session_tokens import token_of
 from tests.stand import Gateway, Tenant
-from tests.voice.realtime.talking import Stand, Talker, talking
+from tests.voice.realtime.talking import Stand, Talker, eventually_equal, talking
 
 ANSWER_NANO = 14_196_000
 
@@ -261,6 +262,58 @@ def test_a_client_secret_opens_one_session(stand: Stand, alice: Tenant, model: s
         async with connect(stand.url(f"/v1/realtime?model={model}"), subprotocols=words) as socket:
             created = await Talker(socket).until("session.created")
             assert created["session"]["instructions"] == "Be brief."
+
+    asyncio.run(converse())
+
+
+def secret_for(stand: Stand, tenant: Tenant, model: str) -> dict[str, str]:
+    """The header of a client secret that opens one session at a model."""
+    body = {"session": {"type": "realtime", "model": model}}
+    return bearer(call(stand.gateway.url, "/v1/realtime/client_secrets", tenant.key, body).json["value"])
+
+
+def recredit(tenant: Tenant, amount_nano: int) -> None:
+    """As an operator would."""
+    from billing.actions.corrections import Correction, do_correct
+    from tests.voice.realtime.test_faults import key_of
+
+    organization_id = key_of(tenant).organization_id
+    do_correct(Correction(f"recredit-{tenant.email}", "recredit", organization_id, amount_nano, "test"), actor="test")
+
+
+def test_a_token_is_not_used_up_by_a_session_that_could_not_be_opened(stand: Stand, gateway: Gateway) -> None:
+    tenant = gateway.tenant(credit="0.005")
+    model = stand.model(RealtimeScript(refuses_connections=1))
+    headers, path = secret_for(stand, tenant, model), f"/v1/realtime?model={model}"
+    assert asyncio.run(refusal(stand, path, additional_headers=headers))[0] == 402
+    recredit(tenant, 5_000_000_000)
+    assert asyncio.run(refusal(stand, path, additional_headers=headers))[0] == 503
+
+    async def converse() -> None:
+        async with connect(stand.url(path), additional_headers=headers) as socket:
+            await Talker(socket).until("session.created")
+        assert (await refusal(stand, path, additional_headers=headers))[0] == 401
+
+    asyncio.run(converse())
+
+
+def test_of_those_who_use_a_token_at_the_same_time_one_gets_a_session(stand: Stand, gateway: Gateway) -> None:
+    tenant = gateway.tenant(credit="5.00")
+    model = stand.model()
+    headers, path = secret_for(stand, tenant, model), f"/v1/realtime?model={model}"
+
+    async def attempt() -> int:
+        try:
+            async with connect(stand.url(path), additional_headers=headers) as socket:
+                await Talker(socket).until("session.created")
+                return 101
+        except InvalidStatus as refused:
+            return refused.response.status_code
+
+    async def converse() -> None:
+        outcomes = await asyncio.gather(*(attempt() for _ in range(4)))
+        assert sorted(outcomes) == [101, 401, 401, 401]
+        await eventually_equal(partial(stand.held_nano, tenant), 0)
 
     asyncio.run(converse())
 
