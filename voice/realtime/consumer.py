@@ -23,6 +23,7 @@ from komilion.common.tasks import spawn
 from routing.gateway.exchange import JSON_TYPE, Receive, Scope, Send
 from routing.gateway.metered import CallFacts, admitted
 from routing.gateway.services import Services
+from voice.realtime.discretion import discreet_error
 from voice.realtime.ends import end_of
 from voice.realtime.engines import answerer_of
 from voice.realtime.events import dump, error_event
@@ -43,6 +44,7 @@ class RealtimeConsumer(AsyncWebsocketConsumer):  # type: ignore[misc] # Channels
         super().__init__()
         self._services = services
         self._request_id = new_request_id()
+        self._tells_balance = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The whole connection."""
@@ -65,6 +67,7 @@ class RealtimeConsumer(AsyncWebsocketConsumer):  # type: ignore[misc] # Channels
 
     async def _serve(self, handshake: Handshake, receive: Receive) -> None:
         ticket = await self._ticket(handshake)
+        self._tells_balance = ticket.tells_balance
         vouch = ticket.identity.vouch(self._services)
         caller = await vouch()
         async with admitted(caller, self._services) as admission:
@@ -76,6 +79,7 @@ class RealtimeConsumer(AsyncWebsocketConsumer):  # type: ignore[misc] # Channels
                 facts=_facts(handshake, ticket),
                 is_beta=handshake.is_beta,
                 config=ticket.config,
+                tells_balance=ticket.tells_balance,
             )
             session = Session(self._services, opening, answerer.engines)
             await session.open()
@@ -108,13 +112,15 @@ class RealtimeConsumer(AsyncWebsocketConsumer):  # type: ignore[misc] # Channels
             return await look(token)
         if not handshake.model:
             raise UnknownModel("Name a model: /v1/realtime?model=...", param="model")
-        return Ticket(identity_of(token), handshake.model, {"type": "realtime"})
+        return Ticket(identity_of(token), handshake.model, {"type": "realtime"}, tells_balance=True)
 
     def _headers(self, model: str) -> list[tuple[bytes, bytes]]:
         return [(b"x-request-id", self._request_id.encode()), (b"x-komilion-model", model.encode())]
 
     async def _refuse(self, error: KomilionError, handshake: Handshake, receive: Receive) -> None:
         """Tell why, in the way that this client can see."""
+        if not self._tells_balance:
+            error = discreet_error(error)
         count("komilion_errors", (str(error.status), error.reason))
         if handshake.is_browser or HTTP_RESPONSE not in self.scope.get("extensions", {}):
             end = end_of(error)

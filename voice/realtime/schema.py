@@ -333,6 +333,7 @@ SESSION_WISHES = _object(
         "voice": VOICE,
         "instructions": TEXT,
         "tools": _list(TOOL, TOOLS_MOST),
+        "showBalance": SWITCH,
     }
 )
 

@@ -31,8 +31,8 @@ LEAST_SECRET_LIFETIME_S = 10
 
 
 async def serve_ticket(exchange: Exchange, services: Services) -> None:
-    """`{policy, voice, instructions?, tools?}` -> `{url, token, expiresAt, sessionConfig, model, audioFormat,
-    estimatedCostPerMinute, maxSeconds}`.
+    """`{policy, voice, instructions?, tools?, showBalance?}` -> `{url, token, expiresAt, sessionConfig, model,
+    audioFormat, estimatedCostPerMinute, maxSeconds}`.
     """
     session = await services.authenticator.authenticate(exchange)
     await count(exchange, session, services.limiter)
@@ -41,8 +41,10 @@ async def serve_ticket(exchange: Exchange, services: Services) -> None:
     policy = body.get("policy", DEFAULT_POLICY)
     name = f"neo-mode/{policy}"
     answerer = answerer_of(await services.fresh_catalog(), name, session)
-    config = _config(body)
-    token, expires_at = await _issue(exchange, name, config, numbers.REALTIME_TICKET_LIFETIME_S)
+    config, identity = _config(body), identity_of(credential_of(exchange))
+    tells_balance = body.get("showBalance", identity.page is not None)  # our own page shows it to a member
+    ticket = Ticket(identity, name, config, tells_balance)
+    token, expires_at = await _issue(ticket, numbers.REALTIME_TICKET_LIFETIME_S)
     await exchange.respond_json(
         {
             "url": f"{settings.PUBLIC_URL.replace('http', 'ws', 1)}{SOCKET_PATH}?token={token}",
@@ -74,13 +76,13 @@ async def serve_client_secret(exchange: Exchange, services: Services) -> None:
     if not model:
         raise BadRequest("`session.model` is missing.", param="session.model")
     answerer = answerer_of(await services.fresh_catalog(), model, session)
-    token, expires_at = await _issue(exchange, model, config, _lifetime_s(body.get("expires_after")))
+    ticket = Ticket(identity_of(credential_of(exchange)), model, config)
+    token, expires_at = await _issue(ticket, _lifetime_s(body.get("expires_after")))
     told = {**config, "object": "realtime.session", "id": new_id("sess"), "model": answerer.model}
     await exchange.respond_json({"value": token, "expires_at": expires_at, "session": told})
 
 
-async def _issue(exchange: Exchange, model: str, config: Event, lifetime_s: int) -> tuple[str, int]:
-    ticket = Ticket(identity_of(credential_of(exchange)), model, config)
+async def _issue(ticket: Ticket, lifetime_s: int) -> tuple[str, int]:
     return await keep(ticket, lifetime_s), unix_s() + lifetime_s
 
 

@@ -43,6 +43,7 @@ from routing.gateway.services import Services
 from routing.gateway.types import Session as CallerSession
 from voice.realtime import beta
 from voice.realtime.conversation import Conversation
+from voice.realtime.discretion import discreet
 from voice.realtime.ends import BINARY, CLIENT_LEFT, EXPIRED, IDLE, SERVER_STOPPED, End, end_of
 from voice.realtime.events import Event, append_audio, dump, error_event, parse_client_event
 from voice.realtime.tab import Tab
@@ -60,7 +61,7 @@ class Opening:
     """What a session begins with: who asks for what, by the URL or by a ticket.
 
     `config` is a GA `session` (voice, instructions, tools); `authenticate` looks the caller up again, and raises 401
-    or 403 where there is none any more.
+    or 403 where there is none any more. `tells_balance`: the client may know what the organization's wallet has.
     """
 
     caller: CallerSession
@@ -68,6 +69,7 @@ class Opening:
     facts: CallFacts
     is_beta: bool = False
     config: Event | None = None
+    tells_balance: bool = True
 
 
 class Engine(Protocol):
@@ -108,7 +110,7 @@ class Session:
         self.opening = opening
         self.caller = opening.caller
         self.conversation = Conversation(opening.config)
-        self.tab = Tab(self, opening.facts)
+        self.tab = Tab(self, opening.facts, tells_balance=opening.tells_balance)
         self.is_beta = opening.is_beta
         self.is_created = False
         self.has_answered = False  # no other engine may take over any more
@@ -127,6 +129,8 @@ class Session:
         if "event_id" not in event:
             event = {"type": event["type"], "event_id": new_id("event"), **event}
         self._observe(event)
+        if not self.opening.tells_balance:
+            event = discreet(event)
         if not self.is_beta:
             await self._write(dump(event))
             return

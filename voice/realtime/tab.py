@@ -66,9 +66,10 @@ class Bounds:
 class Tab:
     """Of one session; amounts are nano-USD."""
 
-    def __init__(self, payer: Payer, facts: CallFacts) -> None:
+    def __init__(self, payer: Payer, facts: CallFacts, *, tells_balance: bool = True) -> None:
         self.payer = payer
         self.facts = facts
+        self._tells_balance = tells_balance
         self.charged = 0
         self._parts: list[dict[str, Any]] = []  # settled, and not in an event yet
         self._held: dict[str, int] = {}  # by request id
@@ -143,13 +144,16 @@ class Tab:
                 "response_id": response_id,
                 **money("cost", cost),
                 **money("session_cost", self.charged),
-                **money("balance", balance),
+                **self._told(balance),
                 "parts": parts,
             }
         )
         if self._warn_below is not None and balance < self._warn_below:
             self._warn_below = 0  # never again
-            await self.payer.emit({"type": WARNING_EVENT, "percent_left": WARN_AT_PERCENT, **money("balance", balance)})
+            await self.payer.emit({"type": WARNING_EVENT, "percent_left": WARN_AT_PERCENT, **self._told(balance)})
+
+    def _told(self, balance: int) -> dict[str, Any]:
+        return money("balance", balance) if self._tells_balance else {}
 
 
 class Rolling:

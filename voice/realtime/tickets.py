@@ -62,6 +62,7 @@ class Ticket(msgspec.Struct, frozen=True):
     identity: Identity
     model: str
     config: dict[str, Any]
+    tells_balance: bool = False  # to whoever holds the token
 
 
 def identity_of(token: str) -> Identity:

@@ -2,12 +2,13 @@
 
 import asyncio
 import json
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import pytest
 from websockets.asyncio.client import connect
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tests.fakes.client import call
 from tests.fakes.realtime import RealtimeScript
@@ -200,6 +201,44 @@ def test_a_policy_s_next_model_answers_where_its_first_cannot_be_reached(stand: 
     asyncio.run(converse())
 
 
+@pytest.mark.parametrize(
+    ("wish", "is_told"), [({}, False), ({"showBalance": False}, False), ({"showBalance": True}, True)]
+)
+def test_whoever_holds_a_ticket_is_told_the_cost_and_the_balance_where_the_ticket_says_so(
+    stand: Stand, gateway: Gateway, model: str, wish: dict[str, bool], is_told: bool
+) -> None:
+    bob = gateway.tenant(credit="0.20")
+    url = ticket(stand, bob, policy="balanced", **wish).json["url"]
+
+    async def converse() -> None:
+        async with connect(socket_of(stand, url)) as socket:
+            talker = Talker(socket)
+            with suppress(ConnectionClosed):
+                while True:
+                    await talker.answer()
+            assert (talker.close_code or await talker.until_closed()) == 4402
+        costs, (warning,) = talker.of("x_komilion.cost"), talker.of("x_komilion.low_balance")
+        assert costs
+        assert {"balance_usd" in event for event in costs} == {is_told}
+        assert warning["percent_left"] == 20
+        assert ("balance_usd" in warning) is is_told
+        assert talker.cost_nano() == costs[-1]["session_cost_nano_usd"]
+        assert "$" not in talker.events[-1]["error"]["message"]
+
+    asyncio.run(converse())
+
+
+def test_whoever_is_refused_with_a_ticket_is_not_told_what_the_wallet_has(stand: Stand, gateway: Gateway) -> None:
+    bob = gateway.tenant(credit="0.005")
+    model = stand.model()
+    headers, path = secret_for(stand, bob, model), f"/v1/realtime?model={model}"
+    _, error = asyncio.run(refusal(stand, path, additional_headers=headers))
+    assert error["code"] == "insufficient_balance"
+    assert "$" not in error["message"]
+    _, error = asyncio.run(refusal(stand, path, additional_headers=bearer(bob.key)))
+    assert "$0.005" in error["message"]
+
+
 def test_a_ticket_says_what_it_is_for(stand: Stand, alice: Tenant, model: str) -> None:
     session = ticket(stand, alice).json
     assert set(session) == {
@@ -341,6 +380,8 @@ def test_a_page_of_ours_makes_a_ticket_for_the_person_who_looks_at_it(stand: Sta
         async with connect(socket_of(stand, answer.json["url"])) as socket:
             talker = Talker(socket)
             await talker.until("session.created")
-            assert (await talker.answer())["cost_nano_usd"] > 0
+            cost = await talker.answer()
+            assert cost["cost_nano_usd"] > 0
+            assert cost["balance_nano_usd"] == 5_000_000_000 - cost["cost_nano_usd"]
 
     asyncio.run(converse())
