@@ -34,6 +34,7 @@ class Exchange:
     __slots__ = (
         "_respond_whole",
         "admission",
+        "has_slot",
         "headers",
         "is_begun",
         "is_gone",
@@ -61,6 +62,7 @@ class Exchange:
         self.request_id: str = scope.get("komilion.request_id") or new_request_id()
         current_request_id.set(self.request_id)  # each request has a task, and so a context, of its own
         self.admission: Admission | None = None
+        self.has_slot = False  # a parallel slot was taken for it before, by what it is a part of
         self.session: Session | None = None  # once the key is known
         self.vouched: Vouch | None = None  # of a call of our own, which carries no key
         extensions = scope.get("extensions")

@@ -76,7 +76,7 @@ class ChatRefused(Exception):
 type Event = TextDelta | ToolCallDelta | Finished
 
 
-async def ask(
+def ask(
     renew: Vouch, body: dict[str, Any], services: Services, *, idempotency_key: str = "", cost: Cost | None = None
 ) -> AsyncGenerator[Event]:
     """Stream a chat completion. `renew` finds the caller's session, again where its rights changed meanwhile.
@@ -85,7 +85,17 @@ async def ask(
     answered and charged once. Leaving the iterator early is a client that goes away; `cost` is filled in however it
     ends. Raises `ChatRefused`.
     """
-    inside = _Inside(renew, orjson.dumps({**body, "stream": True}), idempotency_key)
+    return _ask(_Inside(renew, body, idempotency_key), services, cost)
+
+
+def ask_in_slot(renew: Vouch, body: dict[str, Any], services: Services, *, cost: Cost) -> AsyncGenerator[Event]:
+    """`ask`, on behalf of a caller of whom a parallel slot is held for this already, as by a spoken conversation."""
+    inside = _Inside(renew, body)
+    inside.exchange.has_slot = True
+    return _ask(inside, services, cost)
+
+
+async def _ask(inside: "_Inside", services: Services, cost: Cost | None) -> AsyncGenerator[Event]:
     running = spawn(_serve(inside, services), name="inside")
     try:
         async with aclosing(inside.events()) as events:
@@ -110,7 +120,7 @@ async def _serve(inside: "_Inside", services: Services) -> None:
 class _Inside:
     """The other end of the exchange."""
 
-    def __init__(self, renew: Vouch, body: bytes, idempotency_key: str) -> None:
+    def __init__(self, renew: Vouch, body: dict[str, Any], idempotency_key: str = "") -> None:
         request_id = new_request_id()
         headers = [(b"idempotency-key", idempotency_key.encode())] if idempotency_key else []
         scope = {"method": "POST", "path": PATH, "headers": headers, "komilion.request_id": request_id}
@@ -118,7 +128,7 @@ class _Inside:
         self.exchange.vouched = renew
         self.gone = asyncio.Event()
         self.written: asyncio.Queue[bytes | None] = asyncio.Queue()
-        self._body: bytes | None = body
+        self._body: bytes | None = orjson.dumps({**body, "stream": True})
         self._status = 0
         self._finish_reason = ""
         self._model = ""

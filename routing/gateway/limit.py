@@ -35,7 +35,8 @@ class Limit:
         self._admitted: Admitted | None = None
 
     async def __aenter__(self) -> Admitted:
-        admission = await self._limiter.admit(self._session.scopes, self._tokens)
+        slots = 0 if self._exchange.has_slot else 1
+        admission = await self._limiter.admit(self._session.scopes, self._tokens, slots=slots)
         self._exchange.admission = admission
         if not admission.allowed:
             raise refusal(admission)

@@ -51,9 +51,13 @@ class Admission(msgspec.Struct, frozen=True):
     catalog_version: int
     second: int
     """The second in which the tokens were reserved, by the clock that decided; `Limiter.release` needs it."""
+    slots: int = 1
+    """Parallel slots that it holds in each scope: none where it runs in one that was taken before."""
 
 
-def read_verdict(verdict: Sequence[int], *, second: int, catalog_version: int, degraded: bool) -> Admission:
+def read_verdict(
+    verdict: Sequence[int], *, second: int, catalog_version: int, degraded: bool, slots: int = 1
+) -> Admission:
     """A verdict of window.lua or the local window (`VERDICT_LENGTH` integers, times in ms), made readable."""
     reason, wait_ms, limit_r, left_r, reset_r_ms, limit_t, left_t, reset_t_ms = verdict
     return Admission(
@@ -71,4 +75,5 @@ def read_verdict(verdict: Sequence[int], *, second: int, catalog_version: int, d
         degraded=degraded,
         catalog_version=catalog_version,
         second=second,
+        slots=slots,
     )

@@ -61,6 +61,7 @@ CLOSE_TIMEOUT_S = 1.0
 class _Waiter:
     scopes: tuple[Scope, ...]
     tokens: int
+    slots: int
     verdict: asyncio.Future[Admission]
 
 
@@ -139,16 +140,17 @@ class Limiter:
                 await self._settle()
         self._hang_up()
 
-    async def admit(self, scopes: tuple[Scope, ...], tokens: int) -> Admission:
+    async def admit(self, scopes: tuple[Scope, ...], tokens: int, *, slots: int = 1) -> Admission:
         """Take one request, `tokens` and one parallel slot in every scope, or nothing in any. Never raises.
 
+        `slots` is 0 for what runs in a slot that was taken before, such as an answer of a session that has one.
         What was admitted must be released exactly once. A caller that is cancelled while it waits holds
         nothing, but its request may count in the window.
         """
         if self._degraded:
-            return self._admit_locally(scopes, tokens)
+            return self._admit_locally(scopes, tokens, slots)
         verdict: asyncio.Future[Admission] = asyncio.get_running_loop().create_future()
-        self._queue.append(_Waiter(scopes, tokens, verdict))
+        self._queue.append(_Waiter(scopes, tokens, slots, verdict))
         self._schedule()
         try:
             return await verdict
@@ -169,7 +171,7 @@ class Limiter:
             return
         self._running -= 1
         for scope in scopes:
-            left = self._held.get(scope.id, 0) - 1
+            left = self._held.get(scope.id, 0) - admission.slots
             if left > 0:
                 self._held[scope.id] = left
             else:
@@ -233,7 +235,8 @@ class Limiter:
         while self._queue and len(batch.admits) < BATCH_ADMITS:
             waiter = self._queue.popleft()
             if not waiter.verdict.done():  # cancelled before it was asked: nothing to ask
-                batch.admits.append([waiter.tokens, *(self._row_of(batch, scope) for scope in waiter.scopes)])
+                rows = (self._row_of(batch, scope) for scope in waiter.scopes)
+                batch.admits.append([waiter.tokens, waiter.slots, *rows])
                 batch.waiters.append(waiter)
         for scope_id in list(islice(self._unsent, BATCH_SCOPES)):
             batch.rows.append([scope_id, self._held.get(scope_id, 0), self._unsent.pop(scope_id)])
@@ -299,27 +302,28 @@ class Limiter:
             self._quiet.set()
 
     def _settle_waiter(self, waiter: _Waiter, verdict: list[int], second: int) -> None:
-        version = self._catalog_version
-        admission = read_verdict(verdict, second=second, catalog_version=version, degraded=False)
+        version, slots = self._catalog_version, waiter.slots
+        admission = read_verdict(verdict, second=second, catalog_version=version, degraded=False, slots=slots)
         if waiter.verdict.cancelled():
             if admission.allowed:  # Redis counts a slot that nobody holds, and tokens that nobody will use
                 self._note_unsent(waiter.scopes, second, -waiter.tokens)
             return
         if admission.allowed:
-            self._hold(waiter.scopes)
+            self._hold(waiter.scopes, waiter.slots)
         waiter.verdict.set_result(admission)
 
-    def _hold(self, scopes: tuple[Scope, ...]) -> None:
+    def _hold(self, scopes: tuple[Scope, ...], slots: int) -> None:
         self._running += 1
-        for scope in scopes:
-            self._held[scope.id] = self._held.get(scope.id, 0) + 1
+        if slots:
+            for scope in scopes:
+                self._held[scope.id] = self._held.get(scope.id, 0) + slots
 
-    def _admit_locally(self, scopes: tuple[Scope, ...], tokens: int) -> Admission:
-        now_ms = self._now_ms()
-        verdict = self._local.admit(scopes, tokens, self._held, now_ms)
-        admission = read_verdict(verdict, second=now_ms // 1000, catalog_version=self._catalog_version, degraded=True)
+    def _admit_locally(self, scopes: tuple[Scope, ...], tokens: int, slots: int) -> Admission:
+        now_ms, version = self._now_ms(), self._catalog_version
+        verdict = self._local.admit(scopes, tokens, self._held if slots else None, now_ms)
+        admission = read_verdict(verdict, second=now_ms // 1000, catalog_version=version, degraded=True, slots=slots)
         if admission.allowed:
-            self._hold(scopes)
+            self._hold(scopes, slots)
         return admission
 
     def _now_ms(self) -> int:
@@ -356,7 +360,7 @@ class Limiter:
         self._unsent.clear()  # `_open` begins anew, and corrections may be too old by then
         for waiter in waiters:
             if not waiter.verdict.done():
-                waiter.verdict.set_result(self._admit_locally(waiter.scopes, waiter.tokens))
+                waiter.verdict.set_result(self._admit_locally(waiter.scopes, waiter.tokens, waiter.slots))
         self._quiet.set()
 
     async def _open(self) -> None:

@@ -71,15 +71,18 @@ class Window:
         """Until the limit of which `used` is gone is back at its full value."""
         return (self.last + WINDOW_S) * 1000 - now_ms if used > 0 else 0
 
-    def refusal(self, limits: Limits, tokens: int, held: int, now_ms: int) -> tuple[int, int]:
-        """What is in the way longest (an index into `REFUSALS`), and how long in ms; 0, 0 if nothing is."""
+    def refusal(self, limits: Limits, tokens: int, held: int | None, now_ms: int) -> tuple[int, int]:
+        """What is in the way longest (an index into `REFUSALS`), and how long in ms; 0, 0 if nothing is.
+
+        `held` are the slots in use, None where no slot is asked for.
+        """
         waits: list[tuple[int, int]] = []
         if (over := self.requests + 1 - limits.requests_per_minute) > 0:
             waits.append((REQUESTS, self._wait(self.request_buckets, over, now_ms)))
         if (over := self.tokens + tokens - limits.tokens_per_minute) > 0:
             above = tokens > limits.tokens_per_minute
             waits.append((TOKENS, SHARE_WAIT_MS if above else self._wait(self.token_buckets, over, now_ms)))
-        if held >= limits.parallel:
+        if held is not None and held >= limits.parallel:
             waits.append((PARALLEL, PARALLEL_WAIT_MS))
         if self.request_buckets[self.second % WINDOW_S] >= limits.burst_per_s:
             waits.append((BURST, (self.second + 1) * 1000 - now_ms))
@@ -108,13 +111,13 @@ def _tokens_left(counted: tuple[Window, Limits]) -> int:
     return max(0, limits.tokens_per_minute - window.tokens)
 
 
-def closed_by(limits: Limits, tokens: int) -> int:
+def closed_by(limits: Limits, tokens: int, *, wants_slot: bool) -> int:
     """The limit (an index into `REFUSALS`) that this request cannot pass however long it waits; 0 if none."""
     if limits.requests_per_minute < 1:
         return REQUESTS
     if tokens > limits.tokens_per_minute:
         return TOKENS
-    if limits.parallel < 1:
+    if wants_slot and limits.parallel < 1:
         return PARALLEL
     return BURST if limits.burst_per_s < 1 else 0
 
@@ -126,13 +129,16 @@ class LocalWindows:
         self._workers = workers
         self._windows: dict[str, Window] = {}
 
-    def admit(self, scopes: tuple[Scope, ...], tokens: int, held: Mapping[str, int], now_ms: int) -> list[int]:
-        """The verdict in window.lua's form; `held` are the slots that this process occupies, by scope id."""
+    def admit(self, scopes: tuple[Scope, ...], tokens: int, held: Mapping[str, int] | None, now_ms: int) -> list[int]:
+        """The verdict in window.lua's form; `held` are the slots that this process occupies, by scope id, None where no
+        slot is asked for.
+        """
         reason, wait = 0, 0
         shares = [(self._window(scope.id, now_ms), share_of(scope.limits, self._workers)) for scope in scopes]
         for scope, (window, share) in zip(scopes, shares, strict=True):
-            why, ms = window.refusal(share, tokens, held.get(scope.id, 0), now_ms)
-            if closed := closed_by(scope.limits, tokens):
+            in_use = None if held is None else held.get(scope.id, 0)
+            why, ms = window.refusal(share, tokens, in_use, now_ms)
+            if closed := closed_by(scope.limits, tokens, wants_slot=held is not None):
                 why, ms = closed, NEVER
             if ms > wait:
                 reason, wait = why, ms

@@ -7,7 +7,8 @@
 --                   held: slots the process occupies in the scope, as a total, so that a lost call repairs itself with
 --                   the next one; then corrections of reserved tokens, with the second they were reserved in; then the
 --                   limits, absent where nothing asks to be admitted to the scope
---            admit  [tokens, row, row, ...]  with the index (from 1) of every scope it must fit in
+--            admit  [tokens, slots, row, row, ...]  with the index (from 1) of every scope it must fit in; slots is 0 for
+--                   what runs in a slot that was taken before
 -- ARGV[4]  milliseconds since the epoch instead of the server's clock; tests only, production never sends it
 --
 -- Returns integers: catalogue version, the server's second, 1 when the process was not known to be alive (it must then
@@ -155,7 +156,7 @@ local function ms_until_freed(scope, kind, need)
 end
 
 -- The reason that stands in the way longest, and how long; 0 when the scope has room.
-local function refusal(scope, tokens)
+local function refusal(scope, tokens, slots)
   local reason, wait = 0, 0
   local function refuse(why, ms)
     if ms > wait then
@@ -170,7 +171,7 @@ local function refusal(scope, tokens)
   if tokens_over > 0 then
     refuse(TOKENS, tokens > scope.tokens and NEVER or ms_until_freed(scope, 't', tokens_over))
   end
-  if scope.others + scope.held >= scope.parallel then
+  if slots > 0 and scope.others + scope.held >= scope.parallel then
     refuse(PARALLEL, scope.parallel < 1 and NEVER or PARALLEL_WAIT_MS)
   end
   if get(scope, bucket('r', scope.second)) >= scope.burst then
@@ -179,13 +180,13 @@ local function refusal(scope, tokens)
   return reason, wait
 end
 
-local function take(scope, tokens)
+local function take(scope, tokens, slots)
   add(scope, 'requests', 1)
   add(scope, bucket('r', scope.second), 1)
   add(scope, 'tokens', tokens)
   add(scope, bucket('t', scope.second), tokens)
   add(scope, 'last', scope.second - get(scope, 'last'))
-  scope.held = scope.held + 1
+  scope.held = scope.held + slots
 end
 
 -- Limit, remaining and ms until full again, of the scope with least left.
@@ -203,17 +204,17 @@ local function append_headroom(answer, scopes, name)
   answer[#answer + 1] = used and (get(tightest, 'last') + WINDOW_S) * 1000 - now_ms or 0
 end
 
-local function admit(answer, tokens, scopes)
+local function admit(answer, tokens, slots, scopes)
   local reason, wait = 0, 0
   for _, scope in ipairs(scopes) do
-    local why, ms = refusal(scope, tokens)
+    local why, ms = refusal(scope, tokens, slots)
     if ms > wait then
       reason, wait = why, ms
     end
   end
   if reason == 0 then
     for _, scope in ipairs(scopes) do
-      take(scope, tokens)
+      take(scope, tokens, slots)
     end
   end
   answer[#answer + 1] = reason
@@ -270,10 +271,10 @@ end
 
 for _, request in ipairs(batch[2]) do
   local scopes = {}
-  for i = 2, #request do
+  for i = 3, #request do
     scopes[#scopes + 1] = all[request[i]]
   end
-  admit(answer, request[1], scopes)
+  admit(answer, request[1], request[2], scopes)
 end
 
 for _, scope in ipairs(all) do

@@ -1,8 +1,11 @@
 """Chats that the process asks for on behalf of a caller."""
 
+from collections.abc import AsyncGenerator, Callable
+
 import pytest
 
-from routing.gateway.inside import ChatRefused, Cost, Event, Finished, TextDelta, ToolCallDelta, ask
+from routing.gateway.inside import ChatRefused, Cost, Event, Finished, TextDelta, ToolCallDelta, ask, ask_in_slot
+from routing.gateway.metered import admitted
 from routing.gateway.services import Services
 from tests.fakes.client import PROMPT
 from tests.fakes.replies import Reply, ToolCall
@@ -83,6 +86,33 @@ class TestAnswers:
             return statuses
 
         assert with_services(run) == [200, 429]
+
+    def test_what_runs_in_the_callers_own_slot_takes_none_more_but_is_a_request(self, gateway: Gateway):
+        from accounts.models import ApiKey
+
+        tenant = gateway.tenant(credit="1.00")
+        limits = {"requests_per_minute": 4, "parallel": 1}
+        ApiKey.objects.filter(organization_id=organization_id(tenant)).update(limits=limits)
+        request = {"model": gateway.add_model(Reply(content="Yes.")), "messages": PROMPT}
+
+        async def run(services: Services) -> list[str]:
+            renew, ends = vouch(services, tenant), []
+
+            async def note_end(asked: Callable[..., AsyncGenerator[Event]]) -> None:
+                try:
+                    events = [event async for event in asked(renew, request, services, cost=Cost())]
+                    ends.append(events[-1].finish_reason)
+                except ChatRefused as refused:
+                    ends.append(refused.reason)
+
+            async with admitted(await renew(), services):
+                for asked in (ask_in_slot, ask, ask_in_slot):
+                    await note_end(asked)
+            for asked in (ask, ask_in_slot):
+                await note_end(asked)
+            return ends
+
+        assert with_services(run) == ["stop", "too_many_parallel_requests", "stop", "stop", "rate_limited"]
 
 
 class TestRefusals:

@@ -101,6 +101,7 @@ STEPS = st.lists(
         st.one_of(st.integers(0, 300), st.integers(0, 9_000), st.integers(0, 130_000)),  # ms that pass
         st.integers(0, 60),  # tokens reserved
         st.sampled_from(["organization", "key", "both"]),
+        st.sampled_from([1, 1, 0]),  # slots
         st.one_of(st.none(), st.integers(0, 150)),  # a running request ends, having used so many
     ),
     max_size=60,
@@ -110,7 +111,7 @@ STEPS = st.lists(
 def test_the_local_window_decides_like_the_script_number_for_number(valkey_url: str) -> None:
     clock = Clock()
 
-    async def compare(steps: list[tuple[int, int, str, int | None]]) -> None:
+    async def compare(steps: list[tuple[int, int, str, int, int | None]]) -> None:
         organization, key = (
             scope(requests_per_minute=9, tokens_per_minute=150, parallel=4),
             scope(burst_per_s=3),
@@ -119,10 +120,11 @@ def test_the_local_window_decides_like_the_script_number_for_number(valkey_url: 
         alone = Limiter(valkey_url, "alone", 1, clock_ms=clock)  # never started, so it is on its own
         running = []
         async with limiter(valkey_url, clock_ms=clock) as shared:
-            for gap_ms, tokens, which, used in steps:
+            for gap_ms, tokens, which, slots, used in steps:
                 clock.now_ms += gap_ms
                 scopes = chosen[which]
-                ours, theirs = await shared.admit(scopes, tokens), await alone.admit(scopes, tokens)
+                ours = await shared.admit(scopes, tokens, slots=slots)
+                theirs = await alone.admit(scopes, tokens, slots=slots)
                 assert theirs.degraded
                 assert msgspec.structs.replace(theirs, degraded=False, catalog_version=ours.catalog_version) == ours
                 running.append((scopes, tokens, ours, theirs))
@@ -133,7 +135,7 @@ def test_the_local_window_decides_like_the_script_number_for_number(valkey_url: 
 
     @settings(deadline=None)
     @given(STEPS)
-    def check(steps: list[tuple[int, int, str, int | None]]) -> None:
+    def check(steps: list[tuple[int, int, str, int, int | None]]) -> None:
         in_loop(compare(steps))
 
     check()

@@ -26,7 +26,7 @@ from komilion.common.errors import (
     Unauthenticated,
 )
 from komilion.common.ids import new_id
-from routing.gateway.inside import ChatRefused, Cost, Finished, TextDelta, ToolCallDelta, ask
+from routing.gateway.inside import ChatRefused, Cost, Finished, TextDelta, ToolCallDelta, ask_in_slot
 from routing.providers.speech import PCM_RATE_HZ, Speaking
 from voice.realtime.cascade_chat import chat_of
 from voice.realtime.cascade_parts import Calls
@@ -135,7 +135,7 @@ class Answer:
         items = self._session.conversation.items.values() if self._items is None else self._items
         body = chat_of(self._calls.parts.thinks, self._config, items, is_spoken=self.is_spoken)
         cost, sentences = Cost(), Sentences()
-        chat = ask(self._session.opening.authenticate, body, self._session.services, cost=cost)
+        chat = ask_in_slot(self._session.opening.authenticate, body, self._session.services, cost=cost)
         try:
             async with aclosing(chat) as events:
                 async for event in events:
