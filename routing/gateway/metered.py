@@ -119,8 +119,15 @@ class MeteredCall:
         self._offers = offers
         ceiling = max(offer.price.charge(most).charge for offer in offers)
         minimum = min(offer.price.charge(least or most).charge for offer in offers)
+        await self.hold_nano(ceiling, minimum if least else ceiling)
+
+    async def hold_nano(self, ceiling: int, minimum: int) -> None:
+        """Hold `ceiling`; where the wallet has less, down to `minimum`. Raises what `hold` does.
+
+        By itself it is for what is given back (`void`) before anything is used: no price stands behind it.
+        """
         for _ in range(ROUNDS):
-            outcome = await self._services.committer.submit(self._place(ceiling, minimum if least else ceiling))
+            outcome = await self._services.committer.submit(self._place(ceiling, minimum))
             if not isinstance(outcome, AuthorizationChanged):
                 self._take(outcome)
                 return

@@ -17,6 +17,7 @@ from komilion.common.errors import BadRequest, KomilionError, ProviderTimeout
 from komilion.common.ids import new_id
 from komilion.common.tasks import spawn
 from voice.audio import vad
+from voice.realtime.cascade_ahead import Reserve
 from voice.realtime.cascade_answer import ENDS_SESSION, Answer
 from voice.realtime.cascade_chat import items_of
 from voice.realtime.cascade_ears import Began, Ears, Ended
@@ -41,6 +42,7 @@ class CascadeEngine:
     def __init__(self, session: Session, parts: Parts) -> None:
         self.session = session
         self.calls = Calls(session, parts)
+        self._reserve = Reserve(session, parts)
         self._ears = Ears()
         self._pace = Pace()
         self._hearing = InOrder("cascade-hearing")
@@ -59,10 +61,10 @@ class CascadeEngine:
         return self.calls.parts.thinks
 
     async def open(self) -> None:
-        """The wallet must pay for half a minute of hearing."""
+        """The wallet must pay for the first turn."""
         self._configure()
         await asyncio.to_thread(vad.load)
-        await self.calls.check_money()
+        await self._reserve.place()
 
     async def start(self) -> None:
         """Begin, or go on with a conversation that another engine began."""
@@ -120,6 +122,7 @@ class CascadeEngine:
         await self._interrupt("client_cancelled")
         await self._hearing.done()
         await self._behind.done()
+        await self._reserve.give_back()
         with suppress(OSError):
             await self.session.tab.report()
 
@@ -160,6 +163,7 @@ class CascadeEngine:
 
     async def _write_down(self, item_id: str, samples: Samples, *, is_answered: bool) -> None:
         place: Event = {"item_id": item_id, "content_index": 0}
+        await self._reserve.give_back()
         try:
             text = await self.calls.hear(samples)
         except KomilionError as error:
@@ -169,6 +173,7 @@ class CascadeEngine:
             )
             if isinstance(error, ENDS_SESSION):
                 self.session.fail(error)
+            self._behind.add(self._rest())
             return
         usage = {"type": "duration", "seconds": round(len(samples) / 16_000, 3)}
         await self.session.emit(
@@ -184,7 +189,7 @@ class CascadeEngine:
         if is_answered and text:
             self._begin({})
         else:
-            await self.session.tab.report()
+            self._behind.add(self._rest())
 
     # answering
 
@@ -205,12 +210,21 @@ class CascadeEngine:
     async def _run(self, answer: Answer) -> None:
         await self._hearing.done()  # what was said before belongs to what is answered
         try:
+            await self._reserve.give_back()
             await answer.run()
         finally:
             if self._answer is answer:
                 self._answer = None
             self._remember(answer)
-            self._behind.add(self.session.tab.report(answer.id))
+            self._behind.add(self._rest(answer.id))
+
+    async def _rest(self, response_id: str | None = None) -> None:
+        """Tell what was charged; where nothing runs any more, the next turn must be paid for."""
+        await self.session.tab.report(response_id)
+        await self._reserve.follow(self._is_at_rest)
+
+    def _is_at_rest(self) -> bool:
+        return not (self._answer or self._hearing.waiting or self._is_closing or self.session.is_ending)
 
     async def _interrupt(self, reason: str) -> None:
         """Cut the answer that runs; what it used settles behind."""

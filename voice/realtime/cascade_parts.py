@@ -1,7 +1,7 @@
 """The models that a cascade is put together from, and the money of each call of them.
 
 Every call of a part has a hold and a settlement of its own, as outside of a conversation; what was settled goes onto
-the session's tab, so that the client hears of it.
+the session's tab, so that the client hears of it. What is held between them is `cascade_ahead`'s.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from routing.gateway.types import Session as CallerSession
 from routing.providers.speech import Listening, Speaking
 from voice.audio.vad import RATE_HZ
 from voice.realtime.session import Session
-from voice.realtime.tab import Bounds, Spent
+from voice.realtime.tab import Spent
 from voice.speech import listening
 from voice.speech.choice import Chosen, Wanted, choose, same_units
 from voice.speech.lengths import MEDIA_TYPES, Audio
@@ -33,7 +33,6 @@ from voice.speech.saying import bound_of as speech_bound
 
 LIKELY_TURN_MS = 4_000
 LIKELY_SENTENCE = Speaking("x" * 80, "", "pcm")
-OPENING_MS, LEAST_OPENING_MS = 30_000, 5_000  # of hearing that a wallet must pay for
 NOTHING = Usage()
 
 
@@ -72,14 +71,6 @@ class Calls:
         self._session = session
         self._hears = parts.hears
         self._options = Listening()
-
-    async def check_money(self) -> None:
-        """Raises what a hold for half a minute of hearing does; it is given back at once."""
-        tab, offers = self._session.tab, self._hears.offers
-        bounds = Bounds(
-            listening.likely_usage(OPENING_MS, offers[0]), listening.likely_usage(LEAST_OPENING_MS, offers[0])
-        )
-        await tab.void(await tab.hold(same_units(offers, bounds.most), bounds))
 
     def configure(self, transcription: Mapping[str, Any] | None) -> None:
         """Follow `session.audio.input.transcription`. Raises `BadRequest` for a model that is not to be had."""

@@ -9,15 +9,18 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
-from komilion.common.errors import ModelNotAllowed, ModelNotServed
+from komilion.common.errors import KomilionError, ModelNotAllowed, ModelNotServed
 from routing.catalog.resolve import resolve_voice
 from routing.catalog.snapshot import Catalog
 from routing.catalog.voice import VoiceModel
+from routing.gateway.services import Services
 from routing.gateway.types import Session as CallerSession
 from routing.selection.words import VIRTUAL_MODELS
 from voice.realtime.cascade import CascadeEngine
-from voice.realtime.cascade_parts import parts_of
+from voice.realtime.cascade_ahead import next_turn
+from voice.realtime.cascade_parts import Parts, parts_of
 from voice.realtime.estimate import cascaded_per_minute, relayed_per_minute
+from voice.realtime.events import Event
 from voice.realtime.relay import RelayEngine
 from voice.realtime.session import Make
 
@@ -27,11 +30,31 @@ FRUGAL = "frugal"
 
 @dataclass(frozen=True, slots=True)
 class Answerer:
-    """`model` answers unless it cannot be reached; `per_minute_nano` is what a minute likely costs, with the fee."""
+    """`model` answers unless it cannot be reached; `per_minute_nano` is what a minute likely costs, with the fee.
+
+    `parts` are those of the cascade where it is who answers; `per_minute_nano` is then by the dearest chat model that
+    the caller may use, and `estimated_per_minute` knows better.
+    """
 
     model: str
     engines: tuple[Make, ...]
     per_minute_nano: int
+    parts: Parts | None = None
+
+
+async def estimated_per_minute(answerer: Answerer, services: Services, caller: CallerSession, config: Event) -> int:
+    """What a minute likely costs, in nano-USD with the fee: of a cascade, with the chat model that would be chosen now.
+
+    `config` is the GA `session`.
+    """
+    parts = answerer.parts
+    if parts is None:
+        return answerer.per_minute_nano
+    try:
+        turn = await next_turn(services, caller, parts, config)
+    except KomilionError:
+        return answerer.per_minute_nano
+    return cascaded_per_minute(parts.hears.offers[0], turn.thinks, parts.speaks.offers[0])
 
 
 def answerer_of(catalog: Catalog, name: str, caller: CallerSession) -> Answerer:
@@ -65,8 +88,8 @@ def answerer_for(catalog: Catalog, policy: str, caller: CallerSession) -> Answer
         if catalog.allows(caller.caller.models_allowed, model.id)
     ]
     hears, speaks = parts.hears.offers[0], parts.speaks.offers[0]
-    per_minute = min((cascaded_per_minute(hears, price, speaks) for price in thinks), default=0)
-    return Answerer(parts.thinks, (cascade,), per_minute)
+    per_minute = max((cascaded_per_minute(hears, price, speaks) for price in thinks), default=0)
+    return Answerer(parts.thinks, (cascade,), per_minute, parts)
 
 
 def _relayed_for(catalog: Catalog, policy: str, caller: CallerSession) -> Answerer:

@@ -18,7 +18,7 @@ from routing.gateway.limit import count
 from routing.gateway.notes import usd
 from routing.gateway.services import Services
 from routing.selection.words import DEFAULT_POLICY
-from voice.realtime.engines import answerer_of
+from voice.realtime.engines import answerer_of, estimated_per_minute
 from voice.realtime.events import Event
 from voice.realtime.schema import PCM_RATE_HZ, SESSION, SESSION_WISHES
 from voice.realtime.tickets import Ticket, identity_of, keep
@@ -43,6 +43,7 @@ async def serve_ticket(exchange: Exchange, services: Services) -> None:
     answerer = answerer_of(await services.fresh_catalog(), name, session)
     config, identity = _config(body), identity_of(credential_of(exchange))
     tells_balance = body.get("showBalance", identity.page is not None)  # our own page shows it to a member
+    per_minute_nano = await estimated_per_minute(answerer, services, session, config)
     ticket = Ticket(identity, name, config, tells_balance)
     token, expires_at = await _issue(ticket, numbers.REALTIME_TICKET_LIFETIME_S)
     await exchange.respond_json(
@@ -53,8 +54,8 @@ async def serve_ticket(exchange: Exchange, services: Services) -> None:
             "sessionConfig": config,
             "model": answerer.model,
             "audioFormat": AUDIO_FORMAT,
-            "estimatedCostPerMinute": usd(answerer.per_minute_nano),
-            "estimatedCostPerMinuteNanoUsd": answerer.per_minute_nano,
+            "estimatedCostPerMinute": usd(per_minute_nano),
+            "estimatedCostPerMinuteNanoUsd": per_minute_nano,
             "maxSeconds": numbers.REALTIME_SESSION_LIMIT_S,
         }
     )
