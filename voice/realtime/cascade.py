@@ -10,7 +10,6 @@ after it; a turn in which nothing was said is not answered; `idle_timeout_ms` ha
 
 import asyncio
 from contextlib import aclosing, suppress
-from typing import Any
 
 from komilion.common.audio.pcm import Samples
 from komilion.common.errors import BadRequest, KomilionError, ProviderTimeout
@@ -23,7 +22,9 @@ from voice.realtime.cascade_chat import items_of
 from voice.realtime.cascade_ears import Began, Ears, Ended
 from voice.realtime.cascade_hearing import Pace, hear
 from voice.realtime.cascade_parts import Calls, Parts
+from voice.realtime.cascade_session import complete
 from voice.realtime.cascade_spoken import heard_until
+from voice.realtime.conversation import ROOT
 from voice.realtime.ends import End
 from voice.realtime.events import Event
 from voice.realtime.in_order import InOrder
@@ -51,6 +52,7 @@ class CascadeEngine:
         self._answering: asyncio.Task[None] | None = None
         self._spoken: dict[str, Answer] = {}  # by item
         self._turn_id = new_id("item")  # of the turn that is being heard
+        self._owes = False  # an answer to what was said
         self._is_closing = False
 
     # Engine
@@ -95,11 +97,13 @@ class CascadeEngine:
             case "session.update":
                 self._configure()
                 await self.session.emit({"type": "session.updated", "session": self._session_object()})
+                self._answer_what_is_owed()
             case "input_audio_buffer.commit":
                 await self._commit(self._ears.commit())
             case "input_audio_buffer.clear":
                 self._ears.clear()
                 await self.session.emit({"type": "input_audio_buffer.cleared"})
+                self._answer_what_is_owed()
             case "conversation.item.create":
                 await self._add_item(event["item"], event.get("previous_item_id"))
             case "conversation.item.retrieve":
@@ -133,7 +137,7 @@ class CascadeEngine:
         await self.session.emit(
             {"type": "input_audio_buffer.speech_started", "audio_start_ms": event.at_ms, "item_id": self._turn_id}
         )
-        if self._detection().get("interrupt_response", True):
+        if self._interrupts():
             await self._interrupt("turn_detected")
 
     async def _ended(self, event: Ended) -> None:
@@ -151,7 +155,8 @@ class CascadeEngine:
             await self.session.complain(ProviderTimeout(TOO_SLOW))
             return
         item_id, self._turn_id = self._turn_id, new_id("item")
-        previous = next(reversed(self.session.conversation.items), None)
+        self.session.conversation.expect(item_id, "user")
+        previous = self.session.conversation.before(item_id)
         await self.session.emit(
             {"type": "input_audio_buffer.committed", "previous_item_id": previous, "item_id": item_id}
         )
@@ -173,7 +178,7 @@ class CascadeEngine:
             )
             if isinstance(error, ENDS_SESSION):
                 self.session.fail(error)
-            self._behind.add(self._rest())
+            self._written_down()
             return
         usage = {"type": "duration", "seconds": round(len(samples) / 16_000, 3)}
         await self.session.emit(
@@ -184,14 +189,22 @@ class CascadeEngine:
                 "usage": usage,
             }
         )
-        if self._answer is not None:
-            return  # its end tells what this cost too
-        if is_answered and text:
-            self._begin({})
-        else:
+        self._owes |= is_answered and bool(text)
+        self._written_down()
+
+    def _written_down(self) -> None:
+        self._answer_what_is_owed()
+        if self._answer is None:  # whose end would tell what this cost too
             self._behind.add(self._rest())
 
     # answering
+
+    def _answer_what_is_owed(self) -> None:
+        """A turn that ended while another answer ran, or while somebody had begun to speak again: what is being said
+        now would cut the answer at once.
+        """
+        if self._owes and self._answer is None and not (self._ears.is_in_turn and self._interrupts()):
+            self._begin({})
 
     def _begin(self, wishes: Event) -> None:
         if self._answer is not None:
@@ -204,19 +217,24 @@ class CascadeEngine:
         conversation = self.session.conversation
         items = None if wishes.get("input") is None else items_of(wishes["input"], conversation.items)
         conversation.asked = None
-        self._answer = Answer(self, config, wishes, items)
-        self._answering = spawn(self._run(self._answer), name="cascade-answer")
+        self._owes = self._owes and wishes.get("conversation") == "none"
+        self._answer = answer = Answer(self, config, wishes, items)
+        self._answering = running = spawn(self._run(answer), name="cascade-answer")
+        self._behind.add(self._settle(answer, running))
 
     async def _run(self, answer: Answer) -> None:
         await self._hearing.done()  # what was said before belongs to what is answered
-        try:
-            await self._reserve.give_back()
-            await answer.run()
-        finally:
-            if self._answer is answer:
-                self._answer = None
+        await self._reserve.give_back()
+        await answer.run()
+
+    async def _settle(self, answer: Answer, running: "asyncio.Task[None]") -> None:
+        """Until the answer has ended or was cut, and what it used is charged."""
+        await asyncio.wait({running})
+        if self._answer is answer:
+            self._answer = None
             self._remember(answer)
-            self._behind.add(self._rest(answer.id))
+            self._answer_what_is_owed()
+        await self._rest(answer.id)
 
     async def _rest(self, response_id: str | None = None) -> None:
         """Tell what was charged; where nothing runs any more, the next turn must be paid for."""
@@ -234,7 +252,7 @@ class CascadeEngine:
         self._answer = self._answering = None
         await answer.cut(reason)
         running.cancel()
-        self._behind.add(_until_done(running))
+        self._remember(answer)
 
     async def _cancel(self, response_id: str | None) -> None:
         if self._answer is None or response_id not in (None, self._answer.id):
@@ -250,14 +268,27 @@ class CascadeEngine:
     # items
 
     async def _add_item(self, item: Event, previous: str | None) -> None:
-        if any(part["type"] in {"input_audio", "output_audio"} for part in item.get("content") or []):
-            self.session.conversation.delete(item["id"])
-            raise BadRequest("Audio is taken by `input_audio_buffer.append` alone.", param="item.content")
+        conversation = self.session.conversation
+        try:
+            self._check_item(item, previous)
+        except BadRequest:
+            conversation.delete(item["id"])
+            raise
         whole = {"object": "realtime.item", "status": "completed", **item}
-        before = [other for other in self.session.conversation.items if other != item["id"]]
-        told = {"previous_item_id": previous or (before[-1] if before else None), "item": whole}
+        told = {"previous_item_id": conversation.before(item["id"]), "item": whole}
         await self.session.emit({"type": "conversation.item.added", **told})
         await self.session.emit({"type": "conversation.item.done", **told})
+
+    def _check_item(self, item: Event, previous: str | None) -> None:
+        items = self.session.conversation.items
+        if any(part["type"] in {"input_audio", "output_audio"} for part in item.get("content") or []):
+            raise BadRequest("Audio is taken by `input_audio_buffer.append` alone.", param="item.content")
+        if previous not in (None, ROOT) and (previous not in items or previous == item["id"]):
+            raise BadRequest(f"There is no item {previous!r} to come behind.", param="previous_item_id")
+        if item["type"] == "function_call_output" and not any(
+            other["type"] == "function_call" and other["call_id"] == item["call_id"] for other in items.values()
+        ):
+            raise BadRequest(f"There is no call {item['call_id']!r} of a function.", param="item.call_id")
 
     def _item(self, item_id: str) -> Event:
         item = self.session.conversation.items.get(item_id)
@@ -271,12 +302,13 @@ class CascadeEngine:
         answer, item = self._spoken.get(item_id), self.session.conversation.items.get(item_id)
         if answer is None or answer.message is None or not answer.is_spoken:
             raise BadRequest(f"There is no spoken item {item_id!r}.", param="item_id")
+        if event["content_index"]:
+            raise BadRequest("The sound of an item is its first content.", param="content_index")
+        if until_ms > answer.spoken_ms:
+            raise BadRequest(f"There are {answer.spoken_ms} ms of sound, not {until_ms}.", param="audio_end_ms")
         if item is not None:
             heard = heard_until(answer.message, until_ms)
-            if heard:
-                item["content"] = [{"type": "output_text", "text": heard}]
-            else:
-                self.session.conversation.delete(item_id)
+            item["content"] = [{"type": "output_text", "text": heard}] if heard else []
         place = {"item_id": item_id, "content_index": event["content_index"], "audio_end_ms": until_ms}
         await self.session.emit({"type": "conversation.item.truncated", **place})
 
@@ -287,18 +319,17 @@ class CascadeEngine:
         self._ears.configure(heard)
         self.calls.configure(heard.get("transcription"))
 
+    def _interrupts(self) -> bool:
+        return bool(self._detection().get("interrupt_response", True))
+
     def _detection(self) -> Event:
         heard = (self.session.conversation.config.get("audio") or {}).get("input") or {}
         return heard.get("turn_detection") or {}
 
     def _session_object(self) -> Event:
         return {
-            **self.session.conversation.config,
+            **complete(self.session.conversation.config),
             "object": "realtime.session",
             "id": self.session.id,
             "model": self.model,
         }
-
-
-async def _until_done(task: "asyncio.Task[Any]") -> None:
-    await asyncio.wait({task})

@@ -89,6 +89,7 @@ class Answer:
         self._calls = owner.calls
         self._config = config
         self._wishes = wishes
+        self._is_beside = wishes.get("conversation") == "none"  # nothing of it is in the conversation
         self.is_spoken = config.get("output_modalities", ["audio"]) == ["audio"]
         self._spoken = (config.get("audio") or {}).get("output") or {}
         self._output: list[Event] = []
@@ -202,6 +203,11 @@ class Answer:
         await self._emit_part("response.output_audio.delta", message, delta=base64.b64encode(data).decode())
 
     @property
+    def spoken_ms(self) -> int:
+        """How much sound the client got."""
+        return self._sent_ms
+
+    @property
     def rate_hz(self) -> int:
         """Of what the client gets."""
         return G711_RATE_HZ if self._form in G711 else PCM_RATE_HZ
@@ -232,6 +238,8 @@ class Answer:
     async def _open_message(self) -> Item:
         if self.message is None:
             self.message = message = Item(new_id("item"), 0)
+            if not self._is_beside:
+                self._session.conversation.expect(message.id, "assistant")
             await self._emit("response.output_item.added", output_index=0, item=self._message("in_progress"))
             await self._emit_item("conversation.item.added", self._message("in_progress"))
             part = {"type": "audio", "transcript": ""} if self.is_spoken else {"type": "text", "text": ""}
@@ -278,8 +286,8 @@ class Answer:
             await self._session.emit({"type": kind, **its, **fields})
 
     async def _emit_item(self, kind: str, item: Event) -> None:
-        if not self.is_over and self._wishes.get("conversation") != "none":
-            previous = next(reversed(self._session.conversation.items), None)
+        if not self.is_over and not self._is_beside:
+            previous = self._session.conversation.before(item["id"])
             await self._session.emit({"type": kind, "previous_item_id": previous, "item": item})
 
     async def _emit_part(self, kind: str, item: Item, **fields: Any) -> None:
@@ -302,7 +310,7 @@ class Answer:
             "status": status,
             "status_details": details,
             "output": self._output,
-            "conversation_id": None if self._wishes.get("conversation") == "none" else self._session.id,
+            "conversation_id": None if self._is_beside else self._session.id,
             "output_modalities": ["audio"] if self.is_spoken else ["text"],
             "max_output_tokens": self._config.get("max_output_tokens", "inf"),
             "audio": {"output": {"format": _format_of(self._form), "voice": self._spoken.get("voice") or USUAL_VOICE}},

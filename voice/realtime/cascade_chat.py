@@ -1,6 +1,8 @@
 """The conversation as a chat: items of a realtime session become messages, its tools those of chats. Pure."""
 
 from collections.abc import Iterable, Mapping
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from komilion.common.errors import BadRequest
@@ -48,24 +50,27 @@ def items_of(wished: Iterable[Event], known: Mapping[str, Event]) -> list[Event]
 
 
 def messages_of(items: list[Event]) -> list[Event]:
-    """Calls of functions are told with their results; one without the other would be refused."""
-    outputs = {item["call_id"] for item in items if item["type"] == "function_call_output"}
-    called: set[str] = set()
+    """Calls of functions are told together with their results, however late these came: a chat takes one only right
+    behind the other. A call without its result, a result without its call and a message that nobody heard are left out.
+    """
+    outputs = {item["call_id"]: item["output"] for item in items if item["type"] == "function_call_output"}
     messages: list[Event] = []
-    for item in items:
-        if item["type"] == "message":
-            messages.append({"role": item["role"], "content": _content(item["content"])})
-        elif item["type"] == "function_call" and item["call_id"] in outputs:
-            called.add(item["call_id"])
-            function = {"name": item["name"], "arguments": item["arguments"]}
-            call = {"id": item["call_id"], "type": "function", "function": function}
-            if messages and messages[-1].get("tool_calls"):
-                messages[-1]["tool_calls"].append(call)
-            else:
-                messages.append({"role": "assistant", "content": None, "tool_calls": [call]})
-        elif item["type"] == "function_call_output" and item["call_id"] in called:
-            messages.append({"role": "tool", "tool_call_id": item["call_id"], "content": item["output"]})
+    for kind, group in groupby(items, key=itemgetter("type")):
+        if kind == "message":
+            messages += (
+                {"role": item["role"], "content": _content(item["content"])} for item in group if item["content"]
+            )
+        elif kind == "function_call" and (calls := [item for item in group if item["call_id"] in outputs]):
+            messages.append({"role": "assistant", "content": None, "tool_calls": [_call(item) for item in calls]})
+            for item in calls:
+                output = outputs[item["call_id"]]
+                messages.append({"role": "tool", "tool_call_id": item["call_id"], "content": output})
     return messages
+
+
+def _call(item: Event) -> Event:
+    function = {"name": item["name"], "arguments": item["arguments"]}
+    return {"id": item["call_id"], "type": "function", "function": function}
 
 
 def _content(parts: list[Event]) -> Any:

@@ -94,7 +94,13 @@ class Ears:
             raise BadRequest(
                 f"The buffer holds {_ms(self._length)} ms of audio; at least {LEAST_COMMIT_MS} ms can be committed."
             )
+        self._detector.clear()  # who goes on speaking begins another turn
         return self._turn(self._first + self._length).samples
+
+    @property
+    def is_in_turn(self) -> bool:
+        """Whether somebody is speaking."""
+        return self._turn_from is not None
 
     def clear(self) -> None:
         """Forget what is in no turn yet."""

@@ -13,6 +13,7 @@ from komilion.common.numbers import numbers
 
 type Event = dict[str, Any]
 ITEMS_MOST_BYTES = 8 * 2**20  # of JSON, as two of the largest frames
+ROOT = "root"  # stands for the place before the first item
 PLAIN = ("id", "type", "role", "call_id", "name", "arguments", "output")
 
 
@@ -32,7 +33,7 @@ class Conversation:
 
     def configure(self, update: Event) -> None:
         """Merge a `session.update` into the configuration: objects field by field, everything else as a whole."""
-        self.config = _merged(self.config, {name: value for name, value in update.items() if name != "model"})
+        self.config = merged(self.config, {name: value for name, value in update.items() if name != "model"})
 
     def heard(self, frame: str) -> None:
         """A piece of audio came; what is too old to be of use is forgotten."""
@@ -59,9 +60,13 @@ class Conversation:
         self._audio_chars -= len(self.unanswered.popleft())
         self.committed_frames = max(0, self.committed_frames - 1)
 
-    def keep(self, item: Event) -> None:
+    def expect(self, item_id: str, role: str) -> None:
+        """A message takes its place in the conversation, and `keep` will say what is in it."""
+        self._put({"id": item_id, "type": "message", "role": role, "content": []})
+
+    def keep(self, item: Event, after: str | None = None) -> None:
         """An item is complete, or was made by the client. Audio is kept as its transcript; what has none is not
-        kept.
+        kept. A new item comes behind the item `after`, first of all behind "root", else last.
         """
         kept = {name: item[name] for name in PLAIN if name in item}
         if item.get("type") == "message":
@@ -69,12 +74,36 @@ class Conversation:
             if not parts:
                 return
             kept["content"] = parts
-        identity = item.get("id")
-        if isinstance(identity, str):
-            self.items[identity] = kept
-            self._sizes[identity] = len(msgspec.json.encode(kept))
-            while len(self.items) > numbers.REALTIME_REPLAY_ITEMS or sum(self._sizes.values()) > ITEMS_MOST_BYTES:
-                self.delete(next(iter(self.items)))
+        if isinstance(item.get("id"), str):
+            is_new = item["id"] not in self.items
+            self._put(kept)
+            if is_new and after is not None and item["id"] in self.items:
+                self._move(item["id"], after)
+
+    def before(self, item_id: str) -> str | None:
+        """The item before this one; the last of all where this one is in no place yet."""
+        previous = None
+        for each in self.items:
+            if each == item_id:
+                break
+            previous = each
+        return previous
+
+    def _put(self, item: Event) -> None:
+        self.items[item["id"]] = item
+        self._sizes[item["id"]] = len(msgspec.json.encode(item))
+        while len(self.items) > numbers.REALTIME_REPLAY_ITEMS or sum(self._sizes.values()) > ITEMS_MOST_BYTES:
+            self.delete(next(iter(self.items)))
+
+    def _move(self, item_id: str, after: str) -> None:
+        order = [each for each in self.items if each != item_id]
+        if after == ROOT:
+            order.insert(0, item_id)
+        elif after in order:
+            order.insert(order.index(after) + 1, item_id)
+        else:
+            return
+        self.items = {each: self.items[each] for each in order}
 
     def transcribed(self, item_id: str, transcript: str) -> None:
         """What the user said in an item of audio."""
@@ -88,15 +117,16 @@ class Conversation:
         self._sizes.pop(item_id, None)
 
 
-def _merged(old: Event, new: Event) -> Event:
-    merged = dict(old)
+def merged(old: Event, new: Event) -> Event:
+    """Objects field by field, what has a `type` and everything else as a whole. Both stay as they are."""
+    whole = dict(old)
     for name, value in new.items():
-        before = merged.get(name)
+        before = whole.get(name)
         if isinstance(before, dict) and isinstance(value, dict) and "type" not in value:
-            merged[name] = _merged(before, value)
+            whole[name] = merged(before, value)
         else:
-            merged[name] = value
-    return merged
+            whole[name] = value
+    return whole
 
 
 def _as_text(part: Event) -> Event | None:

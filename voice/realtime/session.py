@@ -282,7 +282,7 @@ class Session:
             return
         elif kind == "conversation.item.create":
             event["item"].setdefault("id", new_id("item"))
-            self.conversation.keep(event["item"])
+            self.conversation.keep(event["item"], event.get("previous_item_id"))
         await self.engine.client_event(event)
 
     async def _configure(self, event: Event) -> None:

@@ -223,6 +223,19 @@ def test_a_call_without_its_result_is_left_out_and_so_is_a_result_without_its_ca
     assert messages_of([OTHER, RESULT, message("user", said("Hi"))]) == [{"role": "user", "content": "Hi"}]
 
 
+def test_a_result_that_came_late_is_told_with_its_call_and_calls_after_it_by_themselves() -> None:
+    items = [CALL, message("user", said("Stop!")), RESULT, OTHER, {**RESULT, "call_id": "c2"}]
+    messages = messages_of(items)
+    assert [each["role"] for each in messages] == ["assistant", "tool", "user", "assistant", "tool"]
+    assert [messages[at]["tool_call_id"] for at in (1, 4)] == ["c1", "c2"]
+
+
+def test_what_was_not_heard_is_no_message() -> None:
+    assert messages_of([message("user"), message("assistant"), message("user", said("Hi"))]) == [
+        {"role": "user", "content": "Hi"}
+    ]
+
+
 def test_pictures_go_along() -> None:
     url = "data:image/png;base64,AA=="
     picture = {"type": "input_image", "image_url": url, "detail": "low"}

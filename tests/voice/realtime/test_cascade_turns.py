@@ -218,3 +218,112 @@ def test_turns_come_no_faster_than_they_are_written_down(cascade: Cascade, alice
         most = max(most, waiting)
     assert most <= TURNS_MOST
     assert talker.of("error") == []
+
+
+@needs_espeak
+def test_a_turn_that_ends_during_an_answer_which_it_may_not_cut_is_answered_behind_it(
+    cascade: Cascade, alice: Tenant
+) -> None:
+    gate = Gate(before=2, reply=Reply(content="It is sunny. Then it will rain.", frames=4))
+    model = cascade.parts(gate.script)
+    detection = {"type": "server_vad", "interrupt_response": False}
+
+    async def converse(talker: Talker) -> None:
+        await ask_in_text(talker, "Tell me about the weather.")
+        await talker.send("response.create")
+        await talker.until("response.output_audio.delta")
+        await append(talker, turn())
+        await talker.until("conversation.item.input_audio_transcription.completed")
+        gate.open()
+        for _ in range(2):
+            await talker.until("response.done")
+        await talker.until("x_komilion.cost", lambda event: event["response_id"] is not None)
+
+    talker = cascade.talk(alice, converse, audio={"input": {"turn_detection": detection}})
+    assert [event["response"]["status"] for event in talker.of("response.done")] == ["completed"] * 2
+    _, second = cascade.gateway.calls_of(model)
+    assert [told["role"] for told in second.body["messages"][1:]] == ["user", "assistant", "user"]
+    assert second.body["messages"][-1]["content"] == "How is the weather?"
+
+
+@needs_espeak
+def test_who_speaks_on_before_an_answer_began_is_answered_once_to_all_of_it(cascade: Cascade, alice: Tenant) -> None:
+    model = cascade.parts(hears=SpeechReply(text="How is the weather?", before_head_s=0.4))
+
+    async def converse(talker: Talker) -> None:
+        await append(talker, turn(pause_ms=700))
+        await talker.until("input_audio_buffer.committed")
+        await append(talker, turn()[: 24_000 * 2])
+        await talker.until("input_audio_buffer.speech_started")
+        await talker.until("conversation.item.input_audio_transcription.completed")
+        assert "response.created" not in talker.types(), "somebody is speaking"
+        await append(talker, turn())
+        await talker.until("response.done")
+        await talker.until("x_komilion.cost", lambda event: event["response_id"] is not None)
+
+    cascade.talk(alice, converse)
+    (call,) = cascade.gateway.calls_of(model)
+    assert [told["content"] for told in call.body["messages"][1:]] == ["How is the weather?"] * 2
+
+
+@needs_espeak
+def test_what_was_said_is_answered_when_what_was_begun_after_it_is_cleared(cascade: Cascade, alice: Tenant) -> None:
+    cascade.parts(hears=SpeechReply(text="How is the weather?", before_head_s=0.4))
+
+    async def converse(talker: Talker) -> None:
+        await append(talker, turn(pause_ms=700))
+        await talker.until("input_audio_buffer.committed")
+        await append(talker, turn()[: 24_000 * 2])
+        await talker.until("input_audio_buffer.speech_started")
+        await talker.until("conversation.item.input_audio_transcription.completed")
+        await talker.send("input_audio_buffer.clear")
+        await talker.until("input_audio_buffer.cleared")
+        await talker.until("response.done")
+        await talker.until("x_komilion.cost", lambda event: event["response_id"] is not None)
+
+    talker = cascade.talk(alice, converse)
+    assert talker.types().count("input_audio_buffer.committed") == 1
+    assert "input_audio_buffer.speech_stopped" not in talker.types()[talker.types().index("response.created") :]
+
+
+@needs_espeak
+def test_an_answer_that_is_spoken_into_before_its_first_word_is_told_as_cancelled(
+    cascade: Cascade, alice: Tenant
+) -> None:
+    gate = Gate(before=None, reply=Reply(content="It is sunny."))
+    cascade.parts(gate.script, provider="up-cancelling")
+
+    async def converse(talker: Talker) -> None:
+        await ask_in_text(talker)
+        await talker.send("response.create")
+        await talker.until("response.created")
+        await append(talker, turn(pause_ms=0))
+        done = await talker.until("response.done")
+        assert done["response"]["status_details"] == {"type": "cancelled", "reason": "turn_detected"}
+        assert done["response"]["output"] == []
+        gate.open()
+        await append(talker, pcm.silence(1_000, 24_000))
+        done = await talker.until("response.done")
+        assert done["response"]["status"] == "completed"
+        await talker.until("x_komilion.cost", lambda event: event["response_id"] == done["response"]["id"])
+
+    talker = cascade.talk(alice, converse)
+    assert [event["item"]["status"] for event in talker.of("response.output_item.done")] == ["completed"]
+
+
+@needs_espeak
+def test_who_goes_on_speaking_after_a_commit_of_the_client_begins_another_turn(cascade: Cascade, alice: Tenant) -> None:
+    cascade.parts()
+
+    async def converse(talker: Talker) -> None:
+        await append(talker, turn(pause_ms=0)[: 24_000 * 3 // 2])
+        await talker.until("input_audio_buffer.speech_started")
+        await talker.send("input_audio_buffer.commit")
+        await talker.until("x_komilion.cost")
+        await append(talker, turn())
+        await talker.until("response.done")
+        await talker.until("x_komilion.cost", lambda event: event["response_id"] is not None)
+
+    talker = cascade.talk(alice, converse)
+    wanted = ["input_audio_buffer.speech_started", "input_audio_buffer.committed"]
+    assert [kind for kind in talker.types() if kind in wanted] == wanted * 2

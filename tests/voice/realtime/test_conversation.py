@@ -33,6 +33,28 @@ def test_large_items_push_out_the_oldest(monkeypatch: pytest.MonkeyPatch) -> Non
     assert list(kept.items) == ["f"], "what was deleted counts no more"
 
 
+def test_a_new_item_comes_behind_the_one_that_it_names() -> None:
+    kept = Conversation()
+    kept.keep(item("a", "first"))
+    kept.expect("b", "user")
+    kept.keep(item("c", "between"), "a")
+    kept.keep(item("d", "before all"), "root")
+    kept.keep(item("e", "last"), "nobody")
+    kept.transcribed("b", "spoken")
+    kept.keep(item("a", "changed"), "c")
+    assert list(kept.items) == ["d", "a", "c", "b", "e"]
+    assert [kept.before(each) for each in ("d", "c", "unknown")] == [None, "a", "e"]
+    assert kept.items["b"]["content"] == [{"type": "input_text", "text": "spoken"}]
+
+
+def test_an_item_that_is_too_large_to_be_kept_takes_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conversation, "ITEMS_MOST_BYTES", 1_000)
+    kept = Conversation()
+    kept.keep(item("a", "small"))
+    kept.keep(item("b", "x" * 2_000), "a")
+    assert list(kept.items) == []
+
+
 class Fake:
     """An engine; the second one takes its time to open."""
 
