@@ -2,7 +2,7 @@
 
 from accounts.access import Asker, Caller, access_api_key, access_session_token, access_viewer, ticket_of
 from komilion.common.errors import Forbidden, NotFound, Suspended
-from voice.models import TranscriptionJob, Upload
+from voice.models import TranscriptionJob, Upload, UploadState
 from voice.uploads.names import KEY
 
 
@@ -17,7 +17,7 @@ def must_speak(asker: Asker) -> None:
 def access_upload(organization_id: int, key: str) -> Upload:
     """An upload of this organization. Raises `NotFound`, for another one's and for one that is over, too."""
     upload = Upload.objects.filter(organization_id=organization_id, pk=key).first() if KEY.fullmatch(key) else None
-    if upload is None:
+    if upload is None or upload.state == UploadState.DELETED:
         message = "There is no such upload in this organization; it may be over: uploads are kept for a day."
         raise NotFound(message, param="audioKey")
     return upload

@@ -18,10 +18,13 @@ from voice.models.job import OPEN_STATES
 from voice.speech.forms import FormFile
 from voice.uploads import folder
 from voice.uploads.store import store
+from voice.uploads.ticket import url_ends_at
 
 log = logging.getLogger(__name__)
 
 KEY_BYTES = 24
+BURIED_PER_UPLOAD = 10  # how many times what may be there at once may be deleted before its address ends
+ADDRESS_OUTLIVED_BY = timedelta(hours=1)  # by what was begun to be sent there in its last moment
 OTHER_TYPE = "application/octet-stream"
 
 
@@ -35,8 +38,12 @@ def do_make_upload(
     now = utc_now()
     with transaction.atomic():
         lock_organization(organization_id)
-        if Upload.objects.filter(organization_id=organization_id).count() >= settings.VOICE_UPLOADS_PER_ORGANIZATION:
-            most = settings.VOICE_UPLOADS_PER_ORGANIZATION
+        all_of_it, most = (
+            Upload.objects.filter(organization_id=organization_id),
+            settings.VOICE_UPLOADS_PER_ORGANIZATION,
+        )
+        is_full = all_of_it.exclude(state=UploadState.DELETED).count() >= most
+        if is_full or all_of_it.count() >= most * BURIED_PER_UPLOAD:
             raise Conflict(f"This organization has {most} uploads, as many as it may; delete some, or wait a day.")
         if size_bytes is not None:
             demand_size(size_bytes)
@@ -90,7 +97,7 @@ def demand_size(size_bytes: int) -> None:
 
 
 def _demand_quota(organization_id: int, size_bytes: int, key: str | None) -> None:
-    others = Upload.objects.filter(organization_id=organization_id).exclude(pk=key)
+    others = Upload.objects.filter(organization_id=organization_id).exclude(pk=key).exclude(state=UploadState.DELETED)
     used = others.aggregate(total=Sum(Coalesce("size_bytes", 0)))["total"] or 0
     most = settings.VOICE_UPLOADS_PER_ORGANIZATION_BYTES
     if used + size_bytes > most:
@@ -110,6 +117,13 @@ def do_complete_upload(key: str, received_bytes: int) -> Upload:
         if not waiting.update(state=UploadState.RECEIVED, received_bytes=received_bytes, size_bytes=received_bytes):
             raise NotFound("This upload was deleted meanwhile.")
         return Upload.objects.get(pk=key)
+
+
+def do_take_in(upload: Upload) -> None:
+    """See that the file is there as it was announced, and note it. Raises as `Store.demand_whole`, and `NotFound`."""
+    size = store().demand_whole(upload)
+    if upload.state == UploadState.WAITING:  # it came to a bucket, which tells nobody
+        do_complete_upload(upload.key, size)
 
 
 def do_release_room(key: str) -> None:
@@ -133,13 +147,27 @@ def do_forget_upload(key: str) -> None:
 
 
 def _delete(upload: Upload) -> None:
-    """The file first: a row without a file is met again by the sweep, a file without a row only by chance."""
-    store().delete(upload)
-    upload.delete()
+    """The file first: a row without a file is met again by the sweep, a file without a row only by chance.
+
+    While a file may still be sent to a bucket by an address that nobody can take back, the row stays for the sweep.
+    """
+    where, ends_at = store(), url_ends_at(upload.created_at) + ADDRESS_OUTLIVED_BY
+    where.delete(upload)
+    if not where.address_outlives or ends_at <= utc_now():
+        upload.delete()
+        return
+    with transaction.atomic():
+        TranscriptionJob.objects.filter(upload_id=upload.pk).update(upload=None)
+        upload.state, upload.name, upload.size_bytes, upload.expires_at = UploadState.DELETED, "", None, ends_at
+        upload.save(update_fields=["state", "name", "size_bytes", "expires_at"])
 
 
 def do_sweep_uploads() -> int:
-    """Delete what is over and no open job reads, then files of this machine without a row; returns how many."""
+    """Delete what is over and no open job reads, what came to an address after its upload was deleted, then files of
+    this machine without a row; returns how many.
+    """
+    for upload in Upload.objects.filter(state=UploadState.DELETED).iterator():
+        store().delete(upload)
     read = TranscriptionJob.objects.filter(state__in=OPEN_STATES, upload__isnull=False).values("upload_id")
     over = list(Upload.objects.filter(expires_at__lte=utc_now()).exclude(pk__in=read))
     for upload in over:

@@ -21,7 +21,7 @@ from routing.gateway.services import Services
 from routing.gateway.types import Session
 from voice.access import access_upload
 from voice.actions.jobs import NewJob, demand_room, do_make_job
-from voice.actions.uploads import do_keep_upload
+from voice.actions.uploads import do_keep_upload, do_take_in
 from voice.api.jobs import job_json
 from voice.meetings.hearing import PartAsked, Payer, audio_of, choose_ears, demand_credit, hear, spans_of, takes_whole
 from voice.meetings.options import BODY_MOST_BYTES, MeetingAsked, parse_meeting
@@ -89,7 +89,7 @@ def _upload_of(session: Session, asked: MeetingAsked) -> Upload | None:
     if not asked.audio_key:
         return None
     upload = access_upload(session.caller.organization_id, asked.audio_key)
-    store().demand_whole(upload)
+    do_take_in(upload)
     return upload
 
 

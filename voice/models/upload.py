@@ -7,10 +7,13 @@ from django.db.models import Q
 
 
 class UploadState(models.TextChoices):
-    """`waiting` until every byte is there and synced."""
+    """`waiting` until every byte is there and synced. `deleted` while the address in a bucket may still be written to:
+    nobody sees it any more, and what comes there is deleted again.
+    """
 
     WAITING = "waiting"
     RECEIVED = "received"
+    DELETED = "deleted"
 
 
 class Upload(models.Model):

@@ -16,7 +16,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from django.conf import settings
 
-from komilion.common.errors import PayloadTooLarge, StorageFull, Unavailable, UnsupportedMediaType
+from komilion.common.errors import BadRequest, PayloadTooLarge, StorageFull, Unavailable, UnsupportedMediaType
 from voice.models import Upload
 from voice.uploads import folder
 from voice.uploads.names import media_type
@@ -75,6 +75,7 @@ class S3:
     """`voice.uploads.store.Store`; senders put their files there themselves, at signed addresses."""
 
     needs_size = True
+    address_outlives = True
 
     def __init__(self, bucket: Bucket) -> None:
         self._bucket = bucket
@@ -101,6 +102,10 @@ class S3:
         if size > settings.VOICE_UPLOAD_LIMIT_BYTES:
             self.delete(upload)
             raise PayloadTooLarge("The uploaded file is larger than an upload may be; it was deleted.")
+        if size != upload.size_bytes:
+            self.delete(upload)
+            message = f"The uploaded file has {size:,} bytes and its ticket {upload.size_bytes or 0:,}; it was deleted."
+            raise BadRequest(message, param="audioKey")
         if media_type(found.get("ContentType", "")) != upload.content_type:
             self.delete(upload)
             raise UnsupportedMediaType("The uploaded file is not of the contentType of its ticket; it was deleted.")
@@ -125,6 +130,20 @@ class S3:
                 raise not_there() from error
             copy.flush()
             yield Path(copy.name)
+
+    def read(self, upload: Upload, start: int, most_bytes: int) -> bytes:
+        """A ranged GET; a service that knows none is not read to its end for a piece."""
+        wanted = f"bytes={start}-{start + most_bytes - 1}"
+        try:
+            with _answering():
+                found = self._client.get_object(**self._place(upload), Range=wanted)
+                with contextlib.closing(found["Body"]) as body:
+                    if "ContentRange" not in found:
+                        raise Unavailable("The store of uploads gives no pieces.")
+                    data: bytes = body.read(most_bytes)
+                    return data
+        except ClientError as error:
+            raise not_there() from error
 
     def delete(self, upload: Upload) -> None:
         """Remove the object; one that is not there is as good."""

@@ -21,6 +21,7 @@ class Store(Protocol):
     """Keeps the files of uploads; the rows are others' concern."""
 
     needs_size: bool
+    address_outlives: bool  # the deletion of its upload
 
     def target(self, upload: Upload) -> Target:
         """Where the sender puts it."""
@@ -37,6 +38,9 @@ class Store(Protocol):
     def opened(self, upload: Upload) -> contextlib.AbstractContextManager[Path]:
         """The file as one of this machine's, which may be gone after the block."""
 
+    def read(self, upload: Upload, start: int, most_bytes: int) -> bytes:
+        """A piece of the file, and no more of it. Raises `BadRequest` where it is gone."""
+
     def delete(self, upload: Upload) -> None:
         """Nothing is left of it."""
 
@@ -45,6 +49,7 @@ class Disk:
     """`voice.uploads.folder`; our own server receives."""
 
     needs_size = False
+    address_outlives = False
 
     def target(self, upload: Upload) -> Target:
         """An address of ours."""
@@ -72,6 +77,15 @@ class Disk:
     def opened(self, upload: Upload) -> Iterator[Path]:
         """The file itself."""
         yield folder.path_of(upload.key)
+
+    def read(self, upload: Upload, start: int, most_bytes: int) -> bytes:
+        """From the file itself."""
+        try:
+            with folder.path_of(upload.key).open("rb") as file:
+                file.seek(start)
+                return file.read(most_bytes)
+        except FileNotFoundError:
+            raise not_there() from None
 
     def delete(self, upload: Upload) -> None:
         """Remove the file."""

@@ -32,12 +32,11 @@ def play(request: HttpRequest, viewer: Viewer, job_id: str) -> HttpResponse:
 
 
 def _piece(upload: Upload, start: int, last: int | None) -> HttpResponse:
-    with store().opened(upload) as path, path.open("rb") as file:
-        size = path.stat().st_size
-        if start >= size or (last is not None and last < start):
-            return HttpResponse(status=416, headers={"Content-Range": f"bytes */{size}"})
-        file.seek(start)
-        body = file.read(PIECE_BYTES if last is None else min(PIECE_BYTES, last + 1 - start))
+    size = upload.received_bytes
+    if start >= size or (last is not None and last < start):
+        return HttpResponse(status=416, headers={"Content-Range": f"bytes */{size}"})
+    most = min(PIECE_BYTES, (size if last is None else min(size, last + 1)) - start)
+    body = store().read(upload, start, most)
     response = HttpResponse(body, status=206, content_type=upload.content_type)
     response["Accept-Ranges"] = "bytes"
     response["Content-Range"] = f"bytes {start}-{start + len(body) - 1}/{size}"

@@ -1,19 +1,24 @@
 """Uploads in a bucket: what is signed, and what is looked at before a file is used."""
 
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from django.db.models import F
 
+from komilion.common.clock import utc_now
 from komilion.common.errors import BadRequest, PayloadTooLarge, StorageFull, Unavailable, UnsupportedMediaType
 from tests.fakes.s3_signature import Signer, by_header, by_query
 from tests.people import Api, Person, new_owner
 
 UPLOAD = "/api/voice/upload"
+RANGE = re.compile(r"bytes=(\d+)-(\d+)")
 REGION, KEY_ID, SECRET = "auto", "AKIDEXAMPLE", "wJalrXUtnFEMI-K7MDENG-bPxRfiCYEXAMPLEKEY"
 
 
@@ -35,6 +40,9 @@ class Service:
     def __init__(self) -> None:
         self.objects: dict[str, tuple[bytes, str]] = {}
         self.is_full = False
+        self.knows_ranges = True
+        self.ranges: list[str] = []
+        self.sent = ""  # of the range that is being answered
         service = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -47,6 +55,8 @@ class Service:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 status, kind, answer = service.answer(self.command, self.path, dict(self.headers.items()), body)
                 self.send_response(status)
+                if status == 206:
+                    self.send_header("Content-Range", service.sent)
                 self.send_header("Content-Type", kind)
                 self.send_header("Content-Length", str(len(answer)))
                 self.end_headers()
@@ -76,7 +86,15 @@ class Service:
             self.objects.pop(path, None)
             return 204, "application/xml", b""
         found = self.objects.get(path)
-        return (404, "application/xml", b"") if found is None else (200, found[1], found[0])
+        if found is None:
+            return 404, "application/xml", b""
+        wanted = RANGE.fullmatch(headers.get("Range", ""))
+        if wanted is None or not self.knows_ranges:
+            return 200, found[1], found[0]
+        self.ranges.append(wanted[0])
+        start, end = int(wanted[1]), min(int(wanted[2]) + 1, len(found[0]))
+        self.sent = f"bytes {start}-{end - 1}/{len(found[0])}"
+        return 206, found[1], found[0][start:end]
 
     def _is_signed(self, method: str, target: str, headers: dict[str, str]) -> bool:
         signer = Signer(REGION, KEY_ID, SECRET)
@@ -188,6 +206,63 @@ def test_the_object_goes_with_the_upload(where: dict[str, Any], service: Service
     put(where, b"hello")
     assert api(alice)("DELETE", f"{UPLOAD}/{where['audioKey']}").status_code == 200
     assert service.objects == {}
+
+
+def test_a_file_of_another_size_than_its_ticket_s_is_deleted(where: dict[str, Any], service: Service):
+    put(where, b"hello")
+    service.objects[next(iter(service.objects))] = b"hello!", "audio/wav"
+    with pytest.raises(BadRequest, match="6 bytes and its ticket 5"):
+        store().demand_whole(upload_of(where))
+    assert service.objects == {}
+
+
+def test_a_player_gets_its_piece_and_nothing_else_is_copied(where: dict[str, Any], service: Service):
+    put(where, b"hello")
+    assert store().read(upload_of(where), 1, 3) == b"ell"
+    assert service.ranges == ["bytes=1-3"]
+    service.knows_ranges = False
+    with pytest.raises(Unavailable, match="pieces"):
+        store().read(upload_of(where), 1, 3)
+    service.objects.clear()
+    with pytest.raises(BadRequest, match="not uploaded"):
+        store().read(upload_of(where), 1, 3)
+
+
+def test_what_is_used_once_is_known_to_be_there(where: dict[str, Any], alice: Person):
+    from voice.actions.uploads import do_take_in
+
+    put(where, b"hello")
+    assert api(alice)("GET", f"{UPLOAD}/{where['audioKey']}").json()["complete"] is False
+    do_take_in(upload_of(where))
+    do_take_in(upload_of(where))
+    assert api(alice)("GET", f"{UPLOAD}/{where['audioKey']}").json()["complete"] is True
+
+
+def test_what_is_sent_after_the_deletion_is_deleted_again_until_the_address_ends(
+    where: dict[str, Any], service: Service, alice: Person, settings
+):
+    from voice.actions.uploads import do_sweep_uploads
+    from voice.models import Upload
+
+    path = f"{UPLOAD}/{where['audioKey']}"
+    assert api(alice)("DELETE", path).status_code == 200
+    assert put(where, b"hello") == 200  # nobody can take a signature back
+    assert api(alice)("GET", path).status_code == api(alice)("DELETE", path).status_code == 404
+    do_sweep_uploads()
+    assert service.objects == {}
+    put(where, b"hello")
+    Upload.objects.update(created_at=F("created_at") - timedelta(hours=7), expires_at=utc_now())
+    do_sweep_uploads()
+    assert service.objects == {}
+    assert not Upload.objects.exists()
+
+
+def test_who_deletes_without_an_end_has_to_wait(service: Service, alice: Person, settings):
+    settings.VOICE_UPLOADS_PER_ORGANIZATION = 1
+    for _ in range(10):
+        key = ticket(alice, size=5).json()["audioKey"]
+        assert api(alice)("DELETE", f"{UPLOAD}/{key}").status_code == 200
+    assert ticket(alice, size=5).status_code == 409
 
 
 def test_a_service_that_refuses_us_or_is_away(where: dict[str, Any], alice: Person, settings):
