@@ -119,11 +119,12 @@ def do_complete_upload(key: str, received_bytes: int) -> Upload:
         return Upload.objects.get(pk=key)
 
 
-def do_take_in(upload: Upload) -> None:
+def do_take_in(upload: Upload) -> Upload:
     """See that the file is there as it was announced, and note it. Raises as `Store.demand_whole`, and `NotFound`."""
     size = store().demand_whole(upload)
     if upload.state == UploadState.WAITING:  # it came to a bucket, which tells nobody
-        do_complete_upload(upload.key, size)
+        return do_complete_upload(upload.key, size)
+    return upload
 
 
 def do_release_room(key: str) -> None:

@@ -5,6 +5,7 @@ authenticate -> body -> limit -> parse -> credit -> (job | fetch -> decode -> he
 
 import asyncio
 import contextlib
+import math
 import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
@@ -12,8 +13,8 @@ from pathlib import Path
 
 from komilion.common.audio.decode import USUAL_LIMITS
 from komilion.common.clock import utc_now
-from komilion.common.egress import Egress
-from komilion.common.errors import AudioTooLong, BadRequest
+from komilion.common.egress import Egress, Sink
+from komilion.common.errors import AudioTooLong, BadRequest, PayloadTooLarge
 from komilion.common.money import format_usd
 from routing.gateway.exchange import Exchange
 from routing.gateway.metered import admitted
@@ -89,27 +90,41 @@ def _upload_of(session: Session, asked: MeetingAsked) -> Upload | None:
     if not asked.audio_key:
         return None
     upload = access_upload(session.caller.organization_id, asked.audio_key)
-    do_take_in(upload)
-    return upload
+    return do_take_in(upload)
+
+
+class _TakesLong(Exception):
+    """Nobody should wait for it: it belongs into a job."""
 
 
 @contextlib.asynccontextmanager
 async def _source(asked: MeetingAsked) -> AsyncIterator[Path]:
-    """The audio of the request, or behind its URL, as a file for as long as the block lasts."""
+    """The audio of the request, or behind its URL, as a file for as long as the block lasts. Raises `_TakesLong`."""
     with tempfile.NamedTemporaryFile(dir=folder()) as file:
         if asked.audio is not None:
             await in_thread(file.write, asked.audio.data)
         else:
-            most = FETCH_MOST_BYTES
-            await Egress().fetch(asked.audio_url, file, most_bytes=most, timeout_s=FETCH_TIMEOUT_S, param="audioUrl")
+            await _fetch(asked.audio_url, file)
         await in_thread(file.flush)
         yield Path(file.name)
 
 
+async def _fetch(url: str, sink: Sink) -> None:
+    """Raises `_TakesLong` for what a job may have, `UrlRefused`, `UrlUnreachable`."""
+    egress = Egress()
+    try:
+        async with asyncio.timeout(FETCH_TIMEOUT_S):
+            await egress.fetch(url, sink, most_bytes=FETCH_MOST_BYTES, timeout_s=math.inf, param="audioUrl")
+    except (TimeoutError, PayloadTooLarge):
+        raise _TakesLong from None
+
+
 @contextlib.asynccontextmanager
 async def _recording(meeting: _Meeting) -> AsyncIterator[Recording]:
-    """The samples, for as long as the block lasts. Raises `AudioTooLong` where nobody should wait for them."""
+    """The samples, for as long as the block lasts. Raises `_TakesLong`."""
     upload = meeting.upload
+    if upload is not None and upload.received_bytes > FETCH_MOST_BYTES:
+        raise _TakesLong
     async with contextlib.AsyncExitStack() as stack:
         fetched = None if upload is not None else await stack.enter_async_context(_source(meeting.asked))
 
@@ -118,7 +133,11 @@ async def _recording(meeting: _Meeting) -> AsyncIterator[Recording]:
             assert path is not None
             return stack.enter_context(recording_of(path, folder(), WHILE_ONE_WAITS))
 
-        yield await _workshop.run(meeting.session.caller.organization_id, prepare)
+        try:
+            recording = await _workshop.run(meeting.session.caller.organization_id, prepare)
+        except AudioTooLong:
+            raise _TakesLong from None
+        yield recording
 
 
 async def _heard(exchange: Exchange, payer: Payer, meeting: _Meeting) -> Told | None:
@@ -127,7 +146,7 @@ async def _heard(exchange: Exchange, payer: Payer, meeting: _Meeting) -> Told | 
     async with contextlib.AsyncExitStack() as stack:
         try:
             recording = await stack.enter_async_context(_recording(meeting))
-        except AudioTooLong:
+        except _TakesLong:
             return None
         if recording.length_ms > PART_MOST_MS or not takes_whole(chosen, recording):
             return None

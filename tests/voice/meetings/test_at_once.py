@@ -10,6 +10,7 @@ from tests.fakes.speech_server import SpeechReply
 from tests.routing.books import only_row, organization_id, usage_rows
 from tests.stand import Gateway, Tenant
 from tests.voice.meetings.conftest import MEETING, MINUTES, Meetings, talk
+from tests.voice.meetings.jobs import uploaded, work
 from tests.voice.speech.stand import MS_PRICE_NANO
 from tests.voice.uploads.sending import send, ticket
 
@@ -171,6 +172,29 @@ def test_a_url_is_fetched_through_the_egress(meetings: Meetings, alice: Tenant, 
     missing = meetings.ask(alice, audioUrl=served + "x", model=nova)
     assert (missing.status, missing.json["error"]["reason"]) == (400, "url_unreachable")
     assert missing.json["error"]["param"] == "audioUrl"
+
+
+@pytest.mark.parametrize("what", ["FETCH_MOST_BYTES", "FETCH_TIMEOUT_S"])
+def test_a_url_that_takes_long_becomes_a_job(
+    meetings: Meetings, alice: Tenant, nova: str, settings, served: str, monkeypatch, what: str
+):
+    from voice.meetings import serve
+
+    settings.EGRESS_ALLOW = ("127.0.0.1",)
+    with monkeypatch.context() as patched:
+        patched.setattr(serve, what, 0)
+        answer = meetings.ask(alice, audioUrl=served, model=nova)
+    assert (answer.status, answer.json["status"]) == (202, "queued")
+    assert work(answer.json["id"])
+    assert meetings.job(alice, answer.json["id"]).json["result"]["text"] == TEXT
+
+
+def test_an_upload_that_takes_long_becomes_a_job(meetings: Meetings, alice: Tenant, nova: str, monkeypatch):
+    from voice.meetings import serve
+
+    monkeypatch.setattr(serve, "FETCH_MOST_BYTES", 100)
+    answer = meetings.ask(alice, audioKey=uploaded(meetings, alice, talk()), model=nova)
+    assert answer.status == 202
 
 
 @pytest.fixture
