@@ -10,6 +10,10 @@ from komilion.common.errors import BadRequest
 MOST_PARTS = 64
 FIELD_LIMIT_BYTES = 64 * 2**10
 TYPE_CHARACTERS = 100
+NAMELESS = (
+    *("", "application/octet-stream", "binary/octet-stream", "application/x-www-form-urlencoded"),
+    *("application/ogg", "application/mp4"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,12 @@ class Form:
 def is_form(content_type: str) -> bool:
     """Whether a Content-Type says that the body is such a form."""
     return content_type.partition(";")[0].strip().lower() == "multipart/form-data"
+
+
+def is_audio(content_type: str) -> bool:
+    """Whether a Content-Type may stand for audio. What says nothing may: curl calls any body a form unless told."""
+    kind = content_type.partition(";")[0].strip().lower()
+    return kind in NAMELESS or (kind.startswith(("audio/", "video/")) and not kind.endswith("+xml"))
 
 
 def parse_form(content_type: str, body: bytes) -> Form:

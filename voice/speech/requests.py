@@ -4,6 +4,7 @@ What is unknown is dropped and named, as in a chat. Sources: OpenAI's API refere
 """
 
 import re
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, get_args
@@ -17,7 +18,7 @@ from routing.gateway.parameters import shown
 from routing.providers.deepgram import LISTEN_PARAMETERS
 from routing.providers.speech import AudioFormat, Listening, Speaking, Task
 from voice.speech.choice import DEEPGRAM, Wanted
-from voice.speech.forms import is_form, parse_form
+from voice.speech.forms import is_audio, is_form, parse_form
 from voice.speech.raw import PARAMETERS as RAW_PARAMETERS
 from voice.speech.raw import RawForm, raw_form
 
@@ -140,8 +141,10 @@ def parse_stt(exchange: Exchange, body: bytes) -> TranscriptionAsked:
         fields = parse_object(body)
         url = _text(fields, "url")
         dropped += _unknown(fields, frozenset({"url"}))
-    else:
+    elif is_audio(content_type):
         audio = body
+    else:
+        raise UnsupportedMediaType("The body must be audio, a form with the audio in `audio`, or JSON with a `url`.")
     options = Listening(
         language="" if query.get("language") == ("multi",) else "".join(query.get("language", ())[:1]),
         keywords=(*query.get("keyterm", ()), *query.get("keywords", ())),
@@ -168,7 +171,7 @@ def parse_speech(exchange: Exchange, body: bytes) -> SpeechAsked:
         text=_spoken("input", _text(fields, "input")),
         voice=voice or _name("voice", _text(fields, "voice", DEFAULT_VOICE)),
         format=_audio_format(wanted_format),
-        speed=_number("speed", fields.get("speed", 1.0), 0.25, 4) or 1.0,
+        speed=_number("speed", fields.get("speed"), 0.25, 4) or 1.0,
         instructions=_within("instructions", _text(fields, "instructions", ""), PROMPT_CHARACTERS),
     )
     return SpeechAsked(
@@ -184,7 +187,7 @@ def parse_tts(exchange: Exchange, body: bytes) -> SpeechAsked:
     """`{text, model}`, with Deepgram's other options in the body or in the query. WAV where nothing else is said."""
     fields: dict[str, Any] = {**dict(_query(exchange.query)), **parse_object(body)}
     for name in REFUSED.keys() & fields.keys():
-        raise BadRequest(f"{name} is not taken: {REFUSED[name]}.", param=name)
+        _refuse(name, fields[name])
     encoding, container = _text(fields, "encoding", "linear16"), _text(fields, "container", "")
     wanted_format = ENCODINGS.get((encoding, container if (encoding, container) in ENCODINGS else ""))
     if wanted_format is None or (container and (encoding, container) not in ENCODINGS):
@@ -196,7 +199,7 @@ def parse_tts(exchange: Exchange, body: bytes) -> SpeechAsked:
         text=_spoken("text", _text(fields, "text")),
         voice=voice or _name("voice", _text(fields, "voice", DEFAULT_VOICE)),
         format=wanted_format,
-        speed=_number("speed", fields.get("speed", 1.0), 0.25, 4) or 1.0,
+        speed=_number("speed", fields.get("speed"), 0.25, 4) or 1.0,
     )
     return SpeechAsked(Wanted("speech", model, dialect=DEEPGRAM), options, dropped=_unknown(fields, TTS_FIELDS))
 
@@ -221,9 +224,11 @@ def _listen_query(query: bytes) -> tuple[dict[str, tuple[str, ...]], str, RawFor
     said_of_audio: dict[str, str] = {}
     model, dropped = "", []
     for name, value in _query(query):
-        if name in REFUSED and value != "false":
-            raise BadRequest(f"{name} is not taken: {REFUSED[name]}.", param=name)
-        if name == "model":
+        if name in REFUSED:
+            _refuse(name, value)
+        elif name == "model":
+            if model:
+                raise BadRequest("model may be given only once.", param="model")
             model = _name("model", value)
         elif name in LISTEN_PARAMETERS:
             known[name] = (*known.get(name, ()), value)
@@ -232,6 +237,11 @@ def _listen_query(query: bytes) -> tuple[dict[str, tuple[str, ...]], str, RawFor
         else:
             dropped.append(shown(name))
     return known, model, raw_form(said_of_audio), tuple(dict.fromkeys(dropped))
+
+
+def _refuse(name: str, value: object) -> None:
+    if value not in ("false", False):
+        raise BadRequest(f"{name} is not taken: {REFUSED[name]}.", param=name)
 
 
 def _query(query: bytes) -> list[tuple[str, str]]:
@@ -275,6 +285,9 @@ def _name(field: str, text: str) -> str:
 
 
 def _spoken(name: str, text: str) -> str:
+    """Blanks and marks that nobody sees are nothing to speak, and providers charge for them."""
+    if all(unicodedata.category(character)[0] in "ZC" for character in text):
+        raise BadRequest(f"{name} holds nothing that can be spoken.", param=name)
     return _within(name, text, numbers.SPEECH_TEXT_LIMIT_CHARACTERS)
 
 
@@ -293,8 +306,8 @@ def _flag(name: str, value: str) -> bool:
 
 
 def _number(name: str, value: object, least: float, most: float) -> float | None:
-    """A number in a range, as JSON or as text; None for an empty text."""
-    if value == "":
+    """A number in a range, as JSON or as text; None for null and an empty text."""
+    if value is None or value == "":
         return None
     try:
         number = float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else least - 1

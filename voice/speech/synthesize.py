@@ -6,12 +6,20 @@ authenticate -> body -> limit -> parse -> choose -> hold -> speak, which streams
 import base64
 import math
 from collections.abc import Callable
+from difflib import get_close_matches
 from typing import Any
 
 import orjson
 
 from komilion.common.audio.encode import CONTENT_TYPES
-from komilion.common.errors import InsufficientBalance, KeyCapReached, KomilionError, LedgerUnavailable, error_body
+from komilion.common.errors import (
+    BadRequest,
+    InsufficientBalance,
+    KeyCapReached,
+    KomilionError,
+    LedgerUnavailable,
+    error_body,
+)
 from komilion.common.usage import Usage
 from routing.gateway.call import NotSent
 from routing.gateway.exchange import Exchange, Headers
@@ -20,6 +28,7 @@ from routing.gateway.metered import MeteredCall, admitted
 from routing.gateway.services import Services
 from routing.gateway.types import Outcome, Settled
 from routing.gateway.watch import Interrupted, Watch
+from routing.providers.deepgram import VOICES
 from routing.providers.speech import Speaking
 from voice.speech.bills import adjusted_of, facts_of, note_of, origin_headers, with_cost
 from voice.speech.choice import choose_now, same_units
@@ -88,7 +97,9 @@ async def _speak(call: MeteredCall, saying: Saying, answer: "_Answer", exchange:
         if exchange.started and isinstance(error, KomilionError):
             await answer.break_off(error, settled)
             return
-        raise
+        if type(error) is BadRequest:
+            error = answer.explained(error)
+        raise error
 
 
 async def _settle_broken(call: MeteredCall, saying: Saying, error: Exception) -> Settled:
@@ -144,6 +155,14 @@ class _Answer:
             return
         done = {"type": "speech.audio.done", **self._bill(settled)}
         await self.watch.write(_event(done), last=True)
+
+    def explained(self, error: BadRequest) -> BadRequest:
+        """What a provider refuses, with the name that may have been meant for a voice."""
+        voice = self._asked.options.voice.lower()
+        near = [] if voice in VOICES else get_close_matches(voice, VOICES, 2)
+        if not near:
+            return error
+        return BadRequest(f"{error.message} Was {' or '.join(near)} meant for the voice {voice[:40]!r}?", param="voice")
 
     async def break_off(self, error: KomilionError, settled: Settled) -> None:
         """An event can say what went wrong; bare audio just ends in the middle, which closes the connection."""

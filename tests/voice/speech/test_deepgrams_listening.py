@@ -9,7 +9,7 @@ import pytest
 
 from tests.fakes import sounds
 from tests.fakes.speech_server import SpeechReply
-from tests.routing.books import only_row
+from tests.routing.books import only_row, usage_rows
 from tests.stand import Tenant
 from tests.voice.speech.stand import MS_PRICE_NANO, SpeechStand, charge_of, form
 
@@ -104,6 +104,40 @@ class TestDeepgramsWay:
     def test_what_cannot_be_metered_is_refused(self, stand: SpeechStand, alice: Tenant, nova: str, query: str) -> None:
         answer = stand.post(f"{STT}?model={nova}&{query}", alice, TALK, "audio/wav")
         assert (answer.status, answer.json["error"]["param"]) == (400, query.partition("=")[0])
+
+    def test_only_one_model_can_be_asked(self, stand: SpeechStand, alice: Tenant, nova: str, whisper: str) -> None:
+        answer = stand.post(f"{STT}?model={nova}&model={whisper}", alice, TALK, "audio/wav")
+        assert (answer.status, answer.json["error"]["param"]) == (400, "model")
+
+    @pytest.mark.parametrize(
+        "kind",
+        [
+            "text/html",
+            "text/csv",
+            "image/svg+xml",
+            "audio/x+xml",
+            "application/xml",
+            "application/pdf",
+        ],
+    )
+    def test_a_body_that_says_it_is_no_audio_is_415(self, stand: SpeechStand, nova: str, kind: str) -> None:
+        bob = stand.gateway.tenant()
+        answer = stand.post(f"{STT}?model={nova}", bob, TALK, f"{kind}; charset=utf-8")
+        assert (answer.status, answer.json["error"]["reason"]) == (415, "unsupported_media_type")
+        assert usage_rows(bob) == []
+
+    @pytest.mark.parametrize(
+        "kind", ["audio/wav; rate=24000", "Audio/X-WAV", "video/mp4", "application/octet-stream", ""]
+    )
+    def test_any_audio_and_what_says_nothing_is_looked_at(
+        self, stand: SpeechStand, alice: Tenant, nova: str, kind: str
+    ) -> None:
+        assert stand.post(f"{STT}?model={nova}", alice, TALK, kind).status == 200
+
+    def test_a_picture_that_is_called_audio_is_415(self, stand: SpeechStand, alice: Tenant, nova: str) -> None:
+        drawn = b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
+        answer = stand.post(f"{STT}?model={nova}", alice, drawn, "audio/wav")
+        assert (answer.status, answer.json["error"]["reason"]) == (415, "unsupported_audio")
 
     def test_a_parameter_that_nobody_knows_is_dropped_and_named(
         self, stand: SpeechStand, alice: Tenant, nova: str

@@ -64,6 +64,8 @@ class TestDeepgramsWay:
             ({"encoding": "mp3", "container": "wav"}, "encoding"),
             ({"sample_rate": 8000}, "sample_rate"),
             ({"callback": "https://x.example"}, "callback"),
+            ({"callback": [1]}, "callback"),
+            ({"mip_opt_out": True}, "mip_opt_out"),
             ({"text": " "}, "text"),
         ],
     )

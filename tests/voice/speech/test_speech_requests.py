@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from tests.routing.books import only_row
 from tests.stand import Tenant
 from tests.voice.speech.stand import SpeechStand
 
@@ -27,11 +28,17 @@ class TestRequests:
         [
             ({"input": ""}, "input"),
             ({"input": 7}, "input"),
+            ({"input": " \u00a0\n\t"}, "input"),
+            ({"input": "\u200b\u200d\ufeff\x00"}, "input"),
+            ({"input": "x" * 50_001}, "input"),
             ({"voice": {"id": "voice_1"}}, "voice"),
             ({"voice": 7}, "voice"),
             ({"response_format": "midi"}, "response_format"),
             ({"stream_format": "morse"}, "stream_format"),
             ({"speed": 9}, "speed"),
+            ({"speed": 1e9}, "speed"),
+            ({"speed": "NaN"}, "speed"),
+            ({"speed": []}, "speed"),
             ({"speed": "fast"}, "speed"),
             ({"speed": True}, "speed"),
             ({"model": "a\nb"}, "model"),
@@ -48,6 +55,25 @@ class TestRequests:
         answer = stand.post(SPEECH, bob, {"model": aura, "input": TEXT, "voice": "no such voice"})
         assert (answer.status, answer.json["error"]["param"]) == (400, "voice")
         assert stand.gateway.wallet(bob.email)["available"] == "10.00"
+
+    def test_what_is_null_is_as_if_it_were_not_there(self, stand: SpeechStand, alice: Tenant, tts: str) -> None:
+        named = dict.fromkeys(("voice", "response_format", "speed", "instructions", "stream_format", "user"))
+        answer = stand.post(SPEECH, alice, {"model": tts, "input": TEXT, **named})
+        assert (answer.status, answer.headers["content-type"]) == (200, "audio/mpeg")
+
+    def test_emoji_are_spoken(self, stand: SpeechStand, alice: Tenant, tts: str) -> None:
+        """Whoever speaks them may have a name for each."""
+        assert stand.post(SPEECH, alice, {"model": tts, "input": "\U0001f600", "voice": "alloy"}).status == 200
+
+    @pytest.mark.parametrize(("voice", "meant"), [("aloy", "alloy"), ("Shimer", "shimmer")])
+    def test_a_voice_that_the_provider_refuses_is_compared_with_those_there_are(
+        self, stand: SpeechStand, tts: str, voice: str, meant: str
+    ) -> None:
+        bob = stand.gateway.tenant()
+        answer = stand.post(SPEECH, bob, {"model": tts, "input": TEXT, "voice": voice})
+        error = answer.json["error"]
+        assert (answer.status, error["param"], meant in error["message"]) == (400, "voice", True)
+        assert only_row(bob).charge_nano == 0
 
     def test_an_unknown_model_is_named_as_in_a_chat(self, stand: SpeechStand, alice: Tenant, tts: str) -> None:
         answer = stand.post(SPEECH, alice, {"model": f"{tts}x", "input": TEXT, "voice": "alloy"})

@@ -75,6 +75,21 @@ class TestBodies:
     ) -> None:
         self.check(stand.transcribe(alice, TALK, **{"model": nova, field: value}), 400, param=field)
 
+    @pytest.mark.parametrize(
+        "fields",
+        [
+            {"include[]": "logprobs"},
+            {"chunking_strategy": "auto"},
+            {"chunking_strategy[type]": "server_vad", "chunking_strategy[threshold]": "0.5"},
+            {"known_speaker_names[]": ["a", "b"], "known_speaker_references[]": ["data:audio/wav;base64,AA=="]},
+        ],
+    )
+    def test_what_openais_clients_can_say_and_nobody_here_does_is_dropped_and_named(
+        self, stand: SpeechStand, alice: Tenant, nova: str, fields: dict[str, Any]
+    ) -> None:
+        answer = stand.transcribe(alice, TALK, model=nova, **fields)
+        assert (answer.status, answer.headers["x-komilion-dropped"]) == (200, ", ".join(fields))
+
     def test_more_than_25_mib_is_413(self, stand: SpeechStand, alice: Tenant, settings: Any) -> None:
         settings.SPEECH_BODY_LIMIT_BYTES = 2**20
         body, content_type = form({}, {"file": ("a.wav", b"x" * 2**20)})
