@@ -46,81 +46,34 @@ app.conf.task_routes = {
     "voice.tasks.transcribe_meeting": {"queue": VOICE},  # waits for providers, for long
     "voice.tasks.deliver_webhooks": {"queue": WEBHOOKS},  # waits for receivers, beside all meetings
 }
+
+
+def _every(task: str, seconds: float) -> dict[str, Any]:
+    """A job whose next run does the work of one that came too late."""
+    return {"task": task, "schedule": timedelta(seconds=seconds), "options": {"expires": seconds}}
+
+
+def _daily(task: str, hour: int, minute: int) -> dict[str, Any]:
+    return {"task": task, "schedule": crontab(hour=hour, minute=minute)}
+
+
 app.conf.beat_schedule = {
-    "reap-holds": {
-        "task": "billing.tasks.reap_holds",
-        "schedule": timedelta(seconds=REAP_EVERY_S),
-        "options": {"expires": REAP_EVERY_S},  # the next one does the work of one that came too late
-    },
-    "roll-up-usage": {
-        "task": "billing.tasks.roll_up_usage",
-        "schedule": timedelta(seconds=ROLL_UP_EVERY_S),
-        "options": {"expires": ROLL_UP_EVERY_S},
-    },
-    "recheck-usage": {
-        "task": "billing.tasks.recheck_usage",
-        "schedule": crontab(hour=3, minute=17),
-    },
-    "recharge": {
-        "task": "billing.tasks.recharge",
-        "schedule": timedelta(seconds=PAYMENTS_EVERY_S),
-        "options": {"expires": PAYMENTS_EVERY_S},
-    },
-    "sweep-payments": {
-        "task": "billing.tasks.sweep_payments",
-        "schedule": timedelta(seconds=PAYMENTS_EVERY_S),
-        "options": {"expires": PAYMENTS_EVERY_S},
-    },
-    "write-letters": {
-        "task": "billing.tasks.write_letters",
-        "schedule": timedelta(seconds=PAYMENTS_EVERY_S),
-        "options": {"expires": PAYMENTS_EVERY_S},
-    },
-    "reconcile-payments": {
-        "task": "billing.tasks.reconcile_payments",
-        "schedule": crontab(hour=2, minute=41),
-    },
-    "book-breakage": {
-        "task": "billing.tasks.book_breakage",
-        "schedule": crontab(hour=0, minute=7),
-    },
-    "forget-payers": {
-        "task": "billing.tasks.forget_payers",
-        "schedule": crontab(hour=4, minute=29),
-    },
-    "purge-answers": {
-        "task": "billing.tasks.purge_answers",
-        "schedule": timedelta(hours=1),
-        "options": {"expires": 3_600},
-    },
-    "ensure-partitions": {
-        "task": "billing.tasks.ensure_partitions",
-        "schedule": timedelta(days=1),
-    },
-    "forget-sessions": {
-        "task": "accounts.tasks.forget_sessions",
-        "schedule": crontab(hour=3, minute=47),
-    },
-    "start-jobs": {
-        "task": "voice.tasks.start_jobs",
-        "schedule": timedelta(seconds=JOBS_EVERY_S),
-        "options": {"expires": JOBS_EVERY_S},
-    },
-    "deliver-webhooks": {
-        "task": "voice.tasks.deliver_webhooks",
-        "schedule": timedelta(seconds=WEBHOOKS_EVERY_S),
-        "options": {"expires": WEBHOOKS_EVERY_S},
-    },
-    "sweep-uploads": {
-        "task": "voice.tasks.sweep_uploads",
-        "schedule": timedelta(minutes=10),
-        "options": {"expires": 600},
-    },
-    "mark-balances": {
-        "task": "billing.tasks.mark_balances",
-        "schedule": timedelta(minutes=5),
-        "options": {"expires": 300},
-    },
+    "reap-holds": _every("billing.tasks.reap_holds", REAP_EVERY_S),
+    "roll-up-usage": _every("billing.tasks.roll_up_usage", ROLL_UP_EVERY_S),
+    "recheck-usage": _daily("billing.tasks.recheck_usage", 3, 17),
+    "recharge": _every("billing.tasks.recharge", PAYMENTS_EVERY_S),
+    "sweep-payments": _every("billing.tasks.sweep_payments", PAYMENTS_EVERY_S),
+    "write-letters": _every("billing.tasks.write_letters", PAYMENTS_EVERY_S),
+    "reconcile-payments": _daily("billing.tasks.reconcile_payments", 2, 41),
+    "book-breakage": _daily("billing.tasks.book_breakage", 0, 7),
+    "forget-payers": _daily("billing.tasks.forget_payers", 4, 29),
+    "purge-answers": _every("billing.tasks.purge_answers", 3_600),
+    "ensure-partitions": {"task": "billing.tasks.ensure_partitions", "schedule": timedelta(days=1)},
+    "forget-sessions": _daily("accounts.tasks.forget_sessions", 3, 47),
+    "start-jobs": _every("voice.tasks.start_jobs", JOBS_EVERY_S),
+    "deliver-webhooks": _every("voice.tasks.deliver_webhooks", WEBHOOKS_EVERY_S),
+    "sweep-uploads": _every("voice.tasks.sweep_uploads", 600),
+    "mark-balances": _every("billing.tasks.mark_balances", 300),
 }
 
 
