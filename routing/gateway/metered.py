@@ -22,7 +22,7 @@ from komilion.common.usage import Usage, UsageSource
 from routing.catalog.voice import VoiceOffer
 from routing.gateway.exchange import Exchange, Vouch
 from routing.gateway.limit import refusal
-from routing.gateway.reserve import Extension, refusal_of
+from routing.gateway.reserve import Extension, not_extended, refusal_of
 from routing.gateway.services import Services
 from routing.gateway.tally import tally
 from routing.gateway.types import Outcome, Session, Settled
@@ -174,8 +174,7 @@ class MeteredCall:
             return "unavailable"  # it may have been granted unseen: the same ordinal then gets the same amount
         self._extensions = ordinal
         if not isinstance(outcome, Granted):
-            is_capped = isinstance(outcome, Refused) and outcome.cap is not None
-            return "key_cap_reached" if is_capped else "insufficient_balance"
+            return not_extended(outcome)
         self.held += outcome.amount
         self.available, self._caps = outcome.available, outcome.caps
         return "granted"

@@ -23,6 +23,7 @@ from billing.ledger.items import (
     Extend,
     Granted,
     NeedsCount,
+    Outcome,
     Place,
     Refused,
 )
@@ -223,6 +224,12 @@ def take_up(reserved: Reserved, attempt: Attempt) -> None:
     reserved.adjusted = (*reserved.plan.adjusted, *attempt.chat.adjusted, *attempt.lowered)
 
 
+def not_extended(outcome: Outcome) -> Extension:
+    """Why an extension was not granted."""
+    is_capped = isinstance(outcome, Refused) and outcome.cap is not None
+    return "key_cap_reached" if is_capped else "insufficient_balance"
+
+
 async def extend(reserved: Reserved, used: int, request_id: str, committer: Committer) -> Extension:
     """Reserve the next part of a stream's output, of which `used` tokens have come."""
     attempt = reserved.attempt
@@ -242,8 +249,7 @@ async def extend(reserved: Reserved, used: int, request_id: str, committer: Comm
         return "unavailable"  # it may have been granted unseen: the same ordinal then gets the same amount
     reserved.extensions = ordinal
     if not isinstance(outcome, Granted):
-        is_capped = isinstance(outcome, Refused) and outcome.cap is not None
-        return "key_cap_reached" if is_capped else "insufficient_balance"
+        return not_extended(outcome)
     reserved.held += outcome.amount
     reserved.caps = outcome.caps
     reserved.held_output = min(wanted, price.output_tokens_for(reserved.held, attempt.input_bound))
