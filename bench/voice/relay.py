@@ -1,6 +1,8 @@
-"""What the relay adds to each frame of a spoken conversation, and what a frame costs the server, on one core.
+"""What the relay adds to each frame of a spoken conversation and to the wait for its answers, and what a frame costs
+the server, on one core.
 
 `BENCH_SESSIONS` (1,100), `BENCH_SECONDS` (10) of each. Every conversation sends and gets a frame of 20 ms every 20 ms.
+Before them, `BENCH_TURNS` (50) of one conversation: from the end of speech to the first sound of the answer.
 """
 
 import asyncio
@@ -16,10 +18,12 @@ import uvloop
 
 from bench.stand import OTHER_CORE, SERVER_CORE
 from bench.voice.talk import Provider, Talks, Timed, timed
+from bench.voice.turns import Answerer, first_sounds_ms
 from tests.e2e.server import REAL_TIMES, Installation
 from tests.services.valkey import ValkeyServer, free_url
 
 MARKS_MS = {1: 5.0, 100: 15.0}  # added to a frame, p99
+FIRST_SOUND_MARK_MS = 20.0  # added to the first sound of an answer, p95
 PRICES = {"kind": "realtime", "audio_input_price": "0.0001", "audio_output_price": "0.0001"}
 
 
@@ -57,10 +61,14 @@ async def _measure(installation: Installation, counts: list[int], seconds: float
     installation.migrate()
     installation.add_provider("talk", f"http://127.0.0.1:{port}/v1")
     installation.add_model("talk/on", "talk", "on", **PRICES)
+    answering = await asyncio.get_running_loop().create_server(Answerer, "127.0.0.1", 0)
+    turns_port = answering.sockets[0].getsockname()[1]
+    installation.add_provider("turn", f"http://127.0.0.1:{turns_port}/v1")
+    installation.add_model("turn/on", "turn", "on", **PRICES)
     key = installation.tenant("bench@example.com", "1000.00")
     installation.start()
     process = psutil.Process(installation.web.pid)
-    is_good = True
+    is_good = await _measure_turns(turns_port, installation.port, key)
     for count in counts:
         talks = Talks()
         await _talk(talks, count, port, "/v1/realtime?model=on", "none", seconds)
@@ -81,7 +89,23 @@ async def _measure(installation: Installation, counts: list[int], seconds: float
         talks.close()
         is_good &= _show(count, direct, relayed, cpu_s / took_s, cpu_s, grown)
     server.close()
+    answering.close()
     return is_good
+
+
+async def _measure_turns(direct_port: int, port: int, key: str) -> bool:
+    turns = int(os.environ.get("BENCH_TURNS", "50"))
+    direct = await first_sounds_ms(direct_port, "/v1/realtime?model=on", "none", turns)
+    relayed = await first_sounds_ms(port, "/v1/realtime?model=turn/on", key, turns)
+    (bare50, bare95), (through50, through95) = (
+        (took[len(took) // 2], took[len(took) * 95 // 100]) for took in (direct, relayed)
+    )
+    print(
+        f"end of speech to first sound, {turns} turns: direct p50 {bare50:.2f} p95 {bare95:.2f} ms, relayed p50"
+        f" {through50:.2f} p95 {through95:.2f} ms: added p95 {through95 - bare95:.2f} ms"
+    )
+    sys.stdout.flush()
+    return through95 - bare95 <= FIRST_SOUND_MARK_MS
 
 
 async def _memory_at(process: psutil.Process, seconds: float) -> int:

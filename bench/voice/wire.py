@@ -24,11 +24,11 @@ def up_frame(number: int) -> bytes:
     return b'{"event_id":"e%0*d","type":"input_audio_buffer.append","audio":"%s"}' % (DIGITS, number, AUDIO)
 
 
-def down_frame(number: int) -> bytes:
-    """The provider's `response.output_audio.delta` of that number."""
+def down_frame(number: int, response: bytes = b"resp_1") -> bytes:
+    """The provider's `response.output_audio.delta` of that number; the id of its response has six characters."""
     return (
-        b'{"event_id":"e%0*d","type":"response.output_audio.delta","response_id":"resp_1","item_id":"item_1",'
-        b'"output_index":0,"content_index":0,"delta":"%s"}' % (DIGITS, number, AUDIO)
+        b'{"event_id":"e%0*d","type":"response.output_audio.delta","response_id":"%s","item_id":"item_1",'
+        b'"output_index":0,"content_index":0,"delta":"%s"}' % (DIGITS, number, response, AUDIO)
     )
 
 
