@@ -1,7 +1,7 @@
 """The Realtime protocol of before GA, for clients that still speak it: their session shapes and events <-> GA's.
 
 A client speaks it when it connects with `OpenAI-Beta: realtime=v1` (or the sub-protocol `openai-beta.realtime-v1`),
-or from its first `session.update` in the old shape on. Everything behind this module is GA.
+or from its first event on whose shape is the old one's alone. Everything behind this module is GA.
 
     old                                              GA
     session.modalities ["text", "audio"]             output_modalities ["audio"]; ["text"] stays
@@ -48,15 +48,25 @@ AUDIO_DELTA = '"response.output_audio.delta"'
 OLD_AUDIO_DELTA = '"response.audio.delta"'
 
 
-def is_beta_update(event: Event) -> bool:
-    """Whether this is a `session.update` of the old shape: no `session.type`, and a field that only the old one has."""
-    session = event.get("session")
-    return (
-        event.get("type") == "session.update"
-        and isinstance(session, dict)
-        and "type" not in session
-        and not OLD_FIELDS.isdisjoint(session)
-    )
+def is_beta(event: Event) -> bool:
+    """Whether the shape of this client event is the old one's: a `session.update` without a `session.type`, or a
+    `response.create`, with a field that only the old one has; an item of the assistant with a part of an old type.
+    """
+    match event:
+        case {"type": "session.update", "session": dict(session)}:
+            return "type" not in session and not OLD_FIELDS.isdisjoint(session)
+        case {"type": "response.create", "response": dict(response)}:
+            items = response.get("input")
+            is_old = isinstance(items, list) and any(map(_is_old_item, items))
+            return is_old or not OLD_FIELDS.isdisjoint(response)
+        case {"type": "conversation.item.create", "item": item}:
+            return _is_old_item(item)
+    return False
+
+
+def _is_old_item(item: Any) -> bool:
+    new = _new_item(item)
+    return new is not item and bool(new != item)
 
 
 def client_event(event: Event) -> Event:

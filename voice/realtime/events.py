@@ -62,7 +62,7 @@ def parse_client_event(text: str) -> tuple[Event, bool]:
         check = EVENTS.get(kind) if isinstance(kind, str) else None
         if check is None:
             raise BadRequest(f"There is no client event of the type {str(kind)[:80]!r}.", param="type")
-        is_old = beta.is_beta_update(event)
+        is_old = beta.is_beta(event)
         event = beta.client_event(event)
         check(event, "")
     except BadRequest as error:

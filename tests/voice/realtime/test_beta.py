@@ -81,6 +81,30 @@ def test_a_response_of_old_becomes_one_of_now() -> None:
     }
 
 
+ASSISTANT = {"type": "message", "role": "assistant"}
+OLD_PART, NEW_PART = {"type": "text", "text": "Hi"}, {"type": "output_text", "text": "Hi"}
+
+
+@pytest.mark.parametrize(
+    ("event", "is_old"),
+    [
+        ({"type": "response.create", "response": {"modalities": ["text"]}}, True),
+        ({"type": "response.create", "response": {"max_response_output_tokens": 9}}, True),
+        ({"type": "response.create", "response": {"input": [{**ASSISTANT, "content": [OLD_PART]}]}}, True),
+        ({"type": "response.create", "response": {"input": [{**ASSISTANT, "content": [NEW_PART]}]}}, False),
+        ({"type": "response.create", "response": {"output_modalities": ["text"], "instructions": "Hi"}}, False),
+        ({"type": "response.create"}, False),
+        ({"type": "conversation.item.create", "item": {**ASSISTANT, "content": [OLD_PART]}}, True),
+        ({"type": "conversation.item.create", "item": {**ASSISTANT, "content": [NEW_PART]}}, False),
+        ({"type": "input_audio_buffer.clear"}, False),
+    ],
+)
+def test_an_event_whose_shape_only_the_old_protocol_has_shows_an_old_client(
+    event: dict[str, Any], is_old: bool
+) -> None:
+    assert parse_client_event(json.dumps(event))[1] is is_old
+
+
 @pytest.mark.parametrize("nonsense", [None, 5, "pcm", ["x"], {"modalities": 5, "input_audio_format": [1]}])
 def test_nonsense_is_left_for_the_check_to_refuse(nonsense: Any) -> None:
     event = {"type": "session.update", "session": nonsense}
@@ -156,6 +180,19 @@ def test_an_old_client_holds_a_conversation(stand: Stand, alice: Tenant, options
             assert updated["session"]["voice"] == "shimmer"
             await talker.answer()
             assert talker.types() == OLD_ORDER
+
+    asyncio.run(converse())
+
+
+def test_a_client_that_begins_with_a_response_of_old_gets_it_under_the_old_names(stand: Stand, alice: Tenant) -> None:
+    model = stand.model(RealtimeScript())
+
+    async def converse() -> None:
+        async with talking(stand, alice.key, model) as talker:
+            await talker.send("response.create", response={"modalities": ["text"]})
+            await talker.until("x_komilion.cost")
+            assert "response.text.delta" in talker.types()
+            assert "conversation.item.created" in talker.types()
 
     asyncio.run(converse())
 
