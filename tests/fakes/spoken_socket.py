@@ -56,7 +56,7 @@ class SpokenSocket:
     answers: list[Spoken]
     balance_nano: int = 9_000_000_000
     warn: bool = False
-    writes: bool = True  # has a model for `transcription`
+    config: Event = field(default_factory=lambda: CONFIG)  # that the ticket was made with
     seen: list[Event] = field(default_factory=list)  # of the page, without the sound
     faults: list[str] = field(default_factory=list)
     appended_s: float = 0.0
@@ -64,7 +64,8 @@ class SpokenSocket:
     turns: int = 0
 
     def __post_init__(self) -> None:
-        self._config: Event = {}
+        self._config: Event = dict(self.config["audio"]["input"])
+        self._is_configured = False
         self._cost = 0
         self._quiet = 0
         self._is_speech = False
@@ -72,7 +73,7 @@ class SpokenSocket:
         self._items: dict[str, float] = {}  # seconds of sound in each item of an answer
         self._open: tuple[str, str] | None = None  # response and item
         self._last: str | None = None
-        self._emit({"type": "session.created", "session": CONFIG})
+        self._emit({"type": "session.created", "session": self.config})
 
     def take(self, text: str) -> None:
         """A frame of the page."""
@@ -108,13 +109,8 @@ class SpokenSocket:
         if session.get("type") != "realtime":
             self._refuse(event, "session.type must be realtime")
             return
-        heard = session.get("audio", {}).get("input", {})
-        if heard.get("transcription") and not self.writes:
-            error = {"message": "no such model", "param": "session.audio.input.transcription.model", "event_id": None}
-            self._emit({"type": "error", "error": error})
-            return
-        for key, value in heard.items():
-            self._config[key] = value
+        self._config |= session.get("audio", {}).get("input", {})
+        self._is_configured = True
         self._emit({"type": "session.updated", "session": session})
 
     @property
@@ -122,7 +118,7 @@ class SpokenSocket:
         return self._config.get("turn_detection") is None
 
     def _hear(self, pcm: bytes) -> None:
-        if not self._config:
+        if not self._is_configured:
             self._refuse({}, "sound came before session.update")
         if len(pcm) % SAMPLE_BYTES:
             self._refuse({}, "half a sample")

@@ -19,7 +19,7 @@ from routing.selection.words import VIRTUAL_MODELS
 from voice.realtime.cascade import CascadeEngine
 from voice.realtime.cascade_ahead import next_turn
 from voice.realtime.cascade_parts import Parts, parts_of
-from voice.realtime.estimate import cascaded_per_minute, relayed_per_minute
+from voice.realtime.estimate import cascaded_per_minute, relayed_per_minute, written_per_minute
 from voice.realtime.events import Event
 from voice.realtime.relay import RelayEngine
 from voice.realtime.session import Make
@@ -34,12 +34,15 @@ class Answerer:
 
     `parts` are those of the cascade where it is who answers; `per_minute_nano` is then by the dearest chat model that
     the caller may use, and `estimated_per_minute` knows better.
+    `writes` transcribes beside it what the caller says, at the same provider; empty where none does, and of a cascade,
+    which tells what it has heard by itself.
     """
 
     model: str
     engines: tuple[Make, ...]
     per_minute_nano: int
     parts: Parts | None = None
+    writes: str = ""
 
 
 async def estimated_per_minute(answerer: Answerer, services: Services, caller: CallerSession, config: Event) -> int:
@@ -103,7 +106,22 @@ def _relayed_for(catalog: Catalog, policy: str, caller: CallerSession) -> Answer
     ranked = sorted(newest_first, key=_per_minute)
     if policy == "premium":
         ranked.sort(key=_per_minute, reverse=True)
-    return _relayed(*ranked[:MODELS_MOST])
+    return _with_writer(_relayed(*ranked[:MODELS_MOST]), catalog, caller, ranked[0].offers[0].provider)
+
+
+def _with_writer(answerer: Answerer, catalog: Catalog, caller: CallerSession, provider: str) -> Answerer:
+    """With the cheapest transcription model of the provider."""
+    costs = {
+        model.id: written_per_minute(offer)
+        for model in catalog.voices("transcription")
+        if catalog.allows(caller.caller.models_allowed, model.id)
+        for offer in model.offers
+        if offer.provider == provider
+    }
+    if not costs:
+        return answerer
+    writes = min(costs, key=lambda name: (costs[name], name))
+    return replace(answerer, writes=writes, per_minute_nano=answerer.per_minute_nano + costs[writes])
 
 
 def _relayed(*models: VoiceModel) -> Answerer:

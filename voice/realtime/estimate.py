@@ -73,6 +73,13 @@ def relayed_per_minute(price: PriceVersion, spoken: Spoken | None = None) -> int
     return ceil_div(total * S_PER_MINUTE, spoken.seconds)
 
 
+def written_per_minute(writes: VoiceOffer, spoken: Spoken | None = None) -> int:
+    """What it costs to have that written down beside it which the caller says in a minute of the conversation."""
+    spoken = spoken or five_minutes()
+    total = sum(writes.price.charge(likely_usage(turn.heard_ms, writes)).charge for turn in spoken.turns)
+    return ceil_div(total * S_PER_MINUTE, spoken.seconds)
+
+
 def cascaded_per_minute(
     hears: VoiceOffer, thinks: PriceVersion, speaks: VoiceOffer, spoken: Spoken | None = None
 ) -> int:

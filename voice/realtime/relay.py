@@ -320,7 +320,12 @@ class RelayEngine:
         config = self.session.conversation.config
         self.downstream.begin(waits_for_update=len(config) > 1)
         if len(config) > 1:
-            await self._send(dump({"type": "session.update", "session": await self._upstream_config(config)}))
+            try:
+                session = await self._upstream_config(config)
+            except BadRequest:  # another provider's model was to write down what is said; the talk goes on without it
+                self.session.conversation.configure({"audio": {"input": {"transcription": None}}})
+                session = await self._upstream_config(self.session.conversation.config)
+            await self._send(dump({"type": "session.update", "session": session}))
 
     async def _upstream_config(self, session: Event) -> Event:
         """A `session` for the provider. Raises `BadRequest` for a transcription model that has no price here."""

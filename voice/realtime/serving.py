@@ -41,7 +41,7 @@ async def serve_ticket(exchange: Exchange, services: Services) -> None:
     policy = body.get("policy", DEFAULT_POLICY)
     name = f"neo-mode/{policy}"
     answerer = answerer_of(await services.fresh_catalog(), name, session)
-    config, identity = _config(body), identity_of(credential_of(exchange))
+    config, identity = _config(body, answerer.writes), identity_of(credential_of(exchange))
     tells_balance = body.get("showBalance", identity.page is not None)  # our own page shows it to a member
     per_minute_nano = await estimated_per_minute(answerer, services, session, config)
     ticket = Ticket(identity, name, config, tells_balance)
@@ -87,9 +87,11 @@ async def _issue(ticket: Ticket, lifetime_s: int) -> tuple[str, int]:
     return await keep(ticket, lifetime_s), unix_s() + lifetime_s
 
 
-def _config(body: Event) -> Event:
+def _config(body: Event, writes: str) -> Event:
     """The GA `session` that the client sends as its `session.update`."""
-    heard = {"format": PCM, "turn_detection": {"type": "server_vad"}}
+    heard: Event = {"format": PCM, "turn_detection": {"type": "server_vad"}}
+    if writes:
+        heard["transcription"] = {"model": writes}
     spoken = {"format": PCM, "voice": body.get("voice", DEFAULT_VOICE)}
     config: dict[str, Any] = {"type": "realtime", "output_modalities": ["audio"]}
     config["audio"] = {"input": heard, "output": spoken}

@@ -14,7 +14,6 @@ POLICIES = (
     ("balanced", "Balanced", "a good voice at a fair price"),
     ("frugal", "Frugal", "hears, thinks and speaks by separate models: slower, and the cheapest"),
 )
-WRITTEN_BY = "openai/gpt-4o-mini-transcribe"  # captions of what a realtime model hears, where its provider has it
 FIRST_POLICY = "balanced"
 VOICES = ("alloy", "ash", "ballad", "cedar", "coral", "echo", "marin", "sage", "shimmer", "verse")
 INSTRUCTIONS_CHARACTERS = 20_000
@@ -46,7 +45,6 @@ def show(request: HttpRequest, viewer: Viewer) -> HttpResponse:
         "policies": POLICIES,
         "first_policy": FIRST_POLICY,
         "voices": VOICES,
-        "written_by": WRITTEN_BY,
         "instructions_characters": INSTRUCTIONS_CHARACTERS,
         "scripts": SCRIPTS,
         "worklets": WORKLETS,

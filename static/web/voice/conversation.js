@@ -6,7 +6,6 @@
   const GOODBYE_MS = 1500; // for the cost of an answer that is cancelled by the end
   const NORMAL_CLOSURE = 1000;
   const WHO_SPEAKS = ["user", "assistant"];
-  const UNWRITTEN = "session.audio.input.transcription.model"; // at fault where nobody can write down what is heard
   const ASIDE = "aside_"; // events whose refusal means only that they came too late
 
   function base64(buffer) {
@@ -32,25 +31,23 @@
       return this.response || this.isAwaited ? "thinking" : "listening";
     }
 
-    // `writtenBy` is the model that writes down what is heard, where it can be had and the session has no other way.
-    open(isPushed, writtenBy) {
+    open(isPushed) {
       this.socket = new WebSocket(this.ticket.url);
       this.socket.addEventListener("message", ({ data }) => this.take(JSON.parse(data)));
       this.socket.addEventListener("close", ({ code, reason }) => this.closed(code, reason));
-      this.config = structuredClone(this.ticket.sessionConfig);
-      const { input } = this.config.audio;
-      this.turns = input.turn_detection;
-      this.mayGoUnwritten = Boolean(writtenBy && !input.transcription);
-      if (this.mayGoUnwritten) input.transcription = { model: writtenBy };
-      this.push(isPushed);
+      this.isPushed = isPushed;
     }
 
     // Push to talk, or voice activity; before or after the beginning.
     push(isPushed) {
       this.isPushed = isPushed;
-      this.config.audio.input.turn_detection = isPushed ? null : this.turns;
-      if (!this.isOpen) return;
-      this.send({ type: "session.update", session: { type: "realtime", audio: { input: { turn_detection: this.config.audio.input.turn_detection } } } });
+      if (this.isOpen) this.configure();
+    }
+
+    // Everything else is as the ticket has it: the session began with that.
+    configure() {
+      const { turn_detection } = this.ticket.sessionConfig.audio.input;
+      this.send({ type: "session.update", session: { type: "realtime", audio: { input: { turn_detection: this.isPushed ? null : turn_detection } } } });
     }
 
     // what goes
@@ -141,16 +138,10 @@
 
     handledOfSession() {
       return {
-        "session.created": () => this.send({ type: "session.update", session: this.config }),
+        "session.created": () => this.configure(),
         "session.updated": () => this.begun(),
         error: ({ error }) => {
           if (String(error.event_id || "").startsWith(ASIDE)) return;
-          if (!this.isOpen && this.mayGoUnwritten && error.param === UNWRITTEN) {
-            this.mayGoUnwritten = false;
-            delete this.config.audio.input.transcription;
-            this.send({ type: "session.update", session: this.config });
-            return;
-          }
           this.errorSaid = error.message;
           if (this.isOpen) this.told.trouble(error.message);
           else this.socket.close(NORMAL_CLOSURE); // what was asked for is refused, so nothing begins

@@ -16,7 +16,6 @@
   const LAST_S = 60; // before the longest conversation ends, in which that is told
   const LEAST_FRAMES = 5; // of 40 ms: what is shorter holds no word
   const PRESS_KEYS = [" ", "Enter"];
-  const CASCADE = "frugal"; // the policy that writes down by itself what it hears
   const WALLET = "/dashboard/wallet";
   const NANO = 1e9;
 
@@ -164,7 +163,7 @@
       this.maxSeconds = ticket.maxSeconds;
       this.startedAt = null;
       this.get("spent").textContent = "$0.00";
-      this.talk.open(this.get("push").checked, this.policy === CASCADE ? "" : this.form.dataset.writtenBy);
+      this.talk.open(this.get("push").checked);
       this.ticking = setInterval(() => this.tick(), EVERY_MS);
     }
 

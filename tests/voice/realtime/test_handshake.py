@@ -252,6 +252,35 @@ def test_a_ticket_says_what_it_is_for(stand: Stand, alice: Tenant, model: str) -
     assert 0 < session["estimatedCostPerMinuteNanoUsd"] < 500_000_000
 
 
+def test_a_ticket_has_what_is_said_written_down_where_the_provider_can_and_tells_what_that_costs(
+    stand: Stand, alice: Tenant
+) -> None:
+    stand.model()
+    plain = ticket(stand, alice).json
+    assert "transcription" not in plain["sessionConfig"]["audio"]["input"]
+    for name, price in (("dear-scribe", "0.0002"), ("cheap-scribe", "0.0001")):
+        prices = {"input_price": "0", "output_price": "0", "second_price": price}
+        stand.gateway.add_model(name, f"acme/{name}", provider=stand.provider, kind="transcription", **prices)
+    stand.gateway.wait_for_catalog()
+    session = ticket(stand, alice).json
+    assert session["sessionConfig"]["audio"]["input"]["transcription"] == {"model": "acme/cheap-scribe"}
+    added = session["estimatedCostPerMinuteNanoUsd"] - plain["estimatedCostPerMinuteNanoUsd"]
+    assert 1_000_000 < added < 60 * 125_000  # some of a minute's seconds
+
+    async def converse() -> None:
+        async with connect(socket_of(stand, session["url"])) as socket:
+            talker = Talker(socket)
+            await talker.until("session.created")
+            await talker.send("session.update", session=session["sessionConfig"])
+            await talker.until("session.updated")
+            await talker.say(200)
+            await talker.say(400, loud=False)
+            written = await talker.until("conversation.item.input_audio_transcription.completed")
+            assert written["transcript"] == "What the caller said."
+
+    asyncio.run(converse())
+
+
 def test_the_token_of_a_ticket_also_opens_the_session_as_a_bearer(stand: Stand, alice: Tenant, model: str) -> None:
     token = ticket(stand, alice).json["token"]
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -256,6 +257,41 @@ def test_another_provider_s_model_goes_on_where_the_first_one_is_lost(
             assert talker.types().count("session.created") == 1
         replayed = ["session.update", "conversation.item.create", "response.create"]
         assert stand.sessions_of(other)[0].types() == replayed
+        await eventually_equal(partial(stand.held_nano, alice), 0)
+
+    asyncio.run(converse())
+
+
+def test_the_talk_goes_on_at_a_provider_that_cannot_write_down_what_is_said(
+    stand: Stand, alice: Tenant, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from voice.realtime import consumer
+    from voice.realtime.engines import Answerer, answerer_of
+
+    scribe = {"kind": "transcription", "input_price": "0", "output_price": "0", "second_price": "0.0001"}
+    gateway.add_model("scribe-here", "acme/scribe-here", provider=stand.provider, **scribe)
+    gateway.add_provider("rt-elsewhere", base_url=stand.upstream.url)
+    elsewhere = replace(stand, provider="rt-elsewhere")
+    other = elsewhere.model()
+    model = stand.model(RealtimeScript(lost_at="response.output_item.added", lost_times=9))
+
+    def both(catalog: Any, name: str, caller: Any) -> Answerer:
+        first, second = (answerer_of(catalog, each, caller) for each in (name, other))
+        return Answerer(first.model, (*first.engines, *second.engines), first.per_minute_nano)
+
+    monkeypatch.setattr(consumer, "answerer_of", both)
+
+    async def converse() -> None:
+        async with talking(stand, alice.key, model) as talker:
+            heard = {"transcription": {"model": "acme/scribe-here"}}
+            config = {"type": "realtime", "instructions": "Be brief.", "audio": {"input": heard}}
+            await talker.send("session.update", session=config)
+            await talker.until("session.updated")
+            await talker.send("response.create")
+            await talker.until("x_komilion.cost", lambda event: event["cost_nano_usd"] > 0)
+        update = elsewhere.sessions_of(other)[0].received[0]["session"]
+        assert update["instructions"] == "Be brief."
+        assert update["audio"]["input"] == {"transcription": None}
         await eventually_equal(partial(stand.held_nano, alice), 0)
 
     asyncio.run(converse())
