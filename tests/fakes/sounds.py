@@ -32,12 +32,12 @@ def wav(pcm: bytes, rate_hz: int = RATE_HZ, channels: int = 1) -> bytes:
     return out.getvalue()
 
 
-def encoded(pcm: bytes, kind: str, rate_hz: int = RATE_HZ) -> bytes:
-    """Mono PCM as `mp3`, `opus` (in Ogg), `flac` or `aac` (ADTS)."""
+def encoded(pcm: bytes, kind: str, rate_hz: int = RATE_HZ, options: dict[str, str] | None = None) -> bytes:
+    """Mono PCM as `mp3`, `opus` (in Ogg), `flac` or `aac` (ADTS); `options` are FFmpeg's of the encoder."""
     container, codec = CODECS[kind]
     out = io.BytesIO()
     with av.open(out, "w", format=container) as file:
-        stream = cast("Any", file.add_stream(codec, rate=rate_hz, layout="mono"))
+        stream = cast("Any", file.add_stream(codec, rate=rate_hz, layout="mono", options=options))
         samples = numpy.frombuffer(pcm, dtype="<i2").reshape(1, -1)
         frame = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
         frame.sample_rate = rate_hz
