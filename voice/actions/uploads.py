@@ -17,6 +17,7 @@ from voice.models import TranscriptionJob, Upload, UploadState
 from voice.models.job import OPEN_STATES
 from voice.speech.forms import FormFile
 from voice.uploads import folder
+from voice.uploads.names import kept_content_type
 from voice.uploads.store import store
 from voice.uploads.ticket import url_ends_at
 
@@ -25,7 +26,6 @@ log = logging.getLogger(__name__)
 KEY_BYTES = 24
 BURIED_PER_UPLOAD = 10  # how many times what may be there at once may be deleted before its address ends
 ADDRESS_OUTLIVED_BY = timedelta(hours=1)  # by what was begun to be sent there in its last moment
-OTHER_TYPE = "application/octet-stream"
 
 
 def do_make_upload(
@@ -62,7 +62,7 @@ def do_make_upload(
 
 def do_keep_upload(organization_id: int, member_id: int | None, name: str, file: FormFile) -> Upload:
     """A file that came in a request, as an upload that is whole. Raises as `do_make_upload`, and `StorageFull`."""
-    upload = do_make_upload(organization_id, member_id, name, file.content_type or OTHER_TYPE, len(file.data))
+    upload = do_make_upload(organization_id, member_id, name, kept_content_type(file.content_type), len(file.data))
     try:
         store().keep(upload, file.data)
     except StorageFull:

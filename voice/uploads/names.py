@@ -9,6 +9,12 @@ NAME_MOST_CHARACTERS = 200
 KEY = re.compile(r"aud_[A-Za-z0-9_-]{32}")
 CONTENT_TYPE = re.compile(r"[a-z]+/[a-z0-9][a-z0-9.+-]*(;[a-z0-9-]+=\"?[a-z0-9.,+-]+\"?)*")
 CONTENT_TYPE_MOST_CHARACTERS = 100
+OTHER_TYPE = "application/octet-stream"
+PLAYED = {
+    *("audio/aac", "audio/flac", "audio/m4a", "audio/mp3", "audio/mp4", "audio/mpeg", "audio/ogg", "audio/opus"),
+    *("audio/wav", "audio/wave", "audio/webm", "audio/x-flac", "audio/x-m4a", "audio/x-wav", "application/ogg"),
+    *("application/mp4", "video/mp4", "video/mpeg", "video/ogg", "video/quicktime", "video/webm"),
+}
 CONTAINERS = {"application/ogg", "application/mp4", "application/x-matroska"}  # others begin with audio/ or video/
 
 
@@ -37,10 +43,24 @@ def clean_content_type(text: str) -> str:
     if len(kind) > CONTENT_TYPE_MOST_CHARACTERS or not CONTENT_TYPE.fullmatch(kind):
         raise Unprocessable("contentType must be a media type such as audio/mpeg.", param="contentType")
     bare = kind.partition(";")[0]
-    if not bare.startswith(("audio/", "video/")) and bare not in CONTAINERS:
+    if (not bare.startswith(("audio/", "video/")) and bare not in CONTAINERS) or "+" in bare:  # +xml: a document
         message = f"{bare} is no sound; contentType must begin with audio/ or video/."
         raise UnsupportedMediaType(message, param="contentType")
     return kind
+
+
+def kept_content_type(text: str) -> str:
+    """What a part of a form says of itself, where that is a media type of sound; else that of bytes."""
+    try:
+        return clean_content_type(text)
+    except (Unprocessable, UnsupportedMediaType):
+        return OTHER_TYPE
+
+
+def played_content_type(kind: str) -> str:
+    """As what a browser is given a file: one of `PLAYED`, or bytes, but never a document of a stranger's."""
+    bare = kind.partition(";")[0]
+    return bare if bare in PLAYED else OTHER_TYPE
 
 
 def clean_key(key: object, *, param: str = "audioKey") -> str:

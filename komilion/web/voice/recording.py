@@ -11,6 +11,7 @@ from komilion.common.errors import BadRequest, NotFound
 from komilion.web.guards import with_viewer
 from voice.access import access_job
 from voice.models import Upload, UploadState
+from voice.uploads.names import played_content_type
 from voice.uploads.store import store
 
 PIECE_BYTES = 2**20
@@ -37,7 +38,9 @@ def _piece(upload: Upload, start: int, last: int | None) -> HttpResponse:
         return HttpResponse(status=416, headers={"Content-Range": f"bytes */{size}"})
     most = min(PIECE_BYTES, (size if last is None else min(size, last + 1)) - start)
     body = store().read(upload, start, most)
-    response = HttpResponse(body, status=206, content_type=upload.content_type)
+    response = HttpResponse(body, status=206, content_type=played_content_type(upload.content_type))
+    response["Content-Disposition"] = "attachment"  # who opens the address itself gets a file, and no page
+    response["X-Content-Type-Options"] = "nosniff"
     response["Accept-Ranges"] = "bytes"
     response["Content-Range"] = f"bytes {start}-{start + len(body) - 1}/{size}"
     return response

@@ -11,7 +11,7 @@ from komilion.common.clock import utc_now
 from tests.fakes.client import call
 from tests.routing.books import organization_id, usage_rows
 from tests.stand import Tenant
-from tests.voice.meetings.conftest import JOBS, MINUTES, Meetings, talk
+from tests.voice.meetings.conftest import JOBS, MEETING, MINUTES, Meetings, talk
 from tests.voice.meetings.jobs import MINUTE_S, TEXT, charged, finished, long_talk, make_job, row_of, uploaded, work
 from tests.voice.uploads.sending import UPLOAD, bearer, request
 from tests.voice.webhooks.receiver import Receiver
@@ -40,6 +40,21 @@ def test_a_form_with_audio_may_be_a_job_too(meetings: Meetings, nova: str):
     assert answer.status == 202
     assert work(answer.json["id"])
     assert finished(meetings, bob, answer.json["id"])["result"]["text"] == TEXT
+
+
+@pytest.mark.parametrize("kind", ["text/html", "audio/x+xml", ""])
+def test_what_a_form_says_of_its_audio_is_kept_only_where_it_is_a_sound(meetings: Meetings, nova: str, kind: str):
+    bob = meetings.gateway.tenant()
+    body = (
+        b'--b\r\nContent-Disposition: form-data; name="async"\r\n\r\ntrue\r\n'
+        b'--b\r\nContent-Disposition: form-data; name="audio"; filename="a.wav"\r\n'
+        + f"Content-Type: {kind}\r\n\r\n".encode()
+        + talk()
+        + b"\r\n--b--\r\n"
+    )
+    answer = meetings.stand.post(MEETING, bob, body, "multipart/form-data; boundary=b")
+    assert answer.status == 202, answer.body
+    assert row_of(answer.json["id"]).upload.content_type == "application/octet-stream"
 
 
 def test_more_than_ten_minutes_become_a_job_of_parts(meetings: Meetings, whisper: str):

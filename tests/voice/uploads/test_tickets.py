@@ -62,6 +62,8 @@ def test_a_name_is_for_display_and_makes_no_path(gateway: Gateway, alice: Tenant
     [
         ("text/html", 415),
         ("application/pdf", 415),
+        ("audio/x+xml", 415),
+        ("video/svg+xml;charset=utf-8", 415),
         ("audio", 422),
         ("audio/x\r\nX: 1", 422),
         ("audio/" + "x" * 150, 422),

@@ -140,6 +140,16 @@ class TestRecording:
     def test_what_is_no_part_of_it_is_refused(self, alice: Person, address: str, asked: str, status: int):
         assert alice.browser.get(address, headers={"Range": asked}).status_code == status
 
+    @pytest.mark.parametrize("kind", ["text/html", "audio/x+xml", "image/svg+xml"])
+    def test_a_browser_is_given_no_document_of_a_stranger(self, alice: Person, kind: str):
+        recording = new_recording(alice, b"<script>alert(1)</script>")
+        type(recording).objects.update(content_type=kind)
+        address = f"{LIST}/{new_meeting(alice, upload=recording).pk}/audio"
+        answer = alice.browser.get(address, headers={"Range": "bytes=0-"})
+        assert answer.status_code == 206
+        assert answer["Content-Type"] == "application/octet-stream"
+        assert (answer["X-Content-Type-Options"], answer["Content-Disposition"]) == ("nosniff", "attachment")
+
     def test_is_gone_with_its_file(self, alice: Person):
         job = new_meeting(alice)
         assert alice.browser.get(f"{LIST}/{job.pk}/audio", headers={"Range": "bytes=0-"}).status_code == 404
