@@ -54,7 +54,7 @@ class Limits:
     longest_s: int = 6 * 3600  # of audio
     cpu_s: int = 180
     wall_clock_s: int = 600
-    memory_bytes: int = 2**30  # of address space
+    memory_bytes: int = 2**30  # of address space, on Linux alone: macOS has no limit that it keeps
 
 
 USUAL_LIMITS = Limits()
