@@ -49,7 +49,7 @@ from voice.models import JobPart, TranscriptionJob
 from voice.queries import part_price
 from voice.speech.choice import Chosen
 from voice.threads import in_thread
-from voice.uploads.folder import folder
+from voice.uploads.folder import demand_room, folder
 from voice.uploads.store import store
 from voice.uploads.target import not_there
 
@@ -205,6 +205,7 @@ class JobWork:
         file = stack.enter_context(tempfile.NamedTemporaryFile(dir=folder()))  # noqa: SIM115 - the stack does
         url = unseal(bytes(self._job.url_sealed)).decode()
         limit = settings.VOICE_UPLOAD_LIMIT_BYTES
+        await in_thread(demand_room, limit)  # without it the job waits for the disk
         await Egress().fetch(url, file, most_bytes=limit, timeout_s=FETCH_TIMEOUT_S, param="audioUrl")
         file.flush()
         return Path(file.name)

@@ -202,3 +202,12 @@ def test_jobs_go_with_their_transcripts(meetings: Meetings, nova: str):
     type(row_of(job_id)).objects.filter(pk=job_id).update(expires_at=utc_now())
     assert do_sweep_jobs() == 1
     assert meetings.job(bob, job_id).status == 404
+
+
+def test_a_disk_without_room_for_what_is_fetched_is_waited_for(meetings: Meetings, nova: str, settings):
+    settings.VOICE_DISK_RESERVE_BYTES = 2**60
+    bob = meetings.gateway.tenant()
+    answer = meetings.ask(bob, audioUrl="https://files.example/talk.wav", model=nova, **{"async": True})
+    assert answer.status == 202
+    assert work(answer.json["id"])
+    assert (row_of(answer.json["id"]).state, charged(bob)) == ("queued", 0)
