@@ -12,7 +12,8 @@ from typing import Any
 from django.conf import settings
 from django.db import DatabaseError, connection
 
-from komilion.common.http_client import HttpClient, HttpError
+from komilion.common.http_client import HttpClient
+from komilion.common.http_errors import HttpError
 from routing.gateway.services import Services
 
 CHECK_TIMEOUT_S = 2.0

@@ -20,7 +20,8 @@ from typing import Protocol
 from urllib.parse import urljoin, urlsplit
 
 from komilion.common.errors import KomilionError, PayloadTooLarge, UrlRefused, UrlUnreachable
-from komilion.common.http_client import HttpClient, HttpError, NotConnected, Response
+from komilion.common.http_client import HttpClient, Response
+from komilion.common.http_errors import HttpError, NotConnected
 from komilion.common.http_message import AddrInfo, Origin, Resolve, look_up, target_of
 from komilion.common.numbers import numbers
 from komilion.common.public_address import is_public

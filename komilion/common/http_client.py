@@ -15,6 +15,7 @@ from typing import cast, override
 import aiohappyeyeballs
 import httptools
 
+from komilion.common.http_errors import BadResponse, Disconnected, NotConnected, TooLarge
 from komilion.common.http_message import Origin, Resolve, has_length, head_of, look_up, target_of
 
 KEEP_ALIVE_S = 60.0
@@ -22,30 +23,6 @@ READ_AHEAD_BYTES = 256 * 2**10  # unread bytes of a body at which the socket is 
 ONE_WRITE_BYTES = 64 * 2**10  # up to here copying head and body together is cheaper than a second write
 NEXT_ADDRESS_AFTER_S = 0.25  # RFC 8305, section 8
 RELEASED_FOR_S = 1.0  # how long the end of a response that nobody reads any more may take
-
-
-class HttpError(Exception):
-    """An exchange failed; the subclass says how."""
-
-
-class NotConnected(HttpError):
-    """There is no connection: not a byte of the request went out."""
-
-
-class Disconnected(HttpError):
-    """The connection ended before the response did."""
-
-
-class BadResponse(HttpError):
-    """What came is not HTTP, or beyond a limit."""
-
-
-class TooLarge(BadResponse):
-    """The body is longer than the reader takes: `size` bytes so far, of which `last` came last."""
-
-    def __init__(self, message: str, size: int, last: bytes) -> None:
-        super().__init__(message)
-        self.size, self.last = size, last
 
 
 class Response:

@@ -4,7 +4,7 @@ import orjson
 
 from komilion.common.errors import AnswerTooLarge
 from komilion.common.failpoints import failpoint
-from komilion.common.http_client import TooLarge
+from komilion.common.http_errors import TooLarge
 from komilion.common.numbers import numbers
 from routing.gateway.call import UpstreamResponse
 from routing.gateway.calls import Calls

@@ -20,7 +20,8 @@ from komilion.common.errors import (
     RequestTimeout,
 )
 from komilion.common.failpoints import failpoint
-from komilion.common.http_client import Disconnected, HttpClient, HttpError, NotConnected, Response, TooLarge
+from komilion.common.http_client import HttpClient, Response
+from komilion.common.http_errors import Disconnected, HttpError, NotConnected, TooLarge
 from komilion.common.numbers import numbers
 from routing.gateway.meter import Meter
 from routing.gateway.progress import Progress, Try

@@ -7,7 +7,8 @@ becomes so large; else nothing: then it is the provider that writes without end.
 
 import contextlib
 
-from komilion.common.http_client import HttpError, Response, TooLarge
+from komilion.common.http_client import Response
+from komilion.common.http_errors import HttpError, TooLarge
 from komilion.common.numbers import numbers
 from routing.gateway.meter import Meter
 from routing.gateway.settle import Settlement

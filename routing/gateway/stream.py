@@ -15,7 +15,7 @@ from billing.ledger.committer import Committer
 from komilion.common.clock import monotonic_s, unix_s
 from komilion.common.errors import KomilionError, ProviderError, Unavailable, error_body
 from komilion.common.failpoints import failpoint
-from komilion.common.http_client import HttpError
+from komilion.common.http_errors import HttpError
 from komilion.common.usage import Usage, UsageSource
 from routing.gateway.call import AttemptFailed, NotSent, UpstreamResponse, time_is_up
 from routing.gateway.calls import Calls

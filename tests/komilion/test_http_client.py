@@ -5,7 +5,8 @@ import asyncio
 import pytest
 
 from komilion.common import http_client
-from komilion.common.http_client import Disconnected, HttpClient
+from komilion.common.http_client import HttpClient
+from komilion.common.http_errors import Disconnected
 from tests.async_waiting import eventually
 from tests.komilion.http_server import CHUNKED, OK, TO_THE_END, Script, Server, always, endless, fetch, run
 

@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from komilion.common.clock import utc_now
-from komilion.common.http_client import BadResponse, Disconnected, HttpClient, NotConnected, TooLarge
+from komilion.common.http_client import HttpClient
+from komilion.common.http_errors import BadResponse, Disconnected, NotConnected, TooLarge
 from komilion.common.http_message import target_of
 from tests.async_waiting import eventually
 from tests.komilion.http_server import CHUNKED, HEAD_LIMIT, OK, Server, always, endless, fetch, run

@@ -13,7 +13,8 @@ from typing import Any
 
 from komilion.common.clock import monotonic_s
 from komilion.common.errors import KomilionError, ProviderError, ProviderUnavailable
-from komilion.common.http_client import Disconnected, HttpError, NotConnected, Response
+from komilion.common.http_client import Response
+from komilion.common.http_errors import Disconnected, HttpError, NotConnected
 from komilion.common.metrics import count
 from komilion.common.numbers import numbers
 from routing.catalog.voice import VoiceOffer

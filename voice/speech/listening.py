@@ -11,7 +11,8 @@ from typing import Any
 from msgspec.structs import replace
 
 from komilion.common.errors import BadRequest, KomilionError, PayloadTooLarge, ProviderError
-from komilion.common.http_client import Response, TooLarge
+from komilion.common.http_client import Response
+from komilion.common.http_errors import TooLarge
 from komilion.common.money import ceil_div
 from komilion.common.numbers import numbers
 from komilion.common.usage import MAX_UNITS, Usage, UsageSource

@@ -8,7 +8,7 @@ import pytest
 
 from billing.prices import PriceVersion
 from komilion.common.errors import BadRequest, KomilionError, ProviderError, ProviderUnavailable, RateLimited
-from komilion.common.http_client import BadResponse, Disconnected, NotConnected
+from komilion.common.http_errors import BadResponse, Disconnected, NotConnected
 from routing.catalog.voice import VoiceOffer
 from routing.gateway.call import AttemptFailed, NotSent
 from routing.providers.base import Target
