@@ -1,4 +1,5 @@
-"""`python -m tests.e2e.pictures`: takes the pictures of the README again, from pages with a fortnight of traffic.
+"""`python -m tests.e2e.pictures [NAME ...]`: takes the pictures of the README again, from pages with a fortnight of
+traffic; all of them where none is named.
 
 The traffic is real calls to the scripted upstream, moved into the past in the database of an installation that lives
 for these pictures only.
@@ -13,15 +14,17 @@ from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from komilion.common.clock import utc_now
 from routing.selection.words import POLICIES
-from tests.e2e.browser import Browser, Scheme, browser
+from tests.e2e.browser import Browser, Scheme, Visit, browser
 from tests.e2e.server import PROJECT, Installation, UpstreamProcess
 from tests.e2e.steps import make_key, sign_up, top_up
+from tests.e2e.talking import on_stage, speak_into, with_microphone
 from tests.fakes.client import call, chat
 from tests.fakes.replies import Reply
+from tests.fakes.spoken_socket import Spoken
 from tests.fakes.upstream import Upstream
 from tests.services.valkey import ValkeyServer, free_url
 
@@ -41,7 +44,10 @@ PICTURES: tuple[tuple[str, str, str, int, Scheme], ...] = (
     ("playground", PLAYGROUND, "owner", 1_440, "light"),
     ("playground-narrow", PLAYGROUND, "owner", 360, "dark"),
     ("routing", "/dashboard/routing", "owner", 1_440, "light"),
+    ("voice", "/dashboard/usage", "owner", 1_440, "light"),
 )
+WHOLE = ("voice",)  # longer than the window, and all of it is worth a look
+BALANCE_NANO = 14_990_000_000
 SORTING = """Sorting a list costs **n log n** comparisons at best:
 
 ```python
@@ -64,6 +70,7 @@ SHORT = """Use `sorted(values)`. It is stable, keeps the list as it was, and tak
 
 
 WRITTEN = {"delta/writer": SORTING, "delta/brief": SHORT}
+TURNS_MS = 20_000  # two rounds of what the microphone plays
 PROMPTS = (
     "Write a Python function that merges two sorted lists.",
     "Translate into German: the train is late.",
@@ -73,7 +80,7 @@ PROMPTS = (
 )
 
 
-def main() -> int:
+def main(wanted: list[str]) -> int:
     """Start an installation, live in it, take the pictures."""
     os.environ["TEST_PAYMENTS"] = "1"
     with tempfile.TemporaryDirectory(prefix="komilion-pictures-") as name:
@@ -84,9 +91,10 @@ def main() -> int:
         database = folder / "komilion.sqlite3"
         site = Installation(folder, database_url=f"sqlite:///{database}", valkey_url=valkey.url)
         try:
-            with writer, browser(site.url) as people:
+            microphone = with_microphone(speak_into(folder / "speech.wav"))
+            with writer, browser(site.url, arguments=microphone) as people:
                 _prepare(site, upstream, writer)
-                _take(people, *_live(site, people, database))
+                _take(people, *_live(site, people, database), wanted)
         finally:
             site.close()
             upstream.stop()
@@ -147,26 +155,41 @@ def _move_into_the_past(database: Path, request_ids: list[str], chance: random.R
             )
 
 
-def _take(people: Browser, cookies: list[dict[str, object]], names: dict[str, str]) -> None:
+def _take(people: Browser, cookies: list[dict[str, object]], names: dict[str, str], wanted: list[str]) -> None:
     for name, path, who, width, scheme in PICTURES:
+        if wanted and name not in wanted:
+            continue
         with people.person(width=width, scheme=scheme, cookies=cookies if who == "owner" else None) as person:
             visit = person.visit(path.format(**names))
-            if path in STEPS:
-                STEPS[path](visit.page)
+            if name in STEPS:
+                STEPS[name](visit)
             visit.check()
-            visit.screenshot(FOLDER / f"{name}.png", whole=width < 1_000)
+            visit.screenshot(FOLDER / f"{name}.png", whole=width < 1_000 or name in WHOLE)
 
 
-def _run(page: Page) -> None:
+def _run(visit: Visit) -> None:
     """A run of the playground, with the receipt of the policy's choice open."""
+    page = visit.page
     page.get_by_role("button", name="Run", exact=True).click()
     page.get_by_role("dialog").get_by_role("button", name="Run").click()
     expect(page.get_by_text("Done. This run cost")).to_be_visible()
     page.get_by_role("article", name="Model 3").get_by_text("Why this model").click()
 
 
-STEPS: dict[str, Callable[[Page], None]] = {PLAYGROUND: _run}
+def _talk(visit: Visit) -> None:
+    """A conversation, while the second answer is spoken."""
+    first = Spoken("A ledger is a book in which every amount is written once.", seconds=0.5)
+    second = Spoken("An entry that is only ever added, never changed.", 20.0, heard="And what is a posting?")
+    stage = on_stage(visit, first, second)
+    stage.options["balance_nano"] = BALANCE_NANO
+    stage.start()
+    captions = visit.page.get_by_role("log", name="Captions")
+    expect(captions).to_contain_text(second.words, timeout=TURNS_MS)
+    expect(visit.page.locator("#state")).to_have_text("Speaking")
+
+
+STEPS: dict[str, Callable[[Visit], None]] = {"playground": _run, "playground-narrow": _run, "voice": _talk}
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))
