@@ -9,14 +9,12 @@ In a test: `with RealtimeUpstream() as upstream:` runs it on a thread of its own
 `upstream.script("name", RealtimeScript(...))` adds behaviour, `upstream.sessions_of("name")` is what it saw.
 """
 
-import asyncio
-import threading
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
+from tests.fakes.on_thread import OnThread
 from tests.fakes.realtime_session import FakeSession, Lost, Refused
 
 KEY = "sk-upstream-canary-0123456789"
@@ -65,18 +63,16 @@ class RealtimeScript:
     extra_events: tuple[dict[str, Any], ...] = ()  # after `session.created`
 
 
-class RealtimeUpstream:
+class RealtimeUpstream(OnThread):
     """The server and what it saw."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.scripts: dict[str, RealtimeScript] = {"ok": RealtimeScript()}
         self.sessions: list[FakeSession] = []
         self.refused = 0
         self.port = 0
         self._attempts: dict[str, int] = {}
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._stop: asyncio.Event | None = None
-        self._thread: threading.Thread | None = None
 
     @property
     def url(self) -> str:
@@ -92,18 +88,18 @@ class RealtimeUpstream:
         """The connections of one model, in their order."""
         return [session for session in list(self.sessions) if session.model == model]
 
-    async def _serve(self, ready: threading.Event) -> None:
-        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+    async def begin(self) -> None:
+        """On a free port."""
         app = web.Application()
         app.router.add_get("/v1/realtime", self._connect)
-        runner = web.AppRunner(app, shutdown_timeout=0.1)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        self.port = runner.addresses[0][1]
-        ready.set()
-        await self._stop.wait()
-        await runner.cleanup()
+        self._runner = web.AppRunner(app, shutdown_timeout=0.1)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        self.port = self._runner.addresses[0][1]
+
+    async def end(self) -> None:
+        """Sessions that are open end, too."""
+        await self._runner.cleanup()
 
     async def _connect(self, request: web.Request) -> web.StreamResponse:
         model = request.query.get("model", "")
@@ -146,20 +142,3 @@ class RealtimeUpstream:
             await session.lose()
         finally:
             session.end(socket.close_code)
-
-    def __enter__(self) -> Self:
-        ready = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve(ready)), name="fake-realtime")
-        self._thread.daemon = True
-        self._thread.start()
-        ready.wait()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        assert self._loop is not None
-        assert self._stop is not None
-        assert self._thread is not None
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join()

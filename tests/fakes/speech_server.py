@@ -6,18 +6,16 @@ what a provider would bill for it.
 """
 
 import asyncio
-import contextlib
 import json
-import threading
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 from tests.fakes import wire
+from tests.fakes.on_thread import OnThread
 
-START_DEADLINE_S = 10
 PIECE_BYTES = 4_096
 
 type Outcome = Literal["running", "completed", "cancelled", "cut", "refused"]
@@ -75,19 +73,17 @@ class Refused(Exception):
         self.answer = answer
 
 
-class SpeechServer(ABC):
+class SpeechServer(OnThread):
     """The server, its scripts and its journal; `with` runs it on a thread."""
 
     base_path = ""
 
     def __init__(self) -> None:
+        super().__init__()
         self.calls: list[SpeechCall] = []
         self.scripts: dict[str, SpeechReply] = {}
         self.port = 0
         self._counts: Counter[str] = Counter()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._stop: asyncio.Event | None = None
-        self._thread: threading.Thread | None = None
         self.connections: set[_Connection] = set()
 
     @property
@@ -121,31 +117,17 @@ class SpeechServer(ABC):
     def unknown_model(self, call: SpeechCall) -> Answer:
         """What is said where no script has the model's name."""
 
-    def __enter__(self) -> Self:
-        ready = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve(ready)), name="fake-speech", daemon=True)
-        self._thread.start()
-        assert ready.wait(START_DEADLINE_S), "the fake did not start"
-        return self
+    async def begin(self) -> None:
+        """On a free port."""
+        self._server = await asyncio.get_running_loop().create_server(lambda: _Connection(self), "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
 
-    def __exit__(self, *_: object) -> None:
-        assert self._loop is not None
-        assert self._stop is not None
-        assert self._thread is not None
-        with contextlib.suppress(RuntimeError):  # the loop is closed already
-            self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join()
-
-    async def _serve(self, ready: threading.Event) -> None:
-        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        server = await self._loop.create_server(lambda: _Connection(self), "127.0.0.1", 0)
-        self.port = server.sockets[0].getsockname()[1]
-        ready.set()
-        await self._stop.wait()
-        server.close()
+    async def end(self) -> None:
+        """Calls that run are broken off."""
+        self._server.close()
         for connection in list(self.connections):
             connection.abandon()
-        await server.wait_closed()
+        await self._server.wait_closed()
 
     def turn(self, call: SpeechCall, reply: SpeechReply) -> SpeechReply:
         """What this call of the model gets."""

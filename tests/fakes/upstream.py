@@ -8,19 +8,17 @@ model names are described in `replies.py` and `presets.py`, the journal in `jour
 
 import argparse
 import asyncio
-import contextlib
 import json
 import signal
 import socket
 import sys
-import threading
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from tests.fakes import wire
 from tests.fakes.exchange import Exchange
 from tests.fakes.journal import Call, Journal
+from tests.fakes.on_thread import OnThread
 from tests.fakes.presets import PRESETS
 from tests.fakes.replies import Reply, in_turn, read_script
 
@@ -28,18 +26,16 @@ BACKLOG = 1_024
 JSON = {"Content-Type": "application/json"}
 
 
-class Upstream:
+class Upstream(OnThread):
     """The server, its scripts and its journal; `serve` runs it in a loop, `with` on a thread."""
 
     def __init__(self, journal_path: Path | None = None, port: int = 0) -> None:
+        super().__init__()
         self.journal = Journal(journal_path)
         self.trap_hits: list[wire.Request] = []  # what followed a redirect to another host
         self.scripts: dict[str, Reply] = dict(PRESETS)
         self._sockets = [_listen(port), _listen(0)]
         self.port, self._trap_port = (sock.getsockname()[1] for sock in self._sockets)
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._stop: asyncio.Event | None = None
-        self._thread: threading.Thread | None = None
         self.connections: set[Connection] = set()
 
     @property
@@ -66,47 +62,24 @@ class Upstream:
         self.scripts[name] = reply
         return name
 
-    async def serve(self, ready: threading.Event | None = None) -> None:
-        """Answer until `stop`."""
-        self._loop = asyncio.get_running_loop()
-        self._stop = asyncio.Event()
+    async def begin(self) -> None:
+        """The usual door, and the one that nobody may use."""
+        loop = asyncio.get_running_loop()
         answer, answer_trap = lambda: Connection(self), lambda: Connection(self, trap=True)
-        servers = [
-            await self._loop.create_server(answer, sock=self._sockets[0], backlog=BACKLOG),
-            await self._loop.create_server(answer_trap, sock=self._sockets[1]),
+        self._servers = [
+            await loop.create_server(answer, sock=self._sockets[0], backlog=BACKLOG),
+            await loop.create_server(answer_trap, sock=self._sockets[1]),
         ]
-        if ready:
-            ready.set()
-        await self._stop.wait()
-        for server in servers:
+
+    async def end(self) -> None:
+        """Drop every connection, and close the journal."""
+        for server in self._servers:
             server.close()
         for connection in list(self.connections):
             connection.abandon()
-        for server in servers:
+        for server in self._servers:
             await server.wait_closed()
         self.journal.close()
-
-    def stop(self) -> None:
-        """Stop serving and drop every connection; may be called from any thread."""
-        if self._loop and self._stop:
-            with contextlib.suppress(RuntimeError):  # the loop is closed already
-                self._loop.call_soon_threadsafe(self._stop.set)
-        if self._thread:
-            self._thread.join()
-            self._thread = None
-
-    def __enter__(self) -> Self:
-        ready = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self.serve(ready)), name="fake-upstream")
-        self._thread.daemon = True
-        self._thread.start()
-        ready.wait()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
 
 
 class Connection(asyncio.Protocol):
