@@ -111,6 +111,7 @@ def test_what_is_not_enough_to_tell_is_named(stand: SpeechStand, query: str, par
     assert usage_rows(bob) == []
 
 
-def test_nothing_at_all_is_no_audio(stand: SpeechStand, alice: Tenant) -> None:
-    answer = stand.post(f"{STT}?encoding=mulaw&sample_rate=8000", alice, b"", "application/octet-stream")
+def test_nothing_at_all_is_no_audio(stand: SpeechStand, alice: Tenant, models: dict[str, str]) -> None:
+    path = f"{STT}?model={models['deepgram']}&encoding=mulaw&sample_rate={RATE_HZ}"
+    answer = stand.post(path, alice, b"", "application/octet-stream")
     assert (answer.status, answer.json["error"]["reason"]) == (400, "empty_audio")
