@@ -55,7 +55,7 @@ class Workshop:
             if self._inside[organization_id] >= self._each:
                 raise TooManyParallel(f"Only {self._each} recordings of yours are prepared at once.", headers=BUSY)
             if self._inside.total() >= self._most:
-                raise Unavailable("Too many recordings are being prepared; send it again, or with async.", headers=BUSY)
+                raise Unavailable("Too many recordings are being prepared; send it again in a moment.", headers=BUSY)
             self._inside[organization_id] += 1
 
     def _leave(self, organization_id: int) -> None:

@@ -17,6 +17,7 @@ from komilion.common.usage import Usage
 from routing.catalog.snapshot import Catalog
 from routing.catalog.voice import VoiceOffer
 from routing.gateway.call import NotSent
+from routing.gateway.funds import Stopped
 from routing.gateway.inside import Cost
 from routing.gateway.metered import MeteredCall
 from routing.gateway.types import Outcome, Settled
@@ -27,6 +28,7 @@ from voice.realtime.session import Session
 from voice.realtime.tab import Spent
 from voice.speech import listening
 from voice.speech.choice import Chosen, Wanted, choose, same_units
+from voice.speech.cover import Cover, unpaid
 from voice.speech.lengths import MEDIA_TYPES, Audio
 from voice.speech.saying import LEAST_MS_A_CHARACTER, OnAudio, Saying
 from voice.speech.saying import bound_of as speech_bound
@@ -106,11 +108,16 @@ class Calls:
         call = self._session.tab.new_call()
         await call.hold(offers, most, speech_bound(options, offers[0], LEAST_MS_A_CHARACTER))
         saying = Saying(self._session.services, offers, options, on_audio)
+        saying.cover = Cover(call)
         try:
             await saying.run()
         except NotSent as error:
             await call.void()
             raise error.error from error
+        except Stopped as stop:
+            usage, source = saying.used()
+            await self._settle(call, Spent(saying.offer, usage, source, stop.outcome))
+            raise unpaid(stop) from stop
         except BaseException as error:
             is_theirs = isinstance(error, KomilionError)
             usage, source = saying.used(is_broken_off=is_theirs)

@@ -3,7 +3,7 @@
 How long a text takes is the voice's business, and of who tells it to read slowly: no first hold can be the most.
 """
 
-from komilion.common.errors import LedgerUnavailable
+from komilion.common.errors import InsufficientBalance, KeyCapReached, LedgerUnavailable
 from komilion.common.usage import Usage
 from routing.catalog.voice import VoiceOffer
 from routing.gateway.funds import Stopped
@@ -32,3 +32,9 @@ class Cover:
         if self._refused in ("insufficient_balance", "key_cap_reached"):
             raise Stopped(self._refused, self._refused)
         raise LedgerUnavailable
+
+
+def unpaid(stop: Stopped) -> InsufficientBalance:
+    """What a caller is told of it."""
+    kind = KeyCapReached if stop.reason == "key_cap_reached" else InsufficientBalance
+    return kind("What is available does not cover more of this speech: it takes longer than its text made likely.")

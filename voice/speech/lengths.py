@@ -3,15 +3,16 @@
 A file of bare samples is as long as its bytes; everything else is decoded, in a confined process, to its end.
 """
 
-import asyncio
 import struct
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from komilion.common.audio.decode import SPEECH_RATE_HZ, USUAL_LIMITS, Decoding, Limits
 from komilion.common.money import ceil_div
+from voice.threads import Workshop
 
 DECODED_AT_ONCE = 4  # files, in one process
+DECODED_LATER = 64  # and those that wait for that
+DECODED_OF_EACH = 24  # organization
 LEAST_RATE_HZ, MOST_RATE_HZ = 4_000, 768_000
 SAMPLE_CODES = (1, 3, 6, 7)  # of WAVE: integers, floats, A-law, mu-law; all of a fixed size
 
@@ -31,7 +32,7 @@ MEDIA_TYPES = {
 }
 OTHER_TYPE = "application/octet-stream"
 
-_decoders = ThreadPoolExecutor(DECODED_AT_ONCE, thread_name_prefix="decoder")
+_workshop = Workshop("decoder", threads=DECODED_AT_ONCE, waiting=DECODED_LATER, each=DECODED_OF_EACH)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +45,12 @@ class Audio:
     channels: int
 
 
-async def measure(data: bytes, limits: Limits = USUAL_LIMITS) -> Audio:
-    """What a file is and how long. Raises as `komilion.common.audio.decode.Decoding` does."""
+async def measure(data: bytes, organization_id: int, limits: Limits = USUAL_LIMITS) -> Audio:
+    """What a file is and how long. Raises as `komilion.common.audio.decode.Decoding` and `Workshop.run` do."""
     found = _plain_wav(data)
     if found is not None:
         return found
-    return await asyncio.get_running_loop().run_in_executor(_decoders, _decoded, data, limits)
+    return await _workshop.run(organization_id, lambda: _decoded(data, limits))
 
 
 def _decoded(data: bytes, limits: Limits) -> Audio:

@@ -14,8 +14,6 @@ import orjson
 from komilion.common.audio.encode import CONTENT_TYPES
 from komilion.common.errors import (
     BadRequest,
-    InsufficientBalance,
-    KeyCapReached,
     KomilionError,
     LedgerUnavailable,
     error_body,
@@ -32,7 +30,7 @@ from routing.providers.deepgram import VOICES
 from routing.providers.speech import Speaking
 from voice.speech.bills import adjusted_of, facts_of, note_of, origin_headers, with_cost
 from voice.speech.choice import choose_now, same_units
-from voice.speech.cover import Cover
+from voice.speech.cover import Cover, unpaid
 from voice.speech.requests import SpeechAsked, parse_speech, parse_tts
 from voice.speech.saying import LEAST_MS_A_CHARACTER, Saying, bound_of
 
@@ -93,7 +91,7 @@ async def _speak(call: MeteredCall, saying: Saying, answer: "_Answer", exchange:
     except (KomilionError, Interrupted, Stopped) as error:
         settled = await _settle_broken(call, saying, error)
         if isinstance(error, Stopped):
-            error = _unpaid(error)
+            error = unpaid(error)
         if exchange.started and isinstance(error, KomilionError):
             await answer.break_off(error, settled)
             return
@@ -117,11 +115,6 @@ async def _settle_broken(call: MeteredCall, saying: Saying, error: Exception) ->
         usage, source = NOTHING, "absent"
     detail = {"attempts": saying.notes}
     return await call.settle(saying.offer, usage, outcome=outcome, source=source, detail=detail)
-
-
-def _unpaid(stop: Stopped) -> InsufficientBalance:
-    kind = KeyCapReached if stop.reason == "key_cap_reached" else InsufficientBalance
-    return kind("What is available does not cover more of this speech: it takes longer than its text made likely.")
 
 
 class _Answer:

@@ -68,7 +68,7 @@ async def _serve(exchange: Exchange, services: Services, endpoint: str, parse: P
         data = data if asked.raw is None else in_wav(data, asked.raw)
         version, caller = admission.catalog_version, session.caller
         chosen = await choose_now(asked.wanted, services, version, caller, lambda offer: likely_usage(LIKELY_MS, offer))
-        audio = await measure(data)
+        audio = await measure(data, session.caller.organization_id)
         facts = facts_of(exchange, endpoint, asked.wanted.name, streamed=asked.options.stream, end_user=asked.end_user)
 
         async def renew() -> Any:

@@ -44,7 +44,7 @@ class Cascade:
         heard = self.speech.script(f"whisper-1.{next(names)}", hears or SpeechReply(text="How is the weather?"))
         spoken_by = self.speech.script(f"tts-1.{next(names)}", options.pop("speaks", SpeechReply()))
         self._voice(heard, "transcription", "--second-price", "0.0001")
-        self._voice(spoken_by, "speech", "--character-price", "30")
+        self._voice(spoken_by, "speech", *options.pop("speech_price", ("--character-price", "30")))
         reply = says if isinstance(says, Reply) else Reply(content=says, frames=4)
         model = self.gateway.add_model(reply, capabilities="tools", **options)
         self.gateway.wait_for_catalog()

@@ -8,9 +8,10 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from tests.fakes.client import call
+from tests.fakes.speech_server import SpeechReply
 from tests.routing.books import organization_id
 from tests.stand import Gateway
-from tests.voice.realtime.cascading import Cascade, ask_in_text
+from tests.voice.realtime.cascading import Cascade, ask_in_text, sound_of
 from tests.voice.realtime.talking import Talker, eventually_equal, in_thread
 
 HEARD_NANO_PER_S = 125_000  # with the fee
@@ -85,6 +86,21 @@ def test_who_cannot_pay_for_another_turn_is_told_behind_the_last_one(cascade: Ca
     assert talker.of("error")[-1]["error"]["code"] == "insufficient_balance"
     assert {event["response"]["status"] for event in talker.of("response.done")} == {"completed"}
     assert len(cascade.gateway.calls_of(model)) == 2
+
+
+def test_a_voice_that_takes_its_time_ends_with_the_money_and_not_behind_it(cascade: Cascade, gateway: Gateway) -> None:
+    cascade.parts("It is sunny.", speaks=SpeechReply(seconds=60), speech_price=("--second-price", "0.0005"))
+    tenant = gateway.tenant(credit="0.03")  # for 48 seconds
+
+    async def converse(talker: Talker) -> None:
+        await ask_in_text(talker)
+        await talker.send("response.create")
+        assert await talker.until_closed() == 4402
+
+    talker = cascade.talk(tenant, converse)
+    assert talker.of("error")[-1]["error"]["code"] == "insufficient_balance"
+    assert 20 < len(sound_of(talker)) / 48_000 < 48
+    assert gateway.wallet(tenant.email)["debt"] == "0.00"
 
 
 def test_what_a_minute_costs_is_told_by_the_model_that_would_answer(cascade: Cascade, gateway: Gateway) -> None:

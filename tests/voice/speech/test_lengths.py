@@ -20,7 +20,7 @@ TONE = sounds.tone(1.5)
 
 
 def measured(data: bytes, limits: Limits = Limits()) -> Audio:  # noqa: B008 - it is frozen
-    return asyncio.run(measure(data, limits))
+    return asyncio.run(measure(data, 1, limits))
 
 
 @pytest.mark.parametrize(("channels", "length_ms"), [(1, 1_500), (2, 750)])
