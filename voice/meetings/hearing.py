@@ -3,10 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from accounts.access import Caller
-from billing.queries import available_nano
-from komilion.common.errors import InsufficientBalance, ModelNotServed
-from komilion.common.money import format_usd
+from komilion.common.errors import ModelNotServed
 from komilion.common.usage import Usage
 from routing.catalog.snapshot import Catalog
 from routing.catalog.voice import VoiceOffer
@@ -21,7 +18,6 @@ from voice.meetings.recording import PART_MOST_MS, Recording, Span, cut
 from voice.speech.choice import Chosen, Wanted, choose
 from voice.speech.lengths import Audio
 from voice.speech.listening import Hearing, Heeded, OnHeard, likely_usage, transcribe
-from voice.threads import in_thread
 
 ENDPOINT = "meetings"
 PATH = "/api/voice/transcribe-meeting"
@@ -61,22 +57,6 @@ def choose_ears(catalog: Catalog, session: Session, options: MeetingOptions) -> 
             if not needs:
                 raise
     raise ModelNotServed
-
-
-async def demand_credit(chosen: Chosen, caller: Caller, services: Services) -> None:
-    """Refuse who cannot pay for a second of audio before anything is fetched or decoded for it.
-
-    Raises `InsufficientBalance`. How much more is needed is known, and held, once the length is.
-    """
-    needed = min(offer.price.charge(likely_usage(1_000, offer)).charge for offer in chosen.offers)
-    available = await in_thread(available_nano, caller.organization_id) or 0
-    if available < needed:
-        message = (
-            f"A second of audio costs ${format_usd(needed)} and the wallet has ${format_usd(available)}. Top it up."
-        )
-        error = InsufficientBalance(message, needed_nano=needed)
-        services.refusals.note(caller, error)
-        raise error
 
 
 def takes_whole(chosen: Chosen, recording: Recording) -> bool:

@@ -24,7 +24,7 @@ from voice.access import access_upload
 from voice.actions.jobs import NewJob, demand_room, do_make_job
 from voice.actions.uploads import do_keep_upload, do_take_in
 from voice.api.jobs import job_json
-from voice.meetings.hearing import PartAsked, Payer, audio_of, choose_ears, demand_credit, hear, spans_of, takes_whole
+from voice.meetings.hearing import PartAsked, Payer, audio_of, choose_ears, hear, spans_of, takes_whole
 from voice.meetings.options import BODY_MOST_BYTES, MeetingAsked, parse_meeting
 from voice.meetings.recording import PART_MOST_MS, Recording, recording_of
 from voice.meetings.result import Told, name_speakers, told_as, told_json
@@ -33,6 +33,7 @@ from voice.meetings.transcript import joined, lines_of
 from voice.models import TranscriptionJob, Upload
 from voice.queries import has_webhook_secret
 from voice.speech.choice import Chosen
+from voice.speech.credit import payable_s
 from voice.threads import Workshop, in_thread
 from voice.uploads.folder import folder
 from voice.uploads.store import store
@@ -73,7 +74,7 @@ async def serve_meeting(exchange: Exchange, services: Services) -> None:
             message = "This organization has no webhook secret to sign with; make one on /dashboard/voice."
             raise BadRequest(message, param="webhookUrl")
         chosen = choose_ears(await services.fresh_catalog(), session, asked.options)
-        await demand_credit(chosen, session.caller, services)
+        await payable_s(chosen, session.caller, services)
         await in_thread(demand_room, session.caller.organization_id)  # it may turn out too long to be waited for
         upload = await in_thread(_upload_of, session, asked)
         told = None if asked.is_async else await _heard(exchange, payer, _Meeting(session, asked, chosen, upload))

@@ -39,7 +39,7 @@ from routing.providers.base import Target
 from routing.providers.speech import Heard, Transcript
 from voice.access import caller_of
 from voice.actions import jobs
-from voice.meetings.hearing import ENDPOINT, PartAsked, Payer, audio_of, choose_ears, demand_credit, hear, spans_of
+from voice.meetings.hearing import ENDPOINT, PartAsked, Payer, audio_of, choose_ears, hear, spans_of
 from voice.meetings.options import MeetingOptions
 from voice.meetings.recording import Recording, Span, recording_of
 from voice.meetings.result import Told, name_speakers, told_json
@@ -48,6 +48,7 @@ from voice.meetings.transcript import joined, lines_of
 from voice.models import JobPart, TranscriptionJob
 from voice.queries import part_price
 from voice.speech.choice import Chosen
+from voice.speech.credit import payable_s
 from voice.threads import in_thread
 from voice.uploads.folder import demand_room, folder
 from voice.uploads.store import store
@@ -186,7 +187,7 @@ class JobWork:
         session = await self._renew()
         chosen = choose_ears(await self._services.fresh_catalog(), session, self._options)
         if self._job.duration_ms is None:  # else something may have been heard that is to be charged
-            await demand_credit(chosen, session.caller, self._services)
+            await payable_s(chosen, session.caller, self._services)
         with contextlib.ExitStack() as stack:
             path = await self._source(stack)
             recording = await in_thread(lambda: stack.enter_context(recording_of(path, folder())))

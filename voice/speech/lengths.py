@@ -4,12 +4,14 @@ A file of bare samples is as long as its bytes; everything else is decoded, in a
 """
 
 import struct
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, replace
 
 from komilion.common.audio.decode import SPEECH_RATE_HZ, USUAL_LIMITS, Decoding, Limits
 from komilion.common.money import ceil_div
 from voice.threads import Workshop
 
+REQUEST_LIMITS = replace(USUAL_LIMITS, cpu_s=60, wall_clock_s=120)  # of a file that somebody waits for
 DECODED_AT_ONCE = 4  # files, in one process
 DECODED_LATER = 64  # and those that wait for that
 DECODED_OF_EACH = 24  # organization
@@ -45,19 +47,23 @@ class Audio:
     channels: int
 
 
-async def measure(data: bytes, organization_id: int, limits: Limits = USUAL_LIMITS) -> Audio:
+async def measure(data: bytes, organization_id: int, limits: Limits = REQUEST_LIMITS) -> Audio:
     """What a file is and how long. Raises as `komilion.common.audio.decode.Decoding` and `Workshop.run` do."""
     found = _plain_wav(data)
     if found is not None:
         return found
-    return await _workshop.run(organization_id, lambda: _decoded(data, limits))
+    gone = threading.Event()
+    return await _workshop.run(organization_id, lambda: _decoded(data, limits, gone), gone)
 
 
-def _decoded(data: bytes, limits: Limits) -> Audio:
+def _decoded(data: bytes, limits: Limits, gone: threading.Event) -> Audio:
+    """Until it is `gone` who asks."""
     samples = 0
     with Decoding(data, limits) as decoding:
         for piece in decoding.pieces():
             samples += len(piece)
+            if gone.is_set():
+                break
     facts = decoding.facts
     media_type = MEDIA_TYPES.get(facts.container, OTHER_TYPE)
     return Audio(data, media_type, ceil_div(samples * 1000, SPEECH_RATE_HZ), facts.channels)

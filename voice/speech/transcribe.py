@@ -1,6 +1,6 @@
 """The endpoints that turn speech into text: OpenAI's transcriptions and translations, and Deepgram's listening.
 
-authenticate -> body -> limit -> parse -> fetch -> measure -> choose -> hold -> hear -> settle -> answer
+authenticate -> body -> limit -> parse -> choose -> credit -> fetch -> measure -> hold -> hear -> settle -> answer
 """
 
 import asyncio
@@ -11,8 +11,9 @@ from typing import Any
 
 import orjson
 
+from accounts.access import Caller
 from komilion.common.egress import Egress
-from komilion.common.errors import KomilionError, error_body
+from komilion.common.errors import AudioTooLong, KomilionError, error_body
 from komilion.common.numbers import numbers
 from routing.catalog.voice import VoiceOffer
 from routing.gateway.exchange import Exchange, Headers
@@ -23,7 +24,8 @@ from routing.providers.speech import Task
 from voice.speech.bills import adjusted_of, cost_headers, facts_of, note_of, origin_headers, with_cost
 from voice.speech.captions import SRT_TYPE, VTT_TYPE, srt, vtt
 from voice.speech.choice import choose_now
-from voice.speech.lengths import measure
+from voice.speech.credit import limits_for, payable_s, too_long
+from voice.speech.lengths import REQUEST_LIMITS, Audio, measure
 from voice.speech.listening import Hearing, Heeded, likely_usage, transcribe
 from voice.speech.raw import in_wav
 from voice.speech.requests import TranscriptionAsked, parse_stt, parse_transcription
@@ -64,11 +66,12 @@ async def _serve(exchange: Exchange, services: Services, endpoint: str, parse: P
     body = await services.bodies.read_any(exchange, numbers.SPEECH_BODY_LIMIT_BYTES)
     async with admitted(session, services, exchange) as admission:
         asked = await asyncio.to_thread(parse, exchange, body)  # a form of 25 MiB takes a while
-        data = await _fetch(asked.url) if asked.url else asked.audio
-        data = data if asked.raw is None else in_wav(data, asked.raw)
         version, caller = admission.catalog_version, session.caller
         chosen = await choose_now(asked.wanted, services, version, caller, lambda offer: likely_usage(LIKELY_MS, offer))
-        audio = await measure(data, session.caller.organization_id)
+        payable = await payable_s(chosen, caller, services)
+        data = await _fetch(asked.url) if asked.url else asked.audio
+        data = data if asked.raw is None else in_wav(data, asked.raw)
+        audio = await _measured(exchange, services, caller, data, payable)
         facts = facts_of(exchange, endpoint, asked.wanted.name, streamed=asked.options.stream, end_user=asked.end_user)
 
         async def renew() -> Any:
@@ -92,6 +95,19 @@ async def _serve(exchange: Exchange, services: Services, endpoint: str, parse: P
                 if not exchange.started:
                     raise
                 await answer.break_off(error)
+
+
+async def _measured(exchange: Exchange, services: Services, caller: Caller, data: bytes, payable: int | None) -> Audio:
+    """How long the audio is, as far as that is paid for and somebody waits."""
+    limits = limits_for(payable, REQUEST_LIMITS)
+    async with Watch(exchange) as watch:
+        watch.begin_whole(ends_with_client=True)
+        try:
+            return await measure(data, caller.organization_id, limits)
+        except AudioTooLong:
+            if limits == REQUEST_LIMITS:
+                raise
+            raise too_long(limits, caller, services) from None
 
 
 async def _fetch(url: str) -> bytes:
