@@ -17,7 +17,7 @@ from hypothesis import settings as hypothesis_settings
 from pytest_django import DjangoDbBlocker
 
 from tests.network import block_network
-from tests.services.databases import drop_database, planned_database_url, server_url
+from tests.services.databases import give_back_databases, planned_database_url
 from tests.services.kept_folder import KeptFolder
 
 pytest_plugins = [
@@ -137,7 +137,7 @@ def django_db_setup(django_test_environment: None, django_db_blocker: DjangoDbBl
     with django_db_blocker.unblock():
         connections.close_all()
     if os.environ.get(DATABASE_VARIABLE) == "postgres":
-        drop_database(server_url(), str(database["NAME"]))  # the file of SQLite goes with its folder
+        give_back_databases(str(database["NAME"]))  # the file of SQLite goes with its folder
 
 
 @pytest.fixture(autouse=True)

@@ -37,7 +37,7 @@ def new_owner(email: str, tier: str = "standard") -> Person:
     with transaction.atomic():
         membership = do_create_organization(email=email, tier=tier, actor="test")
         do_open_wallet(membership.organization_id)
-    return Person(email, membership.organization_id, membership.pk, _browser(membership))
+    return Person(email, membership.organization_id, membership.pk, browser_of(membership.user))
 
 
 def new_member(email: str, organization_id: int, role: str) -> Person:
@@ -46,12 +46,13 @@ def new_member(email: str, organization_id: int, role: str) -> Person:
 
     user = User.objects.create_user(email)
     membership = Membership.objects.create(organization_id=organization_id, user=user, role=role)
-    return Person(email, organization_id, membership.pk, _browser(membership))
+    return Person(email, organization_id, membership.pk, browser_of(membership.user))
 
 
-def _browser(membership: Any) -> Client:
+def browser_of(user: Any) -> Client:
+    """A client that is logged in as this user."""
     client = Client()
-    client.force_login(membership.user, backend="django.contrib.auth.backends.ModelBackend")
+    client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
     return client
 
 

@@ -41,6 +41,22 @@ def sign_up(site: Installation, person: Person, address: str) -> Page:
     return page
 
 
+def owner(site: Installation, address: str, credit: str = "10.00") -> list[dict[str, str]]:
+    """The cookies of somebody who signed up, has so much credit in US dollars, and is logged in."""
+    site.tenant(address, credit, "standard")
+    place = site.folder / "session"
+    code = f"""
+from pathlib import Path
+from django.conf import settings
+from accounts.models import User
+from tests.people import browser_of
+browser = browser_of(User.objects.get(email={address!r}))
+Path({str(place)!r}).write_text(browser.cookies[settings.SESSION_COOKIE_NAME].value)
+"""
+    site.manage("shell", "--no-imports", "-c", code)
+    return [{"name": "komilion", "value": place.read_text(), "url": site.url}]
+
+
 def top_up(site: Installation, page: Page) -> None:
     """Ten dollars of test money."""
     page.goto(f"{site.url}/dashboard/wallet")

@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.e2e.browser import Browser, browser
-from tests.e2e.conftest import Install
+from tests.e2e.conftest import AddStaticFiles, Install
 from tests.e2e.server import Installation
 from tests.e2e.steps import PASSWORD, make_key, sign_up, top_up
 from tests.fakes.client import Answer, chat
@@ -24,11 +24,11 @@ CAP = "0.004"  # a handful of calls
 
 
 @pytest.fixture
-def site(install: Install) -> Installation:
+def site(install: Install, add_static_files: AddStaticFiles) -> Installation:
     """A running installation where test money pays."""
     installation = install("sqlite")
     installation.environment["TEST_PAYMENTS"] = "1"
-    installation.manage("collectstatic", "--no-input", "--verbosity", "0")
+    add_static_files(installation)
     installation.add_model(MODEL, "draining", "ok", context=200_000)
     installation.start()
     return installation

@@ -4,6 +4,7 @@ import json
 import re
 import wave
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -11,24 +12,23 @@ import srt
 from playwright.sync_api import Page, Route, expect
 
 from tests.e2e.browser import SCHEMES, WIDTHS, Browser, Person, Visit, browser
-from tests.e2e.conftest import Install
+from tests.e2e.conftest import AddStaticFiles, Install
 from tests.e2e.server import Installation
-from tests.e2e.steps import end_meeting, sign_up
+from tests.e2e.steps import end_meeting, owner
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
-ALICE = "alice@example.com"
 LIST = "/dashboard/voice/meetings"
 RATE = 16_000
 PART = 8 * 2**20
 NOBODY = "http://127.0.0.1:9/v1"
+_numbers = count(1)
 
 
-@pytest.fixture
-def site(install: Install) -> Installation:
-    installation = install("sqlite")
-    installation.environment |= {"TEST_PAYMENTS": "1"}
-    installation.manage("collectstatic", "--no-input", "--verbosity", "0")
+@pytest.fixture(scope="module")
+def site(shared_install: Install, add_static_files: AddStaticFiles) -> Installation:
+    installation = shared_install("sqlite")
+    add_static_files(installation)
     installation.add_provider("acme", NOBODY)  # no worker runs, so nothing is asked
     ear = ("--kind", "transcription", "--second-price", "0.0001")
     installation.manage("model", "add", "acme/ear", "--provider", "acme", *ear)
@@ -37,7 +37,7 @@ def site(install: Install) -> Installation:
     return installation
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def people(site: Installation) -> Iterator[Browser]:
     with browser(site.url, arguments=("--autoplay-policy=no-user-gesture-required",)) as running:
         yield running
@@ -45,8 +45,8 @@ def people(site: Installation) -> Iterator[Browser]:
 
 @pytest.fixture
 def alice(site: Installation, people: Browser) -> Iterator[Person]:
-    with people.person() as person:
-        sign_up(site, person, ALICE)
+    """Another owner for each test."""
+    with people.person(cookies=owner(site, f"alice-{next(_numbers)}@example.com")) as person:
         yield person
 
 
@@ -57,6 +57,11 @@ def recording(folder: Path, seconds: int, name: str = "stand-up.wav") -> Path:
         file.setparams((1, 2, RATE, 0, "NONE", ""))
         file.writeframes(bytes(2 * RATE * seconds))
     return path
+
+
+def uploads(site: Installation) -> set[Path]:
+    """Where the recordings lie that were sent so far, of whomever."""
+    return set((site.folder / "data" / "uploads").glob("aud_*"))
 
 
 def send(page: Page, file: Path) -> None:
@@ -110,6 +115,7 @@ class TestSending:
         file = recording(tmp_path, 620, "assembly.wav")
         size = file.stat().st_size
         assert 2 * PART < size < 3 * PART
+        before = uploads(site)
         visit = alice.visit(LIST)
         visit.expected |= {"Failed to load resource", "request failed"}
         page, cuts, seen = visit.page, [2], list[str]()
@@ -129,7 +135,7 @@ class TestSending:
         expect(page.get_by_role("heading", level=1)).to_have_text("assembly.wav")
         first, second = f"bytes 0-{PART - 1}/{size}", f"bytes {PART}-{2 * PART - 1}/{size}"
         assert seen == [first, second, "HEAD", second, "HEAD", second, f"bytes {2 * PART}-{size - 1}/{size}"]
-        assert [path.stat().st_size for path in (site.folder / "data" / "uploads").glob("aud_*")] == [size]
+        assert [path.stat().st_size for path in uploads(site) - before] == [size]
 
     def test_what_stays_cut_waits_for_a_word_and_is_not_sent_twice(self, alice: Person, tmp_path: Path):
         visit = alice.visit(LIST)
@@ -232,9 +238,10 @@ class TestTranscript:
     def test_a_recording_that_is_gone_is_replaced_by_a_file_of_ones_own(
         self, site: Installation, alice: Person, tmp_path: Path
     ):
+        before = uploads(site)
         visit = transcribed(site, alice, tmp_path)
         page = visit.page
-        for path in (site.folder / "data" / "uploads").glob("aud_*"):
+        for path in uploads(site) - before:
             path.write_bytes(b"no sound")
         visit.expected |= {"Failed to load resource", "status of 4"}
         page.reload()

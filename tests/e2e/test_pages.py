@@ -14,7 +14,7 @@ from playwright.sync_api import Error as PlaywrightError
 from playwright.sync_api import expect
 
 from tests.e2e.browser import SCHEMES, WIDTHS, BadPage, Browser, Person, browser
-from tests.e2e.conftest import Install
+from tests.e2e.conftest import AddStaticFiles, Install
 from tests.e2e.page_steps import ALICE, NORA, ZOE
 from tests.e2e.server import Installation
 from tests.e2e.site_pages import SITE_PAGES, WHO, SitePage, Who
@@ -28,11 +28,11 @@ MODEL = "acme/large"
 
 
 @pytest.fixture
-def site(install: Install) -> Installation:
+def site(install: Install, add_static_files: AddStaticFiles) -> Installation:
     """A running installation with some models, its static files under the names that a start gives them."""
     installation = install("sqlite")
     installation.environment["TEST_PAYMENTS"] = "1"
-    installation.manage("collectstatic", "--no-input", "--verbosity", "0")
+    add_static_files(installation)
     installation.add_model(MODEL, "draining", "ok", context=200_000)
     installation.add_model("acme/mini", "draining", "ok", context=128_000, capabilities="tools")
     installation.start()

@@ -1,6 +1,7 @@
 """`/dashboard/voice` in a real browser, whose microphone plays a file: captions, sound, cost, interruption, trouble."""
 
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -8,16 +9,16 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.e2e.browser import Browser, Person, browser
-from tests.e2e.conftest import Install
+from tests.e2e.conftest import AddStaticFiles, Install
 from tests.e2e.server import Installation
-from tests.e2e.steps import sign_up, top_up
+from tests.e2e.steps import owner
 from tests.e2e.talking import SHORT, Stage, open_stage, speak_into, with_microphone
 from tests.fakes.spoken_socket import Spoken
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
-ALICE = "alice@example.com"
 LONG = Spoken("A ledger is a book in which every amount is written once.", seconds=20.0)
+_numbers = count(1)
 
 
 @pytest.fixture(scope="session")
@@ -25,16 +26,15 @@ def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return speak_into(tmp_path_factory.mktemp("speech") / "speech.wav")
 
 
-@pytest.fixture
-def site(install: Install) -> Installation:
-    installation = install("sqlite")
-    installation.environment |= {"TEST_PAYMENTS": "1", "TRIAL_CREDIT": "0"}
-    installation.manage("collectstatic", "--no-input", "--verbosity", "0")
+@pytest.fixture(scope="module")
+def site(shared_install: Install, add_static_files: AddStaticFiles) -> Installation:
+    installation = shared_install("sqlite")
+    add_static_files(installation)
     installation.start()
     return installation
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def people(site: Installation, speech: Path) -> Iterator[Browser]:
     with browser(site.url, arguments=with_microphone(speech)) as running:
         yield running
@@ -42,9 +42,8 @@ def people(site: Installation, speech: Path) -> Iterator[Browser]:
 
 @pytest.fixture
 def alice(site: Installation, people: Browser) -> Iterator[Person]:
-    """The owner, with money."""
-    with people.person() as person:
-        top_up(site, sign_up(site, person, ALICE))
+    """Another owner for each test, with money."""
+    with people.person(cookies=owner(site, f"alice-{next(_numbers)}@example.com")) as person:
         yield person
 
 

@@ -14,7 +14,7 @@ from playwright.sync_api import expect
 
 from komilion.common.audio import pcm
 from tests.e2e.browser import Browser, browser
-from tests.e2e.conftest import Install
+from tests.e2e.conftest import AddStaticFiles, Install
 from tests.e2e.server import Installation
 from tests.e2e.steps import sign_up, top_up
 from tests.e2e.test_voice import with_microphone
@@ -54,11 +54,11 @@ def question(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def site(install: Install, local_models: str) -> Installation:
+def site(install: Install, add_static_files: AddStaticFiles, local_models: str) -> Installation:
     """An installation that has nothing but this machine."""
     installation = install("sqlite")
     installation.environment |= {"TEST_PAYMENTS": "1", "TRIAL_CREDIT": "0"}
-    installation.manage("collectstatic", "--no-input", "--verbosity", "0")
+    add_static_files(installation)
     installation.add_provider("here", local_models)
     for name, kind, options in MODELS:
         more = ("--max-output", "1024") if kind == "chat" else ()

@@ -2,7 +2,8 @@
 
 The server is `TEST_DATABASE_URL` where that is set (a user who may create databases), else a temporary
 cluster of our own. The process that starts one puts its address into `TEST_DATABASE_URL`, so workers and
-child processes share it.
+child processes share it. Databases are dropped on a server of somebody else's only: each costs a checkpoint, and those
+of our own cluster go with it.
 """
 
 import atexit
@@ -14,6 +15,7 @@ import psycopg
 from tests.services.cluster import Cluster
 
 SERVER_VARIABLE = "TEST_DATABASE_URL"
+OWN_VARIABLE = "KOMILION_TEST_CLUSTER"  # set where the server of this run is a cluster of our own
 
 
 def server_url() -> str:
@@ -21,7 +23,7 @@ def server_url() -> str:
     if not os.environ.get(SERVER_VARIABLE):
         cluster = Cluster()
         atexit.register(cluster.delete)
-        os.environ[SERVER_VARIABLE] = cluster.url()
+        os.environ |= {SERVER_VARIABLE: cluster.url(), OWN_VARIABLE: "1"}
     return os.environ[SERVER_VARIABLE]
 
 
@@ -38,14 +40,20 @@ def planned_database_url() -> str:
 
 def create_database(server_url: str, name: str) -> str:
     """A fresh, empty database on the server at `server_url`; returns its own URL."""
-    drop_database(server_url, name)
+    _drop_database(server_url, name)
     with psycopg.connect(server_url, autocommit=True) as connection:
         connection.execute(f'CREATE DATABASE "{name}" TEMPLATE template0')
     return database_url(server_url, name)
 
 
-def drop_database(server_url: str, name: str) -> None:
-    """Remove a database, whoever is still connected to it."""
+def give_back_databases(*names: str) -> None:
+    """Remove databases from the server of this run, whoever is still connected to them, if it stays after the run."""
+    if OWN_VARIABLE not in os.environ:
+        for name in names:
+            _drop_database(server_url(), name)
+
+
+def _drop_database(server_url: str, name: str) -> None:
     with psycopg.connect(server_url, autocommit=True) as connection:
         connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 

@@ -8,7 +8,7 @@ from typing import NoReturn
 import pytest
 
 from tests.services.cluster import Cluster, PostgresMissing
-from tests.services.databases import create_database, drop_database, server_url, worker_name
+from tests.services.databases import create_database, give_back_databases, server_url, worker_name
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -37,7 +37,7 @@ def postgres_server() -> str:
 
 @pytest.fixture(scope="session")
 def new_postgres_database(postgres_server: str) -> Iterator[Callable[[], str]]:
-    """Makes empty databases: each call returns the URL of a new one; all are dropped after the last test."""
+    """Makes empty databases: each call returns the URL of a new one; all are given back after the last test."""
     numbers = count(1)
     made: list[str] = []
 
@@ -46,8 +46,7 @@ def new_postgres_database(postgres_server: str) -> Iterator[Callable[[], str]]:
         return create_database(postgres_server, made[-1])
 
     yield make
-    for name in made:
-        drop_database(postgres_server, name)
+    give_back_databases(*made)
 
 
 @pytest.fixture(scope="session")
