@@ -39,6 +39,14 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Running]]:
         instance.stop()
 
 
+@pytest.fixture(scope="module")
+def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """One that runs, for tests after which it runs as before: a start takes ten seconds of processor."""
+    running = Running(tmp_path_factory.mktemp("standing") / "data").wait_ready()
+    yield running
+    running.stop()
+
+
 def all_gone(processes: list[psutil.Process]) -> bool:
     return not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in processes)
 
@@ -248,12 +256,12 @@ def test_only_web_processes_are_called_uvicorn_and_no_secret_is_on_a_command_lin
 
 @pytest.mark.slow
 def test_a_second_supervisor_of_the_same_folder_and_a_taken_port_are_refused(
-    start: Callable[..., Running],
+    standing: Running, start: Callable[..., Running], tmp_path: Path
 ) -> None:
-    first = start().wait_ready()
-    assert f"already running as process {first.process.pid}" in start().refusal()
-    assert f"Port {first.port} is used by another program" in start("other", first.port).refusal()
-    assert first.status("/health/readiness") == 200
+    (tmp_path / "same").symlink_to(standing.data)
+    assert f"already running as process {standing.process.pid}" in start("same").refusal()
+    assert f"Port {standing.port} is used by another program" in start("other", standing.port).refusal()
+    assert standing.status("/health/readiness") == 200
 
 
 @pytest.mark.slow
@@ -267,14 +275,15 @@ def test_two_instances_run_side_by_side(start: Callable[..., Running]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("word", ["uvicorn", "valkey", "local_models", "outside"])
-def test_a_child_that_is_killed_is_reported_and_comes_back(start: Callable[..., Running], word: str) -> None:
-    running = start().wait_ready()
-    victim = running.child(word)
+def test_a_child_that_is_killed_is_reported_and_comes_back(standing: Running, word: str) -> None:
+    report = "was ended by SIGKILL; it starts again"
+    reports = standing.output().count(report)
+    victim = standing.child(word)
     assert victim is not None
     victim.kill()
-    wait_until(lambda: "was ended by SIGKILL; it starts again" in running.output())
-    wait_until(lambda: (again := running.child(word)) and again.pid != victim.pid)
-    wait_until(lambda: running.status("/health/readiness") == 200, 30)
+    wait_until(lambda: standing.output().count(report) == reports + 1)
+    wait_until(lambda: (again := standing.child(word)) and again.pid != victim.pid)
+    wait_until(lambda: standing.status("/health/readiness") == 200, 30)
 
 
 @pytest.mark.slow
