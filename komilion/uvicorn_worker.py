@@ -16,6 +16,7 @@ import django
 import uvicorn
 from uvicorn._types import ASGI3Application, ASGIApplication
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from komilion import env
 
@@ -27,6 +28,8 @@ WHOLE_RESPONSE = "komilion.whole_response"  # as routing.gateway.exchange, which
 BACKLOG_CONNECTIONS = 2_048
 KEEP_ALIVE_S = 75  # longer than the pools of common clients and load balancers, so that they close first
 HEADER_OVERHEAD_BYTES = 4  # ": " and the line end
+SETTLING_S = 1  # for a conversation that is cut, beside what its provider and its client get
+SERVICE_RESTART = 1012  # in the registry of RFC 6455's close codes
 REST_OF_BODY_S = 5  # for a client that still sends what was refused: hung up on at once, it could lose the answer
 
 logger = logging.getLogger(__name__)
@@ -183,6 +186,21 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             self._head_timer = None
 
 
+class PartingWebSocketProtocol(WebSocketsSansIOProtocol):
+    """uvicorn's WebSocket protocol; at a stop the application says goodbye, where uvicorn would close the socket."""
+
+    @override
+    def shutdown(self) -> None:
+        """Tell the application, which settles, says what it cost and closes; whoever does not take that is cut off."""
+        if not self.handshake_complete or self.close_sent or self.transport.is_closing():
+            super().shutdown()
+            return
+        self.stop_keepalive()
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": SERVICE_RESTART})
+        patience_s = settings.REALTIME_CLOSE_TIMEOUT_S + settings.REALTIME_GOODBYE_S + SETTLING_S
+        self.loop.call_later(min(patience_s, settings.SHUTDOWN_GRACE_S), self.transport.abort)
+
+
 class PatientServer(uvicorn.Server):
     """Gives running calls their grace, then cancels them and lets each settle before the application ends."""
 
@@ -224,7 +242,7 @@ def server_config(application: ASGIApplication | str = "komilion.asgi:applicatio
         server_header=False,
         backlog=BACKLOG_CONNECTIONS,
         timeout_keep_alive=KEEP_ALIVE_S,
-        ws="websockets-sansio",  # the others make a task of each frame, or parse in Python
+        ws=PartingWebSocketProtocol,  # of "websockets-sansio": the others make a task of each frame, or parse in Python
         ws_max_size=settings.REALTIME_FRAME_LIMIT_BYTES,
         ws_ping_interval=settings.REALTIME_PING_EVERY_S,
         ws_ping_timeout=settings.REALTIME_PING_EVERY_S,

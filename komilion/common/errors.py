@@ -42,6 +42,7 @@
     |  +- ProviderRefusedUs           502                        provider_rejected_credentials
     |  +- AnswerTooLarge              502                        answer_too_large
     +- Unavailable                    503 service_unavailable    unavailable
+       +- ServerStopped               503                        server_stopped
        +- LedgerUnavailable           503                        ledger_unavailable
        +- PaymentsOff                 503                        payments_unavailable
        +- StorageFull                 503                        storage_full
@@ -329,6 +330,11 @@ class Unavailable(KomilionError):
     type = "service_unavailable"
     reason = "unavailable"
     default_message = "The service is not available right now."
+
+
+class ServerStopped(Unavailable):
+    reason = "server_stopped"
+    default_message = "The server is being restarted. Open another session."
 
 
 class LedgerUnavailable(Unavailable):

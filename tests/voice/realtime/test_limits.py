@@ -11,6 +11,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
+from komilion import settings as komilion_settings
 from komilion.common.errors import ProviderUnavailable
 from tests.async_waiting import eventually
 from tests.fakes.realtime import RealtimeScript
@@ -108,7 +109,7 @@ def test_while_the_client_does_not_read_the_provider_is_not_read_either(stand: S
     asyncio.run(converse())
 
 
-def test_a_server_that_stops_closes_with_1012_and_settles_what_was_said(stand: Stand, alice: Tenant) -> None:
+def test_a_server_that_stops_tells_what_was_said_has_cost_and_why_it_closes(stand: Stand, alice: Tenant) -> None:
     model = stand.model(RealtimeScript(audio_ms=60_000, pause_s=0.02))
     before = stand.balance_nano(alice)
 
@@ -123,9 +124,38 @@ def test_a_server_that_stops_closes_with_1012_and_settles_what_was_said(stand: S
                 await talker.until("response.output_audio.delta")
                 server.ask_to_stop()
                 assert await talker.until_closed() == 1012
+                assert talker.close_reason == "server_stopped"
+                assert talker.cost_nano() == ANSWER_NANO
+                assert talker.events[-1]["error"]["code"] == "server_stopped"
             await eventually(lambda: not server.is_running, deadline_s=20)
         assert await in_thread(partial(stand.held_nano, alice)) == 0
         assert before - await in_thread(partial(stand.balance_nano, alice)) == ANSWER_NANO
+
+    asyncio.run(converse())
+
+
+def test_a_client_that_reads_nothing_does_not_hold_up_the_stop_of_the_server(
+    stand: Stand, alice: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("REALTIME_CLOSE_TIMEOUT_S", "REALTIME_GOODBYE_S"):
+        monkeypatch.setattr(komilion_settings, name, 0.1)
+    monkeypatch.setattr("komilion.uvicorn_worker.SETTLING_S", 0.1)
+    model = stand.model(RealtimeScript(audio_ms=600_000, piece_ms=1_000))
+
+    async def converse() -> None:
+        with second_server() as server:
+            url = f"{server.url.replace('http', 'ws', 1)}/v1/realtime?model={model}"
+            headers = {"Authorization": f"Bearer {alice.key}"}
+            async with connect(url, additional_headers=headers, compression=None, max_queue=1) as socket:
+                talker = Talker(socket)
+                await talker.until("session.created")
+                await talker.send("response.create")
+                await talker.until("response.output_audio.delta")
+                socket.transport.pause_reading()
+                server.ask_to_stop()
+                await eventually(lambda: not server.is_running, deadline_s=10)
+                socket.transport.abort()
+        assert await in_thread(partial(stand.held_nano, alice)) == 0
 
     asyncio.run(converse())
 
