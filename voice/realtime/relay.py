@@ -14,11 +14,20 @@ import logging
 from collections.abc import Sequence
 
 from komilion.common.clock import monotonic_s
-from komilion.common.errors import BadRequest, KomilionError, ModelNotAllowed, ProviderError, UnknownModel
+from komilion.common.errors import (
+    BadRequest,
+    KomilionError,
+    ModelNotAllowed,
+    ProviderError,
+    ProviderTimeout,
+    ProviderUnavailable,
+    UnknownModel,
+)
 from komilion.common.numbers import numbers
 from komilion.common.tasks import spawn
 from routing.catalog.voice import VoiceOffer
 from routing.gateway.types import Outcome
+from voice import offer_health
 from voice.realtime.ends import End
 from voice.realtime.event_ids import EventIds
 from voice.realtime.events import Event, append_audio, dump
@@ -71,23 +80,14 @@ class RelayEngine:
     async def open(self) -> None:
         """Hold for the first offer that opens a connection."""
         error: KomilionError = ProviderError()
-        for offer in self._offers:
-            meter = Meter(self.session.tab, offer, self.session.fail)
-            meter.reckoning.configure(self.session.conversation.config, dump(self.session.conversation.config))
-            await meter.open()
-            try:
-                self._upstream = await Upstream.connect(offer)
-            except KomilionError as failed:
-                await meter.close()
-                error = failed
-            except BaseException:
-                await meter.close()
-                raise
-            else:
-                self._offer, self._meter = offer, meter
-                self._transcribers = Transcribers(self.session, offer.provider, meter.reckoning.buffer)
-                self._downstream = Downstream(self, meter, self._transcribers)
-                return
+        async with offer_health.in_order(self.session.services, self._offers) as offers:
+            for offer in offers:
+                try:
+                    await self._open(offer)
+                except (ProviderError, ProviderUnavailable, ProviderTimeout) as failed:
+                    error = failed
+                else:
+                    return
         raise error
 
     async def start(self) -> None:
@@ -205,6 +205,20 @@ class RelayEngine:
 
     # inside
 
+    async def _open(self, offer: VoiceOffer) -> None:
+        """Hold for an offer and connect to it. Raises `KomilionError` with nothing held."""
+        meter = Meter(self.session.tab, offer, self.session.fail)
+        meter.reckoning.configure(self.session.conversation.config, dump(self.session.conversation.config))
+        await meter.open()
+        try:
+            self._upstream = await Upstream.connect(offer, self.session.services)
+        except BaseException:
+            await meter.close()
+            raise
+        self._offer, self._meter = offer, meter
+        self._transcribers = Transcribers(self.session, offer.provider, meter.reckoning.buffer)
+        self._downstream = Downstream(self, meter, self._transcribers)
+
     async def _asking(self, event: Event) -> Answer | None:
         """The answer to a `response.create`, where what it may cost is held. Raises `BadRequest` where too many run."""
         reckoning = self.meter.reckoning
@@ -275,7 +289,7 @@ class RelayEngine:
         self._is_second = True
         assert self._upstream is not None
         await self._upstream.close()
-        self._upstream = await Upstream.connect(self._offer)
+        self._upstream = await Upstream.connect(self._offer, self.session.services)
         await self._replay()
         self._connected.set()
 

@@ -13,7 +13,10 @@ from aiohttp import WSMsgType
 from komilion.common.errors import KomilionError, ProviderRefusedUs, ProviderTimeout, ProviderUnavailable
 from komilion.common.numbers import numbers
 from routing.catalog.voice import VoiceOffer
+from routing.gateway.services import Services
+from routing.gateway.verdicts import UNREACHABLE, kind_of
 from routing.providers.realtime import upstream_headers, upstream_url
+from voice import offer_health
 
 log = logging.getLogger(__name__)
 
@@ -40,8 +43,11 @@ class Upstream:
         self.send = socket.send_str  # raises `OSError`s once the connection is lost
 
     @classmethod
-    async def connect(cls, offer: VoiceOffer) -> Self:
-        """Raises `ProviderRefusedUs`, `ProviderTimeout`, `ProviderUnavailable`."""
+    async def connect(cls, offer: VoiceOffer, services: Services) -> Self:
+        """Whether it succeeds is told to the breakers of `services`.
+
+        Raises `ProviderRefusedUs`, `ProviderTimeout`, `ProviderUnavailable`.
+        """
         tracing = aiohttp.TraceConfig()
         tracing.on_request_redirect.append(_refuse_redirect)
         client = aiohttp.ClientSession(
@@ -63,8 +69,12 @@ class Upstream:
         except BaseException as error:
             await client.close()
             if isinstance(error, aiohttp.ClientError | OSError | ValueError):
-                raise _failure(error, offer) from error
+                failure = _failure(error, offer)
+                unreachable = isinstance(error, aiohttp.ClientConnectorError)
+                offer_health.failed(services, offer, UNREACHABLE if unreachable else kind_of(failure))
+                raise failure from error
             raise
+        offer_health.succeeded(services, offer)
         return cls(client, socket)
 
     async def receive(self) -> str:
@@ -92,7 +102,7 @@ async def _refuse_redirect(
 
 def _failure(error: Exception, offer: VoiceOffer) -> KomilionError:
     status = error.status if isinstance(error, aiohttp.WSServerHandshakeError) else None
-    extra = {"provider": offer.provider, "model": offer.model_id, "status": status, "error": str(error)[:200]}
+    extra = {"provider": offer.provider, "model": offer.model_id, "status": status, "error": repr(error)[:200]}
     log.warning("realtime provider not reached", extra=extra)
     if status in {401, 403}:
         return ProviderRefusedUs()

@@ -15,7 +15,6 @@ from komilion.common.clock import monotonic_s
 from komilion.common.errors import KomilionError, ProviderError, ProviderUnavailable
 from komilion.common.http_client import Response
 from komilion.common.http_errors import Disconnected, HttpError, NotConnected
-from komilion.common.metrics import count
 from komilion.common.numbers import numbers
 from routing.catalog.voice import VoiceOffer
 from routing.gateway.call import ERROR_BODY_BYTES, AttemptFailed, NotSent, out_of_time
@@ -24,7 +23,7 @@ from routing.gateway.verdicts import BROKEN_OFF, UNREACHABLE, VERDICTS, kind_of
 from routing.providers.failures import retry_after_s
 from routing.providers.registry import speech_dialect
 from routing.providers.scrub import scrub
-from routing.selection.health import Key, credential_name
+from voice import offer_health
 
 log = logging.getLogger(__name__)
 
@@ -43,14 +42,8 @@ class Attempts:
 
     async def run[T](self, ask: Callable[[VoiceOffer], Awaitable[T]]) -> tuple[VoiceOffer, T]:
         """The first answer, and whose it is. Raises the last offer's error; `NotSent` where none could be reached."""
-        offers, probe = await self._in_order()
-        if probe is not None:
-            self._services.breakers.begin(probe)
-        try:
+        async with offer_health.in_order(self._services, self._offers) as offers:
             return await self._run(ask, offers)
-        finally:
-            if probe is not None:
-                self._services.breakers.end(probe)
 
     async def _run[T](
         self, ask: Callable[[VoiceOffer], Awaitable[T]], offers: Sequence[VoiceOffer]
@@ -70,7 +63,6 @@ class Attempts:
                     await asyncio.sleep(wait_s)
 
     async def _try[T](self, offer: VoiceOffer, ask: Callable[[VoiceOffer], Awaitable[T]]) -> T:
-        breakers, key = self._services.breakers, _key(offer)
         note: dict[str, Any] = {"provider": offer.provider, "model": offer.model_id}
         self.notes.append(note)
         try:
@@ -81,17 +73,11 @@ class Attempts:
                 raise
             note["error"] = failure.kind
             self._was_reached = self._was_reached or failure.kind != UNREACHABLE
-            count("komilion_attempts", (offer.model_id, offer.provider, failure.kind))
-            weight = VERDICTS[failure.kind].weight
-            if weight == "nothing":
-                breakers.succeeded(*key)
-            else:
-                breakers.failed(*key, weight=weight, reason=failure.kind)
+            offer_health.failed(self._services, offer, failure.kind)
             raise failure from error
         finally:
             note["ms"] = round((monotonic_s() - self._started_s) * 1000)
-        if not breakers.is_quiet:
-            breakers.succeeded(*key)
+        offer_health.succeeded(self._services, offer)
         return answer
 
     def _failure(self, offer: VoiceOffer, error: Exception) -> AttemptFailed | None:
@@ -125,18 +111,6 @@ class Attempts:
             return failure.wait_s if failure.wait_s <= numbers.RETRY_AFTER_MOST_S else None
         may_again = verdict.again == "after a pause" or (is_last and verdict.again in ("as a last resort", "when told"))
         return numbers.RETRY_PAUSE_S * random.uniform(0.5, 1.5) if may_again else None  # noqa: S311 - spreads callers
-
-    async def _in_order(self) -> tuple[list[VoiceOffer], Key | None]:
-        """Offers known to be out of order last; one of them first where it is due for a probe, for this call alone."""
-        breakers = self._services.breakers
-        if not breakers.any_open or len(self._offers) == 1:
-            return list(self._offers), None
-        bad = [offer for offer in self._offers if breakers.is_open(*_key(offer))]
-        good = [offer for offer in self._offers if offer not in bad]
-        preferred = [offer for offer in bad if not good or self._offers.index(offer) < self._offers.index(good[0])]
-        probe = await breakers.borrow(map(_key, preferred))
-        first = [offer for offer in bad if _key(offer) == probe]
-        return [*first, *good, *(offer for offer in bad if offer not in first)], probe
 
 
 @asynccontextmanager
@@ -179,7 +153,3 @@ async def _refusal(offer: VoiceOffer, response: Response) -> Exception:
     if kind not in VERDICTS:
         return error
     return AttemptFailed(kind, error, wait_s=retry_after_s(response.headers, body))
-
-
-def _key(offer: VoiceOffer) -> Key:
-    return offer.provider, offer.model_id, credential_name(offer.target.api_key)

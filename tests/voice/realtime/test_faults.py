@@ -1,12 +1,15 @@
 """What goes wrong in a conversation: whoever drops out, the other side hears of it, and the bill is exact."""
 
 import asyncio
+import socket
 from contextlib import suppress
 from functools import partial
+from typing import Any
 
 import pytest
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from komilion.common.metrics import read_all
 from tests.async_waiting import eventually
 from tests.fakes.realtime import RealtimeScript
 from tests.routing.books import set_caps
@@ -304,3 +307,46 @@ def test_a_cap_of_the_key_ends_the_talk_as_an_empty_wallet_does(stand: Stand, ga
             assert 0 < talker.cost_nano() <= 100_000_000
 
     asyncio.run(converse())
+
+
+def test_a_key_that_the_provider_refuses_raises_the_alarm_and_counts_as_a_failed_attempt(
+    stand: Stand, alice: Tenant, caplog: pytest.LogCaptureFixture
+) -> None:
+    at = ("--base-url", stand.upstream.url, "--api-key", "sk-wrong-0123456789")
+    stand.gateway.manage("provider", "add", "locked", *at)
+    model = Stand(stand.gateway, stand.upstream, "locked").model()
+
+    async def converse() -> None:
+        with pytest.raises(InvalidStatus) as refused:
+            async with talking(stand, alice.key, model):
+                pass
+        assert refused.value.response.status_code == 502
+        await eventually_equal(partial(stand.held_nano, alice), 0)
+
+    asyncio.run(converse())
+    alarms = [record for record in caplog.records if getattr(record, "alarm", "") == "provider_refuses_us"]
+    assert [(record.model, record.reason) for record in alarms] == [(model, "provider_rejected_credentials")]
+    counters, _ = read_all()
+    assert counters["komilion_attempts", (model, "locked", "provider_rejected_credentials")] == 1
+
+
+def test_a_provider_that_does_not_open_the_connection_counts_as_a_timeout_and_the_log_says_so(
+    stand: Stand, alice: Tenant, settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.REALTIME_OPEN_TIMEOUT_S = 0.1
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        stand.gateway.add_provider("silent", base_url=f"http://127.0.0.1:{silent.getsockname()[1]}/v1")
+        model = Stand(stand.gateway, stand.upstream, "silent").model()
+
+        async def converse() -> None:
+            with pytest.raises(InvalidStatus) as refused:
+                async with talking(stand, alice.key, model):
+                    pass
+            assert refused.value.response.status_code == 503
+
+        asyncio.run(converse())
+    assert "TimeoutError" in next(
+        record.error for record in caplog.records if record.message == "realtime provider not reached"
+    )
+    counters, _ = read_all()
+    assert counters["komilion_attempts", (model, "silent", "provider_timeout")] == 1
