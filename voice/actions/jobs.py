@@ -19,6 +19,7 @@ from komilion.common.errors import Conflict, KomilionError
 from komilion.common.ids import new_id, new_request_id
 from routing.catalog.credentials import seal, unseal
 from routing.providers.speech import Transcript
+from voice.actions.uploads import do_delete_recording
 from voice.actions.webhooks import do_queue_delivery
 from voice.meetings.options import MeetingOptions
 from voice.meetings.recording import Span
@@ -297,20 +298,25 @@ def _end(job: TranscriptionJob, state: JobState) -> None:
 
 
 def do_cancel_or_delete(job: TranscriptionJob) -> bool:
-    """An open job ends without a result, one that ended goes with all that was said; whether it is gone.
+    """An open job ends without a result, one that ended goes with its recording and all that was said; whether it is
+    gone.
 
     Raises `Conflict` for a canceled one of which a provider still hears a part: that has to be charged first.
+    `Unavailable` where the recording cannot be deleted now: then the job is still there, to be deleted again.
     """
     now = utc_now()
     with transaction.atomic():
         found = TranscriptionJob.objects.select_for_update().filter(pk=job.pk).first()
-        if found is not None and found.state in OPEN_STATES:
+        if found is None:
+            return True
+        if found.state in OPEN_STATES:
             _cancel(found, now)
             return False
-        if found is not None and found.lease_ends_at is not None and found.lease_ends_at > now:
+        if found.lease_ends_at is not None and found.lease_ends_at > now:
             message = "A part of this job is being heard, and has to be charged before the job is deleted."
             raise Conflict(message, headers={"Retry-After": "30"})
-        TranscriptionJob.objects.filter(pk=job.pk).delete()
+    do_delete_recording(found)
+    TranscriptionJob.objects.filter(pk=job.pk).delete()
     return True
 
 

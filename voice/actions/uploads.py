@@ -141,6 +141,16 @@ def do_delete_upload(organization_id: int, key: str) -> None:
     _delete(upload)
 
 
+def do_delete_recording(job: TranscriptionJob) -> None:
+    """What a job that ended was made from, whoever named it; not while another job names it too, which may read it and
+    whose page plays it: then it goes with the last of them.
+    """
+    others = TranscriptionJob.objects.filter(upload_id=job.upload_id).exclude(pk=job.pk)
+    upload = Upload.objects.filter(pk=job.upload_id).exclude(state=UploadState.DELETED).first()
+    if upload is not None and not others.exists():
+        _delete(upload)
+
+
 def do_forget_upload(key: str) -> None:
     """Row and file, whoever's: of one that turned out too large."""
     for upload in Upload.objects.filter(pk=key):

@@ -178,7 +178,8 @@ DELETE_JOB = operation(
     "voice",
     "Cancel or delete a transcription job",
     "An open job is canceled; what was heard, or is being heard, is charged. One that ended is deleted with everything"
-    " that was said. 409 while a part of a canceled one is being heard.",
+    " that was said and its recording, unless another job was made from that too. 409 while a part of a canceled one is"
+    " being heard.",
     {
         200: answer(
             DELETED_JOB,
