@@ -7,7 +7,7 @@ from billing.models import Price
 from billing.prices import PriceVersion
 from komilion.common.clock import utc_now
 from komilion.common.errors import NotFound
-from voice.models import JobPart, TranscriptionJob, Upload, WebhookDelivery, WebhookSecret
+from voice.models import JobPart, TranscriptionJob, Upload, UploadState, WebhookDelivery, WebhookSecret
 
 
 def upload_of_ticket(key: str) -> Upload:
@@ -20,6 +20,7 @@ def upload_of_ticket(key: str) -> Upload:
 
 DELIVERIES_LISTED = 100
 JOBS_LISTED = 100
+UPLOADS_LISTED = 200
 
 
 def webhook_secret_made_at(organization_id: int) -> datetime | None:
@@ -51,3 +52,13 @@ def jobs_of(asker: Asker, limit: int = JOBS_LISTED) -> list[TranscriptionJob]:
     if asker.only_key_id is not None:
         jobs = jobs.filter(api_key_id=asker.only_key_id)
     return list(jobs.defer("result_sealed").order_by("-created_at", "-pk")[:limit])
+
+
+def uploads_of(asker: Asker, limit: int = UPLOADS_LISTED) -> list[Upload]:
+    """The newest uploads of the organization; for a key that manages no others, of this key: who has an `audioKey` may
+    have it transcribed, so only who asked for it is told.
+    """
+    uploads = Upload.objects.filter(organization_id=asker.organization_id).exclude(state=UploadState.DELETED)
+    if asker.only_key_id is not None:
+        uploads = uploads.filter(api_key_id=asker.only_key_id)
+    return list(uploads.order_by("-created_at", "-pk")[:limit])

@@ -194,9 +194,9 @@ def _meeting(alice: Person) -> dict[str, str]:
 
 
 def _upload(alice: Person) -> str:
-    from voice.actions.uploads import do_make_upload
+    from voice.actions.uploads import NewUpload, do_make_upload
 
-    return do_make_upload(alice.organization_id, alice.membership_id, f"{CANARY}.wav", "audio/wav").key
+    return do_make_upload(NewUpload(alice.organization_id, alice.membership_id, None, f"{CANARY}.wav", "audio/wav")).key
 
 
 def _add_model(name: str) -> None:

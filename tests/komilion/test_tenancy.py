@@ -119,6 +119,7 @@ POST   api/feedback                      401 422 422 403 403 422 422 422 422
 GET    api/voice/jobs                    401 200 200 200 200 200 200 200 200
 GET    api/voice/jobs/<str:job_id>       401 200 200 200 200 404 404 200 404
 DELETE api/voice/jobs/<str:job_id>       401 200 200 403 403 404 404 200 404
+GET    api/voice/uploads                 401 200 200 200 200 200 200 200 200
 POST   api/voice/upload                  401 422 422 403 403 422 422 422 422
 GET    api/voice/upload/<str:audio_key>  401 200 200 200 200 404 200 200 404
 DELETE api/voice/upload/<str:audio_key>  401 200 200 403 403 404 200 200 404

@@ -2,6 +2,7 @@
 
 import logging
 import secrets
+from dataclasses import dataclass
 from datetime import timedelta
 
 from django.conf import settings
@@ -9,6 +10,7 @@ from django.db import transaction
 from django.db.models import Sum
 from django.db.models.functions import Coalesce
 
+from accounts.access import Caller
 from accounts.actions.changes import lock_organization
 from komilion.common.clock import utc_now
 from komilion.common.errors import Conflict, NotFound, PayloadTooLarge, StorageFull
@@ -17,7 +19,7 @@ from voice.models import TranscriptionJob, Upload, UploadState
 from voice.models.job import OPEN_STATES
 from voice.speech.forms import FormFile
 from voice.uploads import folder
-from voice.uploads.names import kept_content_type
+from voice.uploads.names import kept_content_type, kept_name
 from voice.uploads.store import store
 from voice.uploads.ticket import url_ends_at
 
@@ -28,41 +30,67 @@ BURIED_PER_UPLOAD = 10  # how many times what may be there at once may be delete
 ADDRESS_OUTLIVED_BY = timedelta(hours=1)  # by what was begun to be sent there in its last moment
 
 
-def do_make_upload(
-    organization_id: int, member_id: int | None, name: str, content_type: str, size_bytes: int | None = None
-) -> Upload:
+@dataclass(frozen=True, slots=True)
+class NewUpload:
+    """Who sends which file. One that came with a job is no ticket, so it takes none of the organization's."""
+
+    organization_id: int
+    member_id: int | None
+    key_id: int | None
+    name: str
+    content_type: str
+    size_bytes: int | None = None
+    came_with_job: bool = False
+
+
+def do_make_upload(new: NewUpload) -> Upload:
     """A ticket for one file. Raises `PayloadTooLarge`, `Conflict` where the organization has too many.
 
     Locks the organization, so that tickets made at once share its room.
     """
     now = utc_now()
     with transaction.atomic():
-        lock_organization(organization_id)
-        all_of_it, most = (
-            Upload.objects.filter(organization_id=organization_id),
-            settings.VOICE_UPLOADS_PER_ORGANIZATION,
-        )
-        is_full = all_of_it.exclude(state=UploadState.DELETED).count() >= most
-        if is_full or all_of_it.count() >= most * BURIED_PER_UPLOAD:
-            raise Conflict(f"This organization has {most} uploads, as many as it may; delete some, or wait a day.")
-        if size_bytes is not None:
-            demand_size(size_bytes)
-            _demand_quota(organization_id, size_bytes, None)
+        lock_organization(new.organization_id)
+        if not new.came_with_job:  # those are as many as jobs, which are limited themselves
+            _demand_ticket(new.organization_id)
+        if new.size_bytes is not None:
+            demand_size(new.size_bytes)
+            _demand_quota(new.organization_id, new.size_bytes, None)
         return Upload.objects.create(
             key=f"aud_{secrets.token_urlsafe(KEY_BYTES)}",
-            organization_id=organization_id,
-            member_id=member_id,
-            name=name,
-            content_type=content_type,
-            size_bytes=size_bytes,
+            organization_id=new.organization_id,
+            member_id=new.member_id,
+            api_key_id=new.key_id,
+            came_with_job=new.came_with_job,
+            name=new.name,
+            content_type=new.content_type,
+            size_bytes=new.size_bytes,
             created_at=now,
             expires_at=now + timedelta(seconds=settings.VOICE_UPLOAD_LIFETIME_S),
         )
 
 
-def do_keep_upload(organization_id: int, member_id: int | None, name: str, file: FormFile) -> Upload:
-    """A file that came in a request, as an upload that is whole. Raises as `do_make_upload`, and `StorageFull`."""
-    upload = do_make_upload(organization_id, member_id, name, kept_content_type(file.content_type), len(file.data))
+def _demand_ticket(organization_id: int) -> None:
+    tickets = Upload.objects.filter(organization_id=organization_id, came_with_job=False)
+    most = settings.VOICE_UPLOADS_PER_ORGANIZATION
+    is_full = tickets.exclude(state=UploadState.DELETED).count() >= most
+    if is_full or tickets.count() >= most * BURIED_PER_UPLOAD:
+        raise Conflict(f"This organization has {most} uploads, as many as it may; delete some, or wait a day.")
+
+
+def do_keep_upload(caller: Caller, file: FormFile) -> Upload:
+    """A file that came with a job, as an upload that is whole. Raises `PayloadTooLarge`, `StorageFull`."""
+    upload = do_make_upload(
+        NewUpload(
+            organization_id=caller.organization_id,
+            member_id=caller.member_id,
+            key_id=caller.key_id,
+            name=kept_name(file.name, f"meeting-{utc_now():%Y-%m-%d}"),
+            content_type=kept_content_type(file.content_type),
+            size_bytes=len(file.data),
+            came_with_job=True,
+        )
+    )
     try:
         store().keep(upload, file.data)
     except StorageFull:

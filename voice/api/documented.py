@@ -123,6 +123,19 @@ SEE_UPLOAD = operation(
     "`complete` once every byte is there.",
     {200: answer(ref("Upload"), "The upload.", UPLOAD_EXAMPLE), **errors(*READ_ONE)},
 )
+LIST_UPLOADS = operation(
+    "list_uploads",
+    "voice",
+    "List uploads",
+    "The newest first, with the recordings that came in the form that asked for a job. A key that manages no others"
+    " sees its own.",
+    {
+        200: answer(
+            thing({"data": {"type": "array", "items": ref("Upload")}}), "The uploads.", {"data": [UPLOAD_EXAMPLE]}
+        ),
+        **errors(*READ),
+    },
+)
 DELETE_UPLOAD = operation(
     "delete_upload",
     "voice",

@@ -1,6 +1,7 @@
 """`/api/voice/upload`: tickets for files of audio; the file itself goes where a ticket says."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from django.conf import settings
 from drf_spectacular.utils import extend_schema
@@ -12,10 +13,11 @@ from accounts.api.authentication import WITH_TOKENS
 from accounts.api.base import Api, Strict
 from komilion.common.errors import Unprocessable
 from voice.access import access_upload, must_speak
-from voice.actions.uploads import do_delete_upload, do_make_upload
+from voice.actions.uploads import NewUpload, do_delete_upload, do_make_upload
 from voice.api import documented
 from voice.api.base import moment
 from voice.models import Upload, UploadState
+from voice.queries import UPLOADS_LISTED, uploads_of
 from voice.uploads.names import clean_content_type, clean_name
 from voice.uploads.store import store
 from voice.uploads.ticket import url_ends_at
@@ -30,6 +32,14 @@ class UploadRequest(Strict):
     contentType = serializers.CharField(max_length=200, help_text="its media type, such as `audio/mpeg`")
     size = serializers.IntegerField(
         required=False, min_value=1, max_value=MOST_SIZE, help_text="its bytes; needed where files go to a bucket"
+    )
+
+
+class UploadsQuery(serializers.Serializer[Any]):
+    """How many."""
+
+    limit = serializers.IntegerField(
+        required=False, min_value=1, max_value=UPLOADS_LISTED, default=20, help_text="most uploads of the answer"
     )
 
 
@@ -48,13 +58,29 @@ class UploadsView(Api):
         if where.needs_size and "size" not in body:
             raise Unprocessable("size is needed here: the bytes of the file.", param="size")
         upload = do_make_upload(
-            asker.organization_id,
-            asker.membership_id,
-            clean_name(body["filename"]),
-            clean_content_type(body["contentType"]),
-            body.get("size"),
+            NewUpload(
+                organization_id=asker.organization_id,
+                member_id=asker.membership_id,
+                key_id=None if asker.key is None else asker.key.pk,
+                name=clean_name(body["filename"]),
+                content_type=clean_content_type(body["contentType"]),
+                size_bytes=body.get("size"),
+            )
         )
         return Response(_ticket(upload), status=201)
+
+
+class UploadListView(Api):
+    """What is there."""
+
+    authentication_classes = WITH_TOKENS
+    query: ClassVar[Mapping[str, type[serializers.Serializer[Any]]]] = {"GET": UploadsQuery}
+
+    @extend_schema(**documented.LIST_UPLOADS, parameters=[UploadsQuery])
+    def get(self, request: Request) -> Response:
+        """The newest first, as far as they were at the end of the last request that sent them."""
+        found = uploads_of(self.asker, self.parameters["limit"])
+        return Response({"data": [_upload_json(upload, upload.received_bytes) for upload in found]})
 
 
 class UploadView(Api):
@@ -65,7 +91,9 @@ class UploadView(Api):
     @extend_schema(**documented.SEE_UPLOAD)
     def get(self, request: Request, audio_key: str) -> Response:
         """How far it is."""
-        return Response(_upload_json(access_upload(self.asker.organization_id, audio_key)))
+        upload = access_upload(self.asker.organization_id, audio_key)
+        whole = upload.state == UploadState.RECEIVED
+        return Response(_upload_json(upload, upload.received_bytes if whole else store().received_bytes(upload)))
 
     @extend_schema(**documented.DELETE_UPLOAD)
     def delete(self, request: Request, audio_key: str) -> Response:
@@ -87,15 +115,14 @@ def _ticket(upload: Upload) -> dict[str, Any]:
     }
 
 
-def _upload_json(upload: Upload) -> dict[str, Any]:
-    whole = upload.state == UploadState.RECEIVED
+def _upload_json(upload: Upload, received_bytes: int) -> dict[str, Any]:
     return {
         "object": "upload",
         "audioKey": upload.key,
         "filename": upload.name,
         "contentType": upload.content_type,
-        "receivedBytes": upload.received_bytes if whole else store().received_bytes(upload),
-        "complete": whole,
+        "receivedBytes": received_bytes,
+        "complete": upload.state == UploadState.RECEIVED,
         "createdAt": moment(upload.created_at),
         **_ends(upload),
     }

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from komilion.common.audio.decode import USUAL_LIMITS
-from komilion.common.clock import utc_now
 from komilion.common.egress import Egress, Sink
 from komilion.common.errors import AudioTooLong, BadRequest, PayloadTooLarge
 from komilion.common.money import format_usd
@@ -187,8 +186,7 @@ async def _answer_later(exchange: Exchange, session: Session, asked: MeetingAske
 def _make_job(session: Session, asked: MeetingAsked, upload: Upload | None) -> TranscriptionJob:
     caller = session.caller
     if asked.audio is not None:
-        name = f"meeting-{utc_now():%Y-%m-%d}"
-        upload = do_keep_upload(caller.organization_id, caller.member_id, name, asked.audio)
+        upload = do_keep_upload(caller, asked.audio)
     return do_make_job(
         NewJob(
             organization_id=caller.organization_id,

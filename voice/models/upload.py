@@ -26,6 +26,8 @@ class Upload(models.Model):
     key = models.CharField(max_length=40, primary_key=True)
     organization = models.ForeignKey("accounts.Organization", on_delete=models.CASCADE, related_name="+")
     member = models.ForeignKey("accounts.Membership", on_delete=models.SET_NULL, null=True, related_name="+")
+    api_key = models.ForeignKey("accounts.ApiKey", on_delete=models.SET_NULL, null=True, related_name="+")
+    came_with_job = models.BooleanField(default=False)  # in the form that asked for one: no ticket was asked for
     name = models.CharField(max_length=200)
     content_type = models.CharField(max_length=100)
     size_bytes = models.BigIntegerField(null=True)  # reserved of the organization's room; null: none is yet

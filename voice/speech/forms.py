@@ -18,11 +18,12 @@ NAMELESS = (
 
 @dataclass(frozen=True, slots=True)
 class FormFile:
-    """A file of a form. What its sender calls it is nobody's business but for what `extension` says of its kind."""
+    """A file of a form. `name` is what its sender calls it, unchecked; `extension` says what of its kind."""
 
     content_type: str
     extension: str
     data: bytes
+    name: str = ""
 
 
 @dataclass(slots=True)
@@ -125,8 +126,9 @@ class _Reader:
         if name in self.form.files:
             raise BadRequest(f"{name} may be given only once.", param=name)
         content_type = self._headers.get(b"content-type", b"").decode("latin-1")[:TYPE_CHARACTERS].lower()
-        _, _, extension = options[b"filename"].decode("utf-8", "replace").rpartition(".")
-        self.form.files[name] = FormFile(content_type, extension[:TYPE_CHARACTERS].lower(), content)
+        called = options[b"filename"].decode("utf-8", "replace")
+        extension = called.rpartition(".")[2][:TYPE_CHARACTERS].lower()
+        self.form.files[name] = FormFile(content_type, extension, content, called)
 
     def _add_text(self, name: str, content: bytes) -> None:
         if len(content) > FIELD_LIMIT_BYTES:

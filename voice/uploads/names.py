@@ -32,6 +32,16 @@ def clean_name(name: str) -> str:
     return name
 
 
+def kept_name(name: str, otherwise: str) -> str:
+    """What a part of a form calls its file, without the folders that some senders name too; `otherwise` where that is
+    no name to be shown.
+    """
+    try:
+        return clean_name(re.split(r"[/\\]", name)[-1])
+    except Unprocessable:
+        return otherwise
+
+
 def media_type(text: str) -> str:
     """A media type as it is compared: lower case, no blanks, with its parameters."""
     return re.sub(r"\s", "", text).lower()

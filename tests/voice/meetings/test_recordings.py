@@ -4,7 +4,7 @@ import pytest
 
 from tests.voice.meetings.conftest import JOBS, Meetings, talk
 from tests.voice.meetings.jobs import finished, make_job, row_of, uploaded, work
-from tests.voice.uploads.sending import bearer, files, request
+from tests.voice.uploads.sending import ask_ticket, bearer, files, request, ticket
 
 
 def in_a_form(meetings: Meetings, who, **fields) -> str:
@@ -59,3 +59,58 @@ def test_a_job_whose_recording_cannot_be_deleted_now_stays_to_be_deleted_again(
         patched.setattr(Disk, "delete", away)
         assert request(meetings.gateway, "DELETE", f"{JOBS}/{job_id}", headers=bearer(bob)).status == 503
     assert deleted(meetings, bob, job_id)
+
+
+def listed(meetings: Meetings, who) -> list[tuple[str, str]]:
+    answer = request(meetings.gateway, "GET", "/api/voice/uploads", headers=bearer(who))
+    return [(upload["audioKey"], upload["filename"]) for upload in answer.json["data"]]
+
+
+def test_recordings_that_came_in_a_form_take_no_upload_of_the_organization(meetings: Meetings, nova: str, settings):
+    settings.VOICE_UPLOADS_PER_ORGANIZATION = 1
+    bob = meetings.gateway.tenant()
+    in_a_form(meetings, bob, model=nova)
+    in_a_form(meetings, bob, model=nova)
+    ticket(meetings.gateway, bob)
+    assert ask_ticket(meetings.gateway, bob).status == 409
+    in_a_form(meetings, bob, model=nova)
+
+
+def test_recordings_are_listed_by_the_name_of_their_file_and_can_be_deleted(meetings: Meetings, nova: str):
+    bob = meetings.gateway.tenant()
+    job_id = in_a_form(meetings, bob, model=nova)
+    key = row_of(job_id).upload_id
+    monday = ticket(meetings.gateway, bob)["audioKey"]
+    assert listed(meetings, bob) == [(monday, "monday.wav"), (key, "meeting.wav")]
+    assert work(job_id)
+    for each in (monday, key):
+        path = f"/api/voice/upload/{each}"
+        assert request(meetings.gateway, "DELETE", path, headers=bearer(bob)).status == 200
+    assert listed(meetings, bob) == []
+    assert key not in files()
+
+
+def test_a_key_without_the_right_to_manage_keys_is_told_of_its_own_uploads_alone(meetings: Meetings):
+    bob = meetings.gateway.tenant()
+    where = ticket(meetings.gateway, bob)
+    assert [key for key, _ in listed(meetings, bob)] == [where["audioKey"]]
+    from voice.models import Upload
+
+    Upload.objects.filter(pk=where["audioKey"]).update(api_key=None)  # as one of another key's, or of a person's
+    assert listed(meetings, bob) == []
+
+
+@pytest.mark.parametrize(
+    ("sent", "shown"),
+    [
+        ("standup.mp3", "standup.mp3"),
+        ("C:\\talks\\a.wav", "a.wav"),
+        ("/tmp/..", None),
+        ("", None),
+        ("a\u202eb.wav", None),
+    ],
+)
+def test_what_a_form_calls_its_file_is_shown_where_it_is_a_name(sent: str, shown: str | None):
+    from voice.uploads.names import kept_name
+
+    assert kept_name(sent, "meeting-2026-11-30") == (shown or "meeting-2026-11-30")

@@ -85,11 +85,13 @@ def end_meeting(told: dict[str, Any] | None = None) -> None:
 
 def new_recording(person: Person, content: bytes = b"RIFF....", name: str = "standup.wav") -> Any:
     """A file of hers that was sent to its end."""
-    from voice.actions.uploads import do_make_upload
+    from voice.actions.uploads import NewUpload, do_make_upload
     from voice.models import Upload
     from voice.uploads.folder import path_of
 
-    upload = do_make_upload(person.organization_id, person.membership_id, name, "audio/wav", len(content))
+    upload = do_make_upload(
+        NewUpload(person.organization_id, person.membership_id, None, name, "audio/wav", len(content))
+    )
     path_of(upload.key).write_bytes(content)
     Upload.objects.filter(pk=upload.key).update(state="received", received_bytes=len(content))
     return upload
