@@ -28,6 +28,11 @@ def webhook_secret_made_at(organization_id: int) -> datetime | None:
     return WebhookSecret.objects.filter(pk=organization_id).values_list("made_at", flat=True).first()
 
 
+def secret_state(made_at: datetime | None) -> str:
+    """What names the secret that was made then, or that there is none, in the address of a form."""
+    return "" if made_at is None else made_at.isoformat()
+
+
 def has_webhook_secret(organization_id: int) -> bool:
     """Whether its webhooks can be signed."""
     return WebhookSecret.objects.filter(pk=organization_id).exists()

@@ -21,6 +21,7 @@ from komilion.common.errors import Conflict, KomilionError
 from komilion.common.ids import new_id
 from routing.catalog.credentials import encrypt, unseal
 from voice.models import DeliveryState, TranscriptionJob, WebhookDelivery, WebhookSecret
+from voice.queries import secret_state
 from voice.webhooks.payload import payload_of
 from voice.webhooks.schedule import CLAIMED_FOR_S, TRY_TIMEOUT_S, is_delivered, is_unwanted, next_try_at
 from voice.webhooks.signing import new_secret, signed_headers
@@ -37,13 +38,19 @@ _on_their_way = Counter[int]()  # by organization
 _counting = threading.Lock()
 
 
-def do_make_webhook_secret(viewer: Viewer) -> str:
-    """A new secret, returned this once. The one before signs beside it for a day. Raises `Forbidden`, `Suspended`."""
+def do_make_webhook_secret(viewer: Viewer, seen: str) -> str:
+    """A new secret, returned this once. The one before signs beside it for a day. Raises `Forbidden`, `Suspended`.
+
+    `seen` is the `secret_state` that whoever asks has before her. `Conflict` where it is another one by now: else what
+    is sent twice would push a secret out that a receiver still checks with.
+    """
     viewer.must(Right.KEYS)
     secret, now = new_secret(), utc_now()
     with transaction.atomic():
         lock_organization(viewer.organization_id)
         before = WebhookSecret.objects.filter(pk=viewer.organization_id).first()
+        if secret_state(None if before is None else before.made_at) != seen:
+            raise Conflict("A secret was made meanwhile, and is shown to nobody again. Make a new one if you miss it.")
         WebhookSecret.objects.update_or_create(
             organization_id=viewer.organization_id,
             defaults={

@@ -127,7 +127,7 @@ def test_the_webhook_is_told_at_once(meetings: Meetings, nova: str, settings, mo
     bob = meetings.gateway.tenant()
     viewer = access_viewer(User.objects.get(email=bob.email).pk, organization_id(bob))
     assert viewer is not None
-    secret = do_make_webhook_secret(viewer)
+    secret = do_make_webhook_secret(viewer, seen="")
     receiver = Receiver()
     answer = meetings.send(bob, talk(), model=nova, webhookUrl=receiver.url)
     assert answer.status == 202

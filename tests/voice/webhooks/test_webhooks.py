@@ -46,8 +46,9 @@ def viewer(person: Person):
 
 def make_secret(person: Person) -> str:
     from voice.actions.webhooks import do_make_webhook_secret
+    from voice.queries import secret_state, webhook_secret_made_at
 
-    return do_make_webhook_secret(viewer(person))
+    return do_make_webhook_secret(viewer(person), secret_state(webhook_secret_made_at(person.organization_id)))
 
 
 def queue(person: Person, url: str, **facts: Any):

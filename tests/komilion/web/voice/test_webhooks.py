@@ -1,6 +1,7 @@
 """`/dashboard/voice/webhooks`: the secret, shown once, and what became of each message."""
 
 import re
+from html import unescape
 
 import pytest
 
@@ -12,6 +13,11 @@ pytestmark = pytest.mark.django_db
 PAGE = "/dashboard/voice/webhooks"
 
 
+def address_of_the_form(person: Person) -> str:
+    [address] = re.findall(rf'action="({PAGE}/secret[^"]*)"', person.browser.get(PAGE).content.decode())
+    return unescape(address)
+
+
 @pytest.fixture
 def alice() -> Person:
     return new_owner("alice@example.com")
@@ -21,13 +27,30 @@ def test_the_secret_is_shown_once_and_replaced(alice: Person):
     assert "There is none yet" in alice.browser.get(PAGE).content.decode()
     secrets = []
     for had_one in (False, True):
-        answer = alice.browser.post(f"{PAGE}/secret")
-        html = answer.content.decode()
-        secrets += re.findall(r'data-copy="(whsec_[^"]+)"', html)
-        assert ("Both sign for a day" in html) is had_one
+        answer = alice.browser.post(address_of_the_form(alice))
+        text = answer.content.decode()
+        secrets += re.findall(r'data-copy="(whsec_[^"]+)"', text)
+        assert ("Both sign for a day" in text) is had_one
         assert "no-store" in answer["Cache-Control"]
         assert secrets[-1] not in alice.browser.get(PAGE).content.decode()
     assert len(set(secrets)) == 2
+
+
+@pytest.mark.parametrize("had_one", [False, True])
+def test_a_page_with_the_secret_that_is_loaded_anew_makes_no_other(alice: Person, had_one: bool):
+    from voice.models import WebhookSecret
+
+    if had_one:
+        alice.browser.post(address_of_the_form(alice))
+    address = address_of_the_form(alice)
+    assert "whsec_" in alice.browser.post(address).content.decode()
+    before = WebhookSecret.objects.get()
+    again = alice.browser.post(address, follow=True)
+    assert again.redirect_chain == [(PAGE, 302)]
+    assert "A secret was made meanwhile" in again.content.decode()
+    now = WebhookSecret.objects.get()
+    assert bytes(now.secret_sealed) == bytes(before.secret_sealed)
+    assert bytes(now.previous_sealed) == bytes(before.previous_sealed)
 
 
 def test_messages_are_listed_with_their_tries_and_without_the_receivers_secrets(alice: Person):
