@@ -60,6 +60,9 @@ class RealtimeScript:
     lost_code: int | None = None
     echoes_key: bool = False  # in an error after the first answer
     ignores_cancel: bool = False
+    delay_s: float = 0.0  # of all that it sends
+    bills: bool = False  # answers cost what `Bill` counts, instead of `usage`
+    refuses_clear: bool = False
     extra_events: tuple[dict[str, Any], ...] = ()  # after `session.created`
 
 

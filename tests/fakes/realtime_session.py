@@ -6,9 +6,12 @@ import binascii
 import itertools
 import json
 from array import array
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
+
+from tests.fakes.realtime_bill import Bill
 
 if TYPE_CHECKING:
     from tests.fakes.realtime import RealtimeScript
@@ -80,8 +83,11 @@ class FakeSession:
                 "output": {"format": {"type": "audio/pcm", "rate": 24_000}, "voice": "alloy"},
             },
         }
+        self.bill = Bill(self.config)
         self._script = script
         self._socket = socket
+        self._delayed: asyncio.Queue[tuple[float, str]] = asyncio.Queue()
+        self._pump: asyncio.Task[None] | None = None
         self._is_to_be_lost = is_to_be_lost
         self._ids = itertools.count(1)
         self._items: list[dict[str, Any]] = []
@@ -135,9 +141,10 @@ class FakeSession:
     def end(self, close_code: int | None) -> None:
         """The connection is over."""
         self.close_code = close_code
-        for task in (self._answering, *self._beside.values()):
+        for task in (self._answering, self._pump, *self._beside.values()):
             if task is not None:
                 task.cancel()
+        self.bill.leave()
         self.is_over = True
 
     async def send(self, event: dict[str, Any]) -> None:
@@ -146,7 +153,20 @@ class FakeSession:
             raise Lost
         event = {"type": event["type"], "event_id": f"event_{next(self._ids)}", **event}
         self.sent.append(event)
-        await self._socket.send_str(json.dumps(event))
+        if not self._script.delay_s:
+            await self._socket.send_str(json.dumps(event))
+            return
+        loop = asyncio.get_running_loop()
+        self._delayed.put_nowait((loop.time() + self._script.delay_s, json.dumps(event)))
+        if self._pump is None:
+            self._pump = loop.create_task(self._send_delayed())
+
+    async def _send_delayed(self) -> None:
+        while True:
+            at_s, text = await self._delayed.get()
+            await asyncio.sleep(at_s - asyncio.get_running_loop().time())
+            with suppress(ConnectionError):  # the client does not wait for it
+                await self._socket.send_str(text)
 
     # the client's events
 
@@ -173,6 +193,7 @@ class FakeSession:
             raise Refused("invalid_audio", "Invalid audio.", event.get("event_id")) from None
         self.appended += audio
         self.audio += audio
+        self.bill.append(len(audio))
         if self.config["audio"]["input"]["turn_detection"] is not None:
             await self._listen(audio)
 
@@ -206,6 +227,7 @@ class FakeSession:
 
     async def _commit(self) -> None:
         self.appended.clear()
+        self.bill.commit()
         item_id = f"item_{self._name}_{next(self._ids)}"
         await self.send({"type": "input_audio_buffer.committed", "previous_item_id": None, "item_id": item_id})
         content = [{"type": "input_audio", "transcript": None}]
@@ -222,7 +244,10 @@ class FakeSession:
             )
 
     async def _input_audio_buffer_clear(self, event: dict[str, Any]) -> None:
+        if self._script.refuses_clear:
+            raise Refused("invalid_value", "Nothing can be cleared now.", event.get("event_id"))
         self.appended.clear()
+        self.bill.clear()
         await self.send({"type": "input_audio_buffer.cleared"})
 
     async def _conversation_item_create(self, event: dict[str, Any]) -> None:
@@ -233,6 +258,7 @@ class FakeSession:
             wrong = [part["type"] for part in item["content"] if part["type"] not in PARTS[item["role"]]]
             if wrong:
                 raise Refused("invalid_value", f"Invalid value: {wrong[0]!r}.", event.get("event_id"))
+        self.bill.item(item)
         await self._add({"id": f"item_{self._name}_{next(self._ids)}", **item})
 
     async def _add(self, item: dict[str, Any]) -> None:
@@ -305,6 +331,7 @@ class FakeSession:
 
     async def _speak(self, wishes: dict[str, Any], response: dict[str, Any]) -> None:
         script, response_id = self._script, response["id"]
+        self.bill.begin(response_id, wishes)
         await asyncio.sleep(script.begins_after_s)
         await self.send({"type": "response.created", "response": {**response, "status": "in_progress", "output": []}})
         if script.status == "failed":
@@ -326,7 +353,7 @@ class FakeSession:
         if is_call and script.call:
             done = await self._call(place, item)
         else:
-            done = await self._message(place, item, is_audio=modalities == ["audio"])
+            done = await self._message(place, item, wishes if modalities == ["audio"] else None)
         self._items.append(done)
         ended = {"response_id": response_id, "output_index": 0, "item": done}
         await self.send({"type": "response.output_item.done", **ended})
@@ -347,8 +374,11 @@ class FakeSession:
         await self.send({"type": f"{kind}.done", **place, "call_id": "call_1", "name": name, "arguments": arguments})
         return {**item, "status": "completed", "arguments": arguments}
 
-    async def _message(self, place: dict[str, Any], item: dict[str, Any], *, is_audio: bool) -> dict[str, Any]:
-        script = self._script
+    async def _message(
+        self, place: dict[str, Any], item: dict[str, Any], spoken: dict[str, Any] | None
+    ) -> dict[str, Any]:
+        """`spoken`: the wishes for an answer that is audio."""
+        script, is_audio = self._script, spoken is not None
         place = {**place, "content_index": 0}
         part: dict[str, Any] = {"type": "output_text", "text": ""}
         if is_audio:
@@ -359,11 +389,13 @@ class FakeSession:
             delta = word if number == 0 else f" {word}"
             kind = "response.output_audio_transcript" if is_audio else "response.output_text"
             await self.send({"type": f"{kind}.delta", **place, "delta": delta})
-        if is_audio:
+        if spoken is not None:
+            piece_bytes = self.bill.output_bytes_per_s(spoken) * script.piece_ms // 1_000
             for number in range(script.audio_ms // script.piece_ms):
                 if script.pause_s:
                     await asyncio.sleep(script.pause_s)
-                piece = number.to_bytes(2, "little") * (script.piece_ms * BYTES_PER_MS // 2)
+                piece = number.to_bytes(2, "little") * (piece_bytes // 2)
+                self.bill.speak(place["response_id"], script.piece_ms / 1_000)
                 await self.send(
                     {"type": "response.output_audio.delta", **place, "delta": base64.b64encode(piece).decode()}
                 )
@@ -377,6 +409,9 @@ class FakeSession:
         return {**item, "status": "completed", "content": [part]}
 
     async def _finish(self, response: dict[str, Any]) -> None:
+        usage = self.bill.end(response["id"])
+        if self._script.bills:
+            response = {**response, "usage": usage}
         await self.send({"type": "response.done", "response": response})
         limits = [{"name": "tokens", "limit": 40_000, "remaining": 39_000, "reset_seconds": 1.0}]
         await self.send({"type": "rate_limits.updated", "rate_limits": limits})

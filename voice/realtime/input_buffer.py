@@ -4,13 +4,27 @@ Sizes are characters of base64. A provider that detects turns commits what it ta
 Where speech begins and ends is known from its `speech_started` and `speech_stopped`, whose milliseconds count from the
 first audio of the connection; what it says nothing of for a while is silence. Without detection the client commits all
 there is.
+
+What a client commits or clears is fixed when that goes up: the provider takes events in the order of their sending, and
+confirms them later, when more may have been appended. Until it has, all that was there may become an item: a `clear`
+that is refused throws nothing away, and what a client commits may include what was taken for silence.
 """
 
 from collections import deque
 from dataclasses import dataclass, field
+from typing import Literal
 
 SILENCE_S = 15  # without a word of the provider, after which what was heard before was no speech
 MS_PER_S = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A commit or a clear of the client that is not confirmed, and how much had been heard when it went up."""
+
+    kind: Literal["commit", "clear"]
+    event_id: str
+    heard_chars: int
 
 
 @dataclass(slots=True)
@@ -21,28 +35,40 @@ class InputBuffer:
     item_chars: int = 0
     chars_per_s: int = 64_000
     detects_turns: bool = True
-    _until: int = 0  # what was heard before is an item, or none any more
+    _kept: int = 0  # what was heard before is an item, or was cleared
+    _until: int = 0  # what was heard before is that, or silence by the word of the provider
     _origin: int = 0  # the first of this connection
     _is_speech: bool = False
     _speech_end: int | None = None
-    _sent: deque[int] = field(default_factory=deque)  # commits of the client that are not confirmed
+    _sent: deque[Sent] = field(default_factory=deque)
     _looked_s: float = 0.0
     _looked_chars: int = 0
 
     @property
     def waiting_chars(self) -> int:
-        """What may become an item yet."""
-        return self.heard_chars - self._until
+        """What may become an item yet, what the client committed included."""
+        is_of_provider = self.detects_turns and not self._sent
+        return self.heard_chars - (self._until if is_of_provider else self._kept)
 
     @property
     def sent_chars(self) -> int:
-        """What the client committed and the provider has not confirmed."""
-        return sum(self._sent)
+        """What the client committed and the provider has not confirmed, if it takes all that it was sent."""
+        total, begin = 0, self._kept
+        for sent in self._sent:
+            if sent.kind == "commit":
+                total += max(sent.heard_chars - begin, 0)
+            begin = max(begin, sent.heard_chars)
+        return total
+
+    @property
+    def is_commit_sent(self) -> bool:
+        """Whether a commit of the client is not confirmed."""
+        return any(sent.kind == "commit" for sent in self._sent)
 
     def connect(self, replayed_chars: int) -> None:
-        """Another connection begins, with so much of what was heard already."""
+        """Another connection begins, with so much of what was heard already. What was not confirmed was not done."""
         self._origin = self.heard_chars - replayed_chars
-        self._until = min(self._until, self._origin)
+        self._kept = self._until = self._origin
         self._sent.clear()
         self._is_speech, self._speech_end = False, None
 
@@ -52,28 +78,45 @@ class InputBuffer:
         self._is_speech, self._speech_end = True, None
 
     def speech_stopped(self, at_ms: int) -> None:
-        """A turn is over."""
+        """A turn is over; the provider commits it next."""
         self._is_speech, self._speech_end = False, self._position(at_ms)
 
-    def commit(self) -> None:
-        """The client has all that waits made into an item."""
-        self._sent.append(self.waiting_chars)
-        self._take(self.heard_chars)
+    def commit(self, event_id: str = "") -> None:
+        """The client has all that was heard so far made into an item."""
+        self._sent.append(Sent("commit", event_id, self.heard_chars))
+
+    def clear(self, event_id: str = "") -> None:
+        """The client has all that was heard so far thrown away."""
+        self._sent.append(Sent("clear", event_id, self.heard_chars))
 
     def committed(self) -> int:
-        """The provider has made an item; how much is in it."""
-        if self._sent:
-            return self._sent.popleft()
-        return self._take(self.heard_chars if self._speech_end is None else self._speech_end)
+        """The provider has made an item: of the turn that it heard the end of, else of the oldest commit of the client;
+        how much is in it.
+        """
+        begin, end = self._until, self.heard_chars
+        if self._speech_end is not None:
+            end, self._speech_end = self._speech_end, None
+        else:
+            commit = next((sent for sent in self._sent if sent.kind == "commit"), None)
+            if commit is not None:
+                self._forget(commit)
+                begin, end = self._kept, commit.heard_chars
+        size = max(end - begin, 0)
+        self.item_chars += size
+        self._end_at(begin + size)
+        return size
 
-    def refused(self) -> None:
-        """The oldest commit of the client was not taken."""
-        if self._sent:
-            self._sent.popleft()
+    def refused(self, event_id: str) -> None:
+        """What was sent by this event was not done."""
+        self._sent = deque(sent for sent in self._sent if sent.event_id != event_id)
 
     def cleared(self) -> None:
-        """What waits was thrown away."""
-        self._until = self.heard_chars
+        """What was there when the oldest clear went up was thrown away."""
+        clear = next((sent for sent in self._sent if sent.kind == "clear"), None)
+        if clear is not None:
+            self._forget(clear)
+            self._speech_end = None
+            self._end_at(clear.heard_chars)
 
     def look(self, now_s: float) -> None:
         """Once in a while: what was heard long ago, and was not taken for speech, is silence."""
@@ -83,11 +126,15 @@ class InputBuffer:
             self._until = max(self._until, self._looked_chars)
         self._looked_s, self._looked_chars = now_s, self.heard_chars
 
-    def _take(self, end: int) -> int:
-        size = max(end - self._until, 0)
-        self.item_chars += size
-        self._until += size
-        return size
+    def _forget(self, done: Sent) -> None:
+        """It is confirmed, and with it that no clear before it will be."""
+        while self._sent and self._sent[0].kind == "clear" and self._sent[0] is not done:
+            self._sent.popleft()
+        self._sent.remove(done)
+
+    def _end_at(self, end: int) -> None:
+        self._kept = max(self._kept, end)
+        self._until = max(self._until, end)
 
     def _position(self, at_ms: int) -> int:
         """Never before what is accounted for, nor after what was heard."""

@@ -149,12 +149,14 @@ class Reckoning:
             own.item(item)
         is_alone = items is not None and all(item["type"] != "item_reference" for item in items)
         rate = self.buffer.chars_per_s
+        heard = self._all_said()
+        heard.heard_chars += self.buffer.sent_chars
         most = self._config.tokens(rate, is_bound=True) if is_alone else self.context()
         likely = self._config.tokens(rate, is_bound=False) if is_alone else self._likely_context()
         return Answer(
             _sum(most, own.tokens(rate, is_bound=True)),
             _sum(likely, own.tokens(rate, is_bound=False)),
-            self._all_said(),
+            heard,
             is_beside=wishes.get("conversation") == "none",
             event_id=event_id,
         )
@@ -193,11 +195,15 @@ class Reckoning:
         """A response runs: the oldest that was asked for, or one that the provider began by itself. `is_beside`:
         whether it is outside of the conversation, None where that was not told.
         """
-        for number, answer in enumerate(self.asked):
-            if is_beside in (None, answer.is_beside):
-                self.answers[response_id] = self.asked.pop(number)
-                return
-        self.answers[response_id] = self.asking({"conversation": "none"} if is_beside else {})
+        asked = next((answer for answer in self.asked if is_beside in (None, answer.is_beside)), None)
+        if asked is None:
+            answer = self.asking({"conversation": "none"} if is_beside else {})
+        else:
+            answer = asked
+            self.asked.remove(asked)
+        self.answers[response_id] = answer
+        # What was committed before it was asked for is confirmed by now, or was refused.
+        answer.heard.heard_chars = min(answer.heard.heard_chars, self._all_said().heard_chars)
 
     def refused(self, event_id: str | None) -> None:
         """What was asked for by this event will not be answered; where that is not told, the oldest."""
@@ -231,6 +237,7 @@ class Reckoning:
             cache_read=before.input, cache_read_audio=before.input_audio, cache_read_image=before.input_image
         )
         new = self._all_said().since(self._known)
+        new.heard_chars += self.buffer.sent_chars
         return _sum(cached, new.tokens(self.buffer.chars_per_s, is_bound=False))
 
     def _delivered(self, answer: Answer) -> Usage:

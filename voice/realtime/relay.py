@@ -46,7 +46,8 @@ ENDS: dict[str, Outcome] = {
     "client_left": "client_left",
     "server_stopped": "server_stopped",
 }
-GROWS = frozenset({"session.update", "conversation.item.create"})  # the input of the next answer
+# What makes the input of the next answer, or of a transcription, larger.
+GROWS = frozenset({"session.update", "conversation.item.create", "input_audio_buffer.commit"})
 ANSWERS_MOST = 8  # that were asked for or run; of the conversation itself there can be one
 
 
@@ -66,7 +67,6 @@ class RelayEngine:
         self._connected = asyncio.Event()
         self._is_lost = False  # the connection, for good
         self._is_second = False  # connection without an answer since the first one dropped
-        self._commit_id = ""  # of the client's commit that was not done yet
         self._paid_chars = 0  # of audio that may be heard in all before the next look at the hold
         self.ids = EventIds()
 
@@ -132,12 +132,13 @@ class RelayEngine:
             reckoning.configure(self.session.conversation.config, text)
         elif kind == "conversation.item.create":
             reckoning.said.item(event["item"])
-        if kind in GROWS and not await self.meter.covers(0):
+        elif kind == "input_audio_buffer.commit":
+            reckoning.buffer.commit(event_id)
+        elif kind == "input_audio_buffer.clear":
+            reckoning.buffer.clear(event_id)
+        if kind in GROWS and not (await self.meter.covers(0) and await self.transcribers.covers()):
             return
         await self._connected.wait()
-        if kind == "input_audio_buffer.commit":
-            self._commit_id = event_id
-            reckoning.buffer.commit()
         await self._send(text)
 
     async def close(self, end: End) -> None:
@@ -167,9 +168,8 @@ class RelayEngine:
     def refused(self, event_id: str | None) -> None:
         """An event of ours was not understood; None where the provider does not say which."""
         self.meter.reckoning.refused(event_id)
-        if event_id == self._commit_id:
-            self._commit_id = ""
-            self.meter.reckoning.buffer.refused()
+        if event_id is not None:
+            self.meter.reckoning.buffer.refused(event_id)
 
     def answered(self) -> None:
         """A response has ended well: another connection may be lost."""
@@ -177,7 +177,6 @@ class RelayEngine:
 
     def committed(self, item_id: str) -> None:
         """The audio is an item."""
-        self._commit_id = ""
         self.transcribers.committed(item_id, self.meter.reckoning.buffer.committed())
 
     @property
@@ -301,13 +300,16 @@ class RelayEngine:
             await self._send(dump({"type": "conversation.item.create", "item": item}))
         frames = list(conversation.unanswered)
         buffer = self.meter.reckoning.buffer
+        is_asked_for = buffer.is_commit_sent
         buffer.connect(sum(append_audio(frame) or 0 for frame in frames))
         for frame in frames:
             await self._send(frame)
         is_committed = bool(frames) and conversation.committed_frames == len(frames)
-        if self._commit_id or (is_committed and not buffer.detects_turns):
-            buffer.commit()
-            await self._send(dump({"type": "input_audio_buffer.commit"}))
+        if is_asked_for or (is_committed and not buffer.detects_turns):
+            commit: Event = {"type": "input_audio_buffer.commit"}
+            event_id = self.ids.of(commit)
+            buffer.commit(event_id)
+            await self._send(dump({**commit, "event_id": event_id}))
         if conversation.asked is not None:
             answer = await self._asking(conversation.asked)
             if answer is not None:

@@ -129,7 +129,7 @@ class Transcribers:
 
     def _needs(self, offer: VoiceOffer, seconds: int) -> Usage:
         """What is being written down or may be, and so many seconds more."""
-        chars = sum(self._pending.values()) + self._buffer.sent_chars + self._buffer.waiting_chars
+        chars = sum(self._pending.values()) + self._buffer.waiting_chars
         return _usage(offer, self._milliseconds(chars) + seconds * MS_PER_S)
 
     def _bounds(self, offer: VoiceOffer) -> Bounds:

@@ -9,22 +9,71 @@ def test_the_client_commits_all_there_is_and_the_provider_confirms_it_later() ->
     buffer = InputBuffer(detects_turns=False)
     buffer.heard_chars += 2 * SECOND
     assert buffer.waiting_chars == 2 * SECOND
-    buffer.commit()
+    buffer.commit("c")
     buffer.heard_chars += SECOND
-    assert (buffer.item_chars, buffer.sent_chars, buffer.waiting_chars) == (2 * SECOND, 2 * SECOND, SECOND)
+    assert (buffer.item_chars, buffer.sent_chars, buffer.waiting_chars) == (0, 2 * SECOND, 3 * SECOND)
     assert buffer.committed() == 2 * SECOND
-    assert buffer.sent_chars == 0
+    assert (buffer.item_chars, buffer.sent_chars, buffer.waiting_chars) == (2 * SECOND, 0, SECOND)
+
+
+def test_a_clear_throws_away_what_was_there_when_it_went_up() -> None:
+    buffer = InputBuffer(detects_turns=False)
+    buffer.heard_chars += 2 * SECOND
+    buffer.clear("a")
+    buffer.heard_chars += 3 * SECOND
+    buffer.commit("b")
+    assert (buffer.sent_chars, buffer.waiting_chars) == (3 * SECOND, 5 * SECOND)
     buffer.cleared()
-    assert buffer.waiting_chars == 0
+    assert buffer.waiting_chars == 3 * SECOND
+    buffer.heard_chars += SECOND
+    assert buffer.committed() == 3 * SECOND
+    assert buffer.waiting_chars == SECOND
+    buffer.cleared()  # of nobody
+    assert buffer.waiting_chars == SECOND
 
 
-def test_a_commit_that_is_refused_is_not_waited_for() -> None:
-    buffer = InputBuffer()
+def test_a_clear_that_was_not_done_throws_nothing_away() -> None:
+    buffer = InputBuffer(detects_turns=False)
+    for event_id in ("refused", "not confirmed"):
+        buffer.heard_chars += 2 * SECOND
+        buffer.clear(event_id)
+    buffer.refused("refused")
     buffer.heard_chars += SECOND
     buffer.commit()
-    buffer.refused()
-    buffer.refused()
-    assert buffer.sent_chars == 0
+    assert buffer.committed() == 5 * SECOND
+    buffer.clear()
+    buffer.connect(4 * SECOND)
+    assert buffer.waiting_chars == 4 * SECOND
+
+
+def test_a_commit_that_is_refused_leaves_what_was_there_to_the_next_one() -> None:
+    buffer = InputBuffer(detects_turns=False)
+    buffer.heard_chars += SECOND
+    buffer.commit("first")
+    buffer.refused("first")
+    assert (buffer.is_commit_sent, buffer.sent_chars, buffer.item_chars) == (False, 0, 0)
+    buffer.commit("second")
+    assert buffer.committed() == SECOND
+
+
+def test_what_the_client_commits_includes_what_the_provider_took_for_silence() -> None:
+    buffer = InputBuffer()
+    buffer.heard_chars += 10 * SECOND
+    buffer.speech_started(9_000)
+    assert buffer.waiting_chars == SECOND
+    buffer.commit()
+    assert buffer.waiting_chars == 10 * SECOND
+    assert buffer.committed() == 10 * SECOND
+
+
+def test_a_turn_that_has_ended_is_committed_before_what_the_client_commits() -> None:
+    buffer = InputBuffer()
+    buffer.heard_chars += 4 * SECOND
+    buffer.commit()
+    buffer.speech_started(1_000)
+    buffer.speech_stopped(3_000)
+    assert buffer.committed() == 2 * SECOND
+    assert buffer.committed() == SECOND
 
 
 def test_of_detected_speech_what_lies_between_its_begin_and_its_end_becomes_an_item() -> None:

@@ -71,6 +71,7 @@ def test_what_is_said_while_an_answer_runs_is_input_of_the_next_one() -> None:
     reckoning = Reckoning(PRICE)
     reckoning.buffer.heard_chars += 2 * SECOND
     reckoning.buffer.commit()
+    reckoning.buffer.committed()
     reckoning.begin("r")
     reckoning.buffer.heard_chars += SECOND
     reckoning.end("r", Usage(input_audio=19))
