@@ -23,7 +23,7 @@ coverage: .venv/.installed-dev
 
 # What measures time comes after the rest, with the machine to itself. The first line tells its 25 slowest tests.
 test-slow: .venv/.installed-dev .venv/localstripe/.installed .venv/aimock/.installed
-	$(BIN)/python -m pytest -m "slow and not alone" -n 2 --dist loadfile --no-loadscope-reorder --durations=25 tests/e2e tests
+	$(BIN)/python -m pytest -m "slow and not alone" -n 3 --dist loadfile --no-loadscope-reorder --durations=25 tests/e2e tests
 	$(BIN)/python -m pytest -m "hypothesis and not slow" -n 2 --hypothesis-profile thorough
 	$(BIN)/python -m pytest -m "slow and alone"
 
