@@ -1,6 +1,8 @@
 """This process as an owner of holds: its name, its heartbeat, and which owners are gone.
 
 The heartbeat has a thread and a connection of its own, so that a long batch or a slow disk is not taken for a death.
+While the database takes no writes (SQLite locked, PostgreSQL restarting) nobody can beat. So silence is a death only
+where another process was heard all that while.
 """
 
 import logging
@@ -14,6 +16,7 @@ from pathlib import Path
 import psutil
 from django.conf import settings
 from django.db import DatabaseError, connection
+from django.db.models import Case, F, Q, When
 from django.db.models.functions import Now
 
 from billing.models import GatewayProcess
@@ -75,14 +78,15 @@ class Heartbeat:
 
     def _beat(self) -> None:
         pid = os.getpid()
+        row = {"boot_id": machine_id(), "pid": pid, "pid_started": _started(pid)}
         GatewayProcess.objects.update_or_create(
             pk=self.process_id,
             defaults={
-                "boot_id": machine_id(),
-                "pid": pid,
-                "pid_started": _started(pid),
+                **row,
                 "heartbeat_at": Now(),
+                "beating_since": Case(When(_heard_lately(), then=F("beating_since")), default=Now()),
             },
+            create_defaults={**row, "heartbeat_at": Now()},
         )
 
 
@@ -98,10 +102,18 @@ def _is_gone_here(process: GatewayProcess) -> bool:
         return False
 
 
+def _heard_lately() -> Q:
+    """A pause that is short enough: one who was silent as long, and beats late twice, is not gone yet."""
+    return Q(heartbeat_at__gt=Now() - timedelta(seconds=settings.PROCESS_GONE_AFTER_S / 2))
+
+
 def living_process_ids() -> set[str]:
-    """Owners that beat recently and, where that can be seen from here, still run."""
-    recent = GatewayProcess.objects.filter(heartbeat_at__gt=Now() - timedelta(seconds=settings.PROCESS_GONE_AFTER_S))
-    return {process.pk for process in recent if not _is_gone_here(process)}
+    """Owners that beat lately, or could not because nobody could, and, where that can be seen from here, still run."""
+    start = Now() - timedelta(seconds=settings.PROCESS_GONE_AFTER_S)
+    owners = GatewayProcess.objects.all()
+    if owners.filter(_heard_lately(), beating_since__lte=start).exists():
+        owners = owners.filter(heartbeat_at__gt=start)
+    return {process.pk for process in owners if not _is_gone_here(process)}
 
 
 def forget_old_processes() -> None:

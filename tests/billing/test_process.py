@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 from django.db import DatabaseError
+from django.db.models.expressions import CombinedExpression
 from django.db.models.functions import Now
 
 from billing.ledger import process as process_module
@@ -67,10 +68,40 @@ def test_signing_off_without_a_database_is_only_a_warning(heartbeat, monkeypatch
     assert "could not sign off" in caplog.text
 
 
-def test_one_that_stopped_beating_is_gone():
+def ago(seconds: float) -> CombinedExpression:
+    return Now() - timedelta(seconds=seconds)
+
+
+def test_one_that_stopped_beating_while_another_was_heard_is_gone():
     register("p-silent", age_s=16)
     register("p-late", age_s=10)
-    assert living_process_ids() == {"p-late"}
+    register("p-steady", beating_since=ago(60))
+    assert living_process_ids() == {"p-late", "p-steady"}
+
+
+def test_nobody_is_gone_while_the_database_takes_no_beats():
+    register("p-one", age_s=16, beating_since=ago(60))
+    register("p-two", age_s=14, beating_since=ago(60))
+    assert living_process_ids() == {"p-one", "p-two"}
+
+
+def test_who_beats_first_after_a_locked_database_does_not_make_the_others_silent():
+    first = Heartbeat()
+    register(first.process_id, age_s=14, beating_since=ago(60))
+    register("p-second", age_s=16, beating_since=ago(60))
+    first.start()
+    try:
+        assert living_process_ids() == {first.process_id, "p-second"}
+    finally:
+        first.stop()
+
+
+def test_a_beat_in_time_keeps_the_moment_since_which_a_process_beats(heartbeat):
+    first = GatewayProcess.objects.get()
+    beaten = wait_until(
+        lambda: GatewayProcess.objects.filter(heartbeat_at__gt=first.heartbeat_at).first(), what="the next beat"
+    )
+    assert beaten.beating_since == first.beating_since
 
 
 def test_one_whose_pid_ended_is_gone_at_once():
