@@ -93,7 +93,7 @@ class _Collector:
         for name, (text, value) in gauges.items():
             yield GaugeMetricFamily(name, text, value=value)
         breakers = GaugeMetricFamily("komilion_breaker_open", BREAKERS_HELP, labels=("provider", "model"))
-        for provider, model in services.breakers.open:
+        for provider, model in services.breakers.open_of(services.catalog):
             breakers.add_metric((provider, model), 1)
         yield breakers
 

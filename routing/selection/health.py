@@ -33,7 +33,8 @@ from komilion.common.metrics import count
 from komilion.common.numbers import numbers
 from komilion.common.redis import PREFIX, connect
 from komilion.common.tasks import spawn
-from routing.catalog.snapshot import OfferEntry
+from routing.catalog.snapshot import Catalog, OfferEntry
+from routing.catalog.voice import VoiceOffer
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +70,7 @@ def credential_name(api_key: str) -> str:
     return hmac.digest(numbers.KEY_PEPPER, DOMAIN + api_key.encode(), "sha256").hex()[:16]
 
 
-def key_of(offer: OfferEntry) -> Key:
+def key_of(offer: OfferEntry | VoiceOffer) -> Key:
     """Whose breaker an offer has."""
     return offer.provider, offer.model_id, credential_name(offer.target.api_key)
 
@@ -122,10 +123,16 @@ class Breakers:
         """Whether the offer is known to be out of order."""
         return bool(self._open) and self._covering((provider, model, credential)) is not None
 
-    @property
-    def open(self) -> list[tuple[str, str]]:
-        """(provider, model) of all that is out of order, for who watches; the model is empty for a whole credential."""
-        return sorted({(provider, model) for provider, model, _ in self._open})
+    def open_of(self, catalog: Catalog) -> list[tuple[str, str]]:
+        """(provider, model) of all that is out of order, for who watches; the model is empty for a whole credential.
+
+        Nobody calls what the catalogue no longer offers, so nobody will find that it works again: a breaker of a
+        credential that was replaced says nothing of now.
+        """
+        offered = {key_of(offer) for model in catalog.models.values() for offer in model.offers}
+        offered |= {key_of(offer) for model in catalog.voice.values() for offer in model.offers}
+        offered |= {(provider, EVERY_MODEL, credential) for provider, _, credential in offered}
+        return sorted({(provider, model) for provider, model, _ in offered & set(self._open)})
 
     def failed(
         self, provider: str, model: str, credential: str, *, weight: Weight = "one", reason: str = "failed"

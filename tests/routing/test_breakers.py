@@ -97,7 +97,6 @@ class TestOpening:
         breakers.failed(*OTHER, weight="credential", reason="closed_to_us")
         assert all(breakers.is_open(*key) for key in (KEY, OTHER, third))
         assert not breakers.is_open("up", "acme/three", "another credential")
-        assert breakers.open == [("up", ""), ("up", "acme/one")]
         alarms = [record.model for record in caplog.records if record.alarm == "provider_refuses_us"]
         assert alarms == ["acme/one", ""]
         breakers.failed(*third, weight="credential", reason="closed_to_us")

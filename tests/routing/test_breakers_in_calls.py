@@ -139,6 +139,18 @@ class TestCalls:
         assert wait_until(lambda: metric("komilion_breaker_open") == 1, what="the gauge")
         assert wait_until(lambda: metric("komilion_breakers_total") == 1, what="the counter")
 
+    def test_a_breaker_of_a_key_that_was_replaced_is_shown_no_more(self, gateway: Gateway):
+        places = add_places(gateway, PRESETS_401, OK)
+        line = f'komilion_breaker_open{{model="{places.model}",provider="{places.providers[0]}"}} 1.0'
+
+        def is_shown() -> bool:
+            return line in httpx.get(f"{gateway.url}/metrics").text.splitlines()
+
+        places.ask()
+        wait_until(is_shown, what="the gauge")
+        gateway.manage("provider", "add", places.providers[0], "--api-key", "another")
+        wait_until(lambda: not is_shown(), what="the gauge to forget the old key")
+
     def test_every_server_knows(self, gateway: Gateway):
         places = add_places(gateway, PRESETS_401, OK)
         with second_server() as server:
