@@ -1,7 +1,7 @@
 """`/health*`: whether the process lives, and whether it can do its job. Answered without Django's middleware.
 
-liveliness: the process answers. readiness: database, journal, local models and (where a supervisor says so) start-up
-are in order; Redis away is `degraded` with 200, because requests are still served.
+liveliness: the process answers. readiness: database, journal and (where a supervisor says so) start-up are in order.
+Redis or the local models away is `degraded` with 200, because requests are still served.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ from komilion.common.http_errors import HttpError
 from routing.gateway.services import Services
 
 CHECK_TIMEOUT_S = 2.0
+NEEDED = frozenset({"database", "ledger", "startup"})  # without one of them nothing can be served
 
 
 async def readiness(services: Services) -> tuple[int, dict[str, Any]]:
@@ -28,10 +29,10 @@ async def readiness(services: Services) -> tuple[int, dict[str, Any]]:
         "local_models": await _local_models(services.client),
         "startup": _startup(),
     }
-    failed = [name for name, state in checks.items() if state not in {"ok", "degraded"}]
-    if failed:
+    failed = {name for name, state in checks.items() if state != "ok"}
+    if failed & NEEDED:
         return 503, {"status": "unavailable", "checks": checks}
-    status = "degraded" if "degraded" in checks.values() else "ok"
+    status = "degraded" if failed else "ok"
     return 200, {"status": status, "checks": checks, "catalog_version": services.catalog.version}
 
 
