@@ -15,6 +15,7 @@ from routing.catalog.models import DISABLED, Model, Offer, OfferPrice, Provider
 from routing.catalog.queries import key_of
 from routing.catalog.schedule import in_force
 from routing.catalog.snapshot import Catalog, ModelEntry
+from routing.catalog.voice import VoiceModel
 
 
 class Command(BaseCommand):
@@ -24,9 +25,14 @@ class Command(BaseCommand):
 
     @override
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("action", choices=["list", "show", "reset"])
-        parser.add_argument("name", nargs="?", default="", help="list: a part of ids; show: any name of a model")
-        parser.add_argument("--all", action="store_true", help="list: also retired models and those without a key")
+        verbs = parser.add_subparsers(dest="action", required=True)  # so that an option may stand before the name
+        listing = verbs.add_parser("list", help="list the models that can be called")
+        listing.add_argument("name", nargs="?", default="", help="a part of their ids")
+        listing.add_argument("--all", action="store_true", help="also retired models and those without a key")
+        show = verbs.add_parser("show", help="show one model")
+        show.add_argument("name", nargs="?", default="", help="any name of it")
+        reset = verbs.add_parser("reset", help="give a model or a provider back to the shipped catalogue")
+        reset.add_argument("name", nargs="?", default="")
 
     @override
     def handle(self, *args: Any, **options: Any) -> None:
@@ -50,22 +56,39 @@ class Command(BaseCommand):
 
 
 def _listed(catalog: Catalog, part: str, *, everything: bool) -> Iterator[str]:
-    """A line for each model: id, providers, list prices of input and output in US dollars per million tokens, state."""
+    """A line for each model: id, kind, providers, list prices, state.
+
+    Prices of chat are of input and output, in US dollars per million tokens; of others all, as `show` writes them.
+    """
     for model in catalog.models.values():
         if part in model.id:
             price = model.offers[0].price.components
             figures = " / ".join(format_usd(price[bucket]) for bucket in ("input", "output") if bucket in price)
-            yield f"{model.id}  {', '.join(offer.provider for offer in model.offers)}  {figures}{_state(model)}"
+            yield f"{model.id}  chat  {_providers(model)}  {figures}{_state(model)}"
+    for voice in catalog.voice.values():
+        if part in voice.id:
+            ends = f"  ends {voice.sunset_on.isoformat()}" if voice.sunset_on else ""
+            yield f"{voice.id}  {voice.kind}  {_providers(voice)}  {amounts(voice.offers[0].price.components)}{ends}"
     if everything:
-        for name, variables in sorted(catalog.off.items()):
-            if part in name:
-                yield f"{name}  {f'off: set {" or ".join(variables)}' if variables else 'disabled'}"
-        for name, retired in sorted(catalog.retired.items()):
-            if part in name:
-                yield f"{name}  retired {retired.sunset_on.isoformat()}{_successor(retired.successor)}"
-        for offer in Offer.objects.filter(DISABLED, model_id__in=catalog.models).order_by("model", "pk"):
-            if part in offer.model_id:
-                yield f"{offer}  disabled"
+        yield from _left_out(catalog, part)
+
+
+def _left_out(catalog: Catalog, part: str) -> Iterator[str]:
+    """A line for each model and offer that cannot be called, and why."""
+    for name, variables in sorted(catalog.off.items()):
+        if part in name:
+            yield f"{name}  {f'off: set {" or ".join(variables)}' if variables else 'disabled'}"
+    for name, retired in sorted(catalog.retired.items()):
+        if part in name:
+            yield f"{name}  retired {retired.sunset_on.isoformat()}{_successor(retired.successor)}"
+    called = [*catalog.models, *catalog.voice]
+    for offer in Offer.objects.filter(DISABLED, model_id__in=called).order_by("model", "pk"):
+        if part in offer.model_id:
+            yield f"{offer}  disabled"
+
+
+def _providers(model: ModelEntry | VoiceModel) -> str:
+    return ", ".join(offer.provider for offer in model.offers)
 
 
 def _state(model: ModelEntry) -> str:

@@ -1,10 +1,11 @@
-"""`manage.py provider add|disable|enable|remove NAME`: upstream APIs."""
+"""`manage.py provider list` and `provider add|disable|enable|remove NAME`: upstream APIs."""
 
 from argparse import BooleanOptionalAction
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, override
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db.models import Count
 
 from routing.actions.catalog import ProviderSpec, do_put_provider
 from routing.actions.errors import CatalogError
@@ -23,6 +24,7 @@ class Command(BaseCommand):
     @override
     def add_arguments(self, parser: CommandParser) -> None:
         verbs = parser.add_subparsers(dest="action", required=True)
+        verbs.add_parser("list", help="each with its dialect, address, where its key comes from, and what it offers")
         add = verbs.add_parser("add", help="add one, or change what is named of it")
         add.add_argument("name")
         add.add_argument("--base-url", help="needed for a new one")
@@ -46,7 +48,12 @@ class Command(BaseCommand):
     @override
     def handle(self, *args: Any, **options: Any) -> None:
         """Raises `CommandError`."""
-        name, action = options["name"], options["action"]
+        action = options["action"]
+        if action == "list":
+            for line in _listed():
+                self.stdout.write(line)
+            return
+        name = options["name"]
         try:
             if action == "add":
                 self._add(options)
@@ -63,3 +70,11 @@ class Command(BaseCommand):
         do_put_provider(ProviderSpec(**{field: options[field] for field in FIELDS}))
         provider = Provider.objects.get(pk=options["name"])
         self.stdout.write(f"provider {provider} at {provider.base_url}, key: {key_of(provider)}")
+
+
+def _listed() -> Iterator[str]:
+    """A line for each provider: name, dialect, address, where its key comes from, offers, and whether it is off."""
+    for provider in Provider.objects.annotate(offered=Count("offers")).order_by("order", "name"):
+        off = "  disabled" if provider.is_disabled else ""
+        where = f"{provider.name}  {provider.dialect}  {provider.base_url}"
+        yield f"{where}  key: {key_of(provider)}  {provider.offered} offers{off}"

@@ -31,9 +31,9 @@ def run(*arguments: str) -> str:
 
 def test_the_list_is_of_what_can_be_called() -> None:
     lines = run("list").splitlines()
-    assert "deepseek/deepseek-v4-pro  deepseek  0.66 / 1.98" in lines
-    assert {line.split("  ")[1] for line in lines} == {"deepseek", "local"}
-    assert run("list", "v4.1") == "deepseek/deepseek-v4.1-flash  deepseek  0.15 / 0.60\n"
+    assert "deepseek/deepseek-v4-pro  chat  deepseek  0.66 / 1.98" in lines
+    assert {line.split("  ")[2] for line in lines} == {"deepseek", "local"}
+    assert run("list", "v4.1") == "deepseek/deepseek-v4.1-flash  chat  deepseek  0.15 / 0.60\n"
 
 
 def test_the_whole_list_says_what_would_switch_a_model_on_and_what_has_ended() -> None:
@@ -55,7 +55,7 @@ def test_the_whole_list_can_be_of_a_part_too(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_an_end_to_come_stands_in_the_list(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
-    assert "openai/gpt-5  openai  1.25 / 10.00  ends 2026-12-11, successor openai/gpt-6.1-sol" in run("list")
+    assert "openai/gpt-5  chat  openai  1.25 / 10.00  ends 2026-12-11, successor openai/gpt-6.1-sol" in run("list")
 
 
 def test_a_model_is_shown_by_any_name_with_its_prices() -> None:

@@ -171,3 +171,23 @@ def test_what_ships_is_not_removed_also_where_an_operator_changed_it(
 def test_what_is_not_there_is_told(what: list[str], reason: str) -> None:
     with pytest.raises(CommandError, match=reason):
         run(*what)
+
+
+def test_the_list_shows_models_of_every_kind_with_their_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
+    lines = run("catalog", "list").splitlines()
+    kinds = {line.split("  ")[0]: line.split("  ")[1] for line in lines}
+    assert kinds[PRO] == "chat"
+    assert set(kinds.values()) == {"chat", "transcription", "speech", "realtime"}
+
+
+def test_an_option_may_stand_before_the_name() -> None:
+    assert run("catalog", "list", "--all", "acme") == run("catalog", "list", "acme", "--all")
+
+
+def test_providers_are_listed_with_where_their_key_comes_from() -> None:
+    run("provider", "disable", "acme")
+    lines = run("provider", "list").splitlines()
+    assert "acme  openai  https://api.acme.example/v1  key: stored  2 offers  disabled" in lines
+    assert any("key: DEEPSEEK_API_KEY  " in line for line in lines)
+    assert any("key: OPENAI_API_KEY, which is not set here  " in line for line in lines)
