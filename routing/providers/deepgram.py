@@ -147,9 +147,9 @@ class Deepgram:
         return
 
     def characters(self, headers: Mapping[str, str], text: str) -> int:
-        """`dg-char-count`, where it can be true."""
+        """`dg-char-count`, where it is no more than the text has, which is held for."""
         told = headers.get("dg-char-count", "")
-        if told.isascii() and told.isdigit() and len(told) < 10 and int(told) <= len(text.encode("utf-8", "replace")):
+        if told.isascii() and told.isdigit() and len(told) < 10 and int(told) <= len(text):
             return int(told)
         return len(text)
 

@@ -18,6 +18,7 @@ from tests.fakes.speech_server import Answer, Refused, SpeechCall, SpeechReply, 
 KEY = "sk-speech-canary-0123456789"
 LONGEST_TEXT = 4_096
 SECONDS_A_CHARACTER = 0.03
+SPOKEN_TOKENS_A_SECOND = 20
 TOKENS_A_SECOND = 10
 AUDIO_EVENT_BYTES = 4_801  # an odd number: half a sample each
 JSON = {"Content-Type": "application/json"}
@@ -104,7 +105,7 @@ class FakeOpenAIAudio(SpeechServer):
             if call.model.startswith("tts-1"):
                 message = "stream_format 'sse' is not supported with this model."
                 raise Refused(_error(400, message, "invalid_request_error"))
-            return Answer(200, {"Content-Type": "text/event-stream"}, _audio_events(call, body), is_chunked=True)
+            return Answer(200, {"Content-Type": "text/event-stream"}, _audio_events(call, reply, body), is_chunked=True)
         kinds = {"mp3": "audio/mpeg", "opus": "audio/opus", "pcm": "audio/pcm"}
         return Answer(200, {"Content-Type": kinds.get(wanted, f"audio/{wanted}")}, body, is_chunked=True)
 
@@ -234,12 +235,13 @@ def _events(reply: SpeechReply, usage: dict[str, Any]) -> bytes:
     return b"".join(f"data: {json.dumps(event)}\n\n".encode() for event in [*deltas, done])
 
 
-def _audio_events(call: SpeechCall, audio: bytes) -> bytes:
+def _audio_events(call: SpeechCall, reply: SpeechReply, audio: bytes) -> bytes:
     pieces = [audio[start : start + AUDIO_EVENT_BYTES] for start in range(0, len(audio), AUDIO_EVENT_BYTES)]
     events: list[dict[str, Any]] = [
         {"type": "speech.audio.delta", "audio": base64.b64encode(piece).decode()} for piece in pieces
     ]
-    said, spoken = len(call.text.split()), len(call.text)
+    said = len(call.text.split())
+    spoken = round(call.seconds * SPOKEN_TOKENS_A_SECOND) if reply.tokens is None else reply.tokens
     usage = {"input_tokens": said, "output_tokens": spoken, "total_tokens": said + spoken}
     events.append({"type": "speech.audio.done", "usage": usage})
     return b"".join(f"data: {json.dumps(event)}\n\n".encode() for event in events)

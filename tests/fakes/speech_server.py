@@ -29,6 +29,7 @@ class SpeechReply:
     seconds: float | None = None  # how long the audio is said to be, instead of its length; or is, where it is spoken
     speakers: int = 1
     usage: Literal["duration", "tokens", "none"] = "duration"
+    tokens: int | None = None  # that the sound is said to be, instead of those of its length
     error: tuple[int, Any] | None = None  # status and body
     headers: Mapping[str, str] = field(default_factory=dict)
     before_head_s: float = 0.0

@@ -230,7 +230,13 @@ def test_speed_is_passed_on_where_it_is_not_the_usual_one() -> None:
 
 @pytest.mark.parametrize(
     ("headers", "billed"),
-    [({"dg-char-count": "6"}, 6), ({}, 5), ({"dg-char-count": "7000"}, 5), ({"dg-char-count": "-1"}, 5)],
+    [
+        ({"dg-char-count": "4"}, 4),
+        ({"dg-char-count": "6"}, 5),
+        ({}, 5),
+        ({"dg-char-count": "7000"}, 5),
+        ({"dg-char-count": "-1"}, 5),
+    ],
 )
 def test_characters_are_billed_as_deepgram_counts_them_where_that_can_be_true(
     headers: dict[str, str], billed: int

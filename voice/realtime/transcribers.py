@@ -20,12 +20,15 @@ from voice.realtime.in_order import InOrder
 from voice.realtime.input_buffer import MS_PER_S, InputBuffer
 from voice.realtime.session import Session
 from voice.realtime.tab import Bounds, Rolling, Spent
+from voice.speech.belief import can_be_true
+from voice.speech.listening import likely_usage
 
 HOLD_S = 60
 LEAST_S = 5
 HEARD_S = 1  # of speech that may go up before `covers` is asked again
 TOKENS_PER_S = 10  # of audio
 WRITTEN_TOKENS_PER_S = 5
+PADDING_MS = 1_000  # that a provider may add to what was committed
 
 
 class Transcribers:
@@ -72,11 +75,18 @@ class Transcribers:
             self._pending[item_id] = chars
 
     def completed(self, event: Mapping[str, Any]) -> None:
-        """A transcription is complete: charge for it. What a provider gives no usage for is not charged."""
+        """A transcription is complete: charge for it, and for its length where the usage cannot be true. What a
+        provider gives no usage for is not charged.
+        """
         item_id = str(event.get("item_id"))
-        self._pending.pop(item_id, None)
+        length_ms = self._milliseconds(self._pending.pop(item_id, 0))
         usage = transcription_usage(event.get("usage"))
-        self._charge(item_id, usage or Usage(), "absent" if usage is None else "provider")
+        if usage is None:
+            self._charge(item_id, Usage(), "absent")
+        elif self._is_possible(usage, length_ms):
+            self._charge(item_id, usage, "provider")
+        elif self._offer is not None:
+            self._charge(item_id, _usage(self._offer, length_ms), "estimated")
 
     def failed(self, item_id: str) -> None:
         """Nothing was written down, and nothing is charged."""
@@ -103,6 +113,15 @@ class Transcribers:
         if self._rolling is not None and self._offer is not None:
             detail = {"item_id": item_id, "session_id": self._session.id}
             self._behind.add(self._turn(self._rolling, Spent(self._offer, usage, source, then, detail)))
+
+    def _is_possible(self, usage: Usage, length_ms: int) -> bool:
+        """Whether so much speech, and a second of silence around it, may come to this; what has no price is left out
+        where it is settled.
+        """
+        offer = self._offer
+        if offer is None or offer.price.unpriced(usage):
+            return True
+        return can_be_true(usage, likely_usage(length_ms + PADDING_MS, offer), offer, session_id=self._session.id)
 
     async def _turn(self, rolling: Rolling, spent: Spent) -> None:
         try:

@@ -48,12 +48,34 @@ class Audio:
 
 
 async def measure(data: bytes, organization_id: int, limits: Limits = REQUEST_LIMITS) -> Audio:
-    """What a file is and how long. Raises as `komilion.common.audio.decode.Decoding` and `Workshop.run` do."""
+    """What a file is and how long, a WAV with its true sizes.
+
+    Raises as `komilion.common.audio.decode.Decoding` and `Workshop.run` do.
+    """
+    data = with_true_sizes(data)
     found = _plain_wav(data)
     if found is not None:
         return found
     gone = threading.Event()
     return await _workshop.run(organization_id, lambda: _decoded(data, limits, gone), gone)
+
+
+def with_true_sizes(data: bytes) -> bytes:
+    """A WAV file that was written as a stream, or cut, with what it has in place of what its header claims. A provider
+    may believe that.
+    """
+    place = 12
+    if data[:4] != b"RIFF" or data[8:12] != b"WAVE":
+        return data
+    while place + 8 <= len(data):
+        name, size = struct.unpack_from("<4sI", data, place)
+        place += 8
+        rest = len(data) - place
+        if name == b"data" and size > rest:
+            head = b"RIFF" + struct.pack("<I", len(data) - 8) + data[8 : place - 4] + struct.pack("<I", rest)
+            return head + data[place:]
+        place += size + size % 2
+    return data
 
 
 def _decoded(data: bytes, limits: Limits, gone: threading.Event) -> Audio:

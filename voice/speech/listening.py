@@ -25,6 +25,7 @@ from routing.providers.registry import speech_dialect
 from routing.providers.scrub import scrub
 from routing.providers.speech import Heard, Listening, TextDelta, TranscriptionStream
 from voice.speech.attempts import Attempts, opened
+from voice.speech.belief import can_be_true
 from voice.speech.choice import same_units
 from voice.speech.lengths import Audio
 
@@ -98,13 +99,18 @@ def is_paid_by_tokens(offer: VoiceOffer) -> bool:
 
 def bound_of(audio: Audio, options: Listening, offer: VoiceOffer, add_ons: int = 0) -> Usage:
     """The hold for a transcription: every channel that is heard apart, add-ons, and the words that go along."""
-    channels = audio.channels if "true" in (options.query or {}).get("multichannel", ()) else 1
-    usage = likely_usage(audio.length_ms * channels, offer)
-    extra = min(likely_ms(audio.length_ms * channels) * add_ons, MAX_UNITS)
+    length_ms = _heard_ms(audio, options)
+    usage = likely_usage(length_ms, offer)
+    extra = min(likely_ms(length_ms) * add_ons, MAX_UNITS)
     if not usage.input_audio:
         return replace(usage, add_on_ms=extra)
     words = len(options.prompt.encode()) + sum(len(word.encode()) for word in options.keywords)
     return replace(usage, input=words, add_on_ms=extra)
+
+
+def _heard_ms(audio: Audio, options: Listening) -> int:
+    """As we measured it, each channel that is heard apart."""
+    return audio.length_ms * (audio.channels if "true" in (options.query or {}).get("multichannel", ()) else 1)
 
 
 def payable_for(hearing: Hearing, offers: Sequence[VoiceOffer]) -> tuple[tuple[VoiceOffer, ...], Usage]:
@@ -140,28 +146,39 @@ async def transcribe(call: MeteredCall, offers: Sequence[VoiceOffer], hearing: H
         outcome: Outcome = "provider_cut" if attempts.is_committed else "provider_failed"
         await call.settle(payable[0], NOTHING, outcome=outcome, source="absent", detail=detail)
         raise
-    usage, source = charged_usage(heard, hearing, offer)
+    usage, source = charged_usage(heard, hearing, offer, call.request_id)
     if hearing.on_heard is not None:
         await hearing.on_heard(offer, heard, usage, source)
     settled = await call.settle(offer, usage, source=source, detail={"attempts": attempts.notes})
     return Heeded(offer, heard, settled, ask.dropped)
 
 
-def charged_usage(heard: Heard, hearing: Hearing, offer: VoiceOffer) -> tuple[Usage, UsageSource]:
-    """What the provider measured, where its price has a figure for all of it; else what we measured, marked so."""
-    usage, source = _heard_usage(heard, hearing.audio, offer)
-    length_ms = usage.audio_ms or hearing.audio.length_ms
+def charged_usage(heard: Heard, hearing: Hearing, offer: VoiceOffer, request_id: str) -> tuple[Usage, UsageSource]:
+    """What the provider measured, where its price has a figure for all of it and the audio is long enough for that;
+    else what we measured, marked so.
+    """
+    usage, source = _heard_usage(heard, hearing, offer, request_id)
+    length_ms = usage.audio_ms or _heard_ms(hearing.audio, hearing.options)
     return replace(usage, add_on_ms=min(length_ms * len(_add_ons(hearing.options, offer)), MAX_UNITS)), source
 
 
-def _heard_usage(heard: Heard, audio: Audio, offer: VoiceOffer) -> tuple[Usage, UsageSource]:
-    if heard.usage is not None and not offer.price.unpriced(heard.usage):
-        return heard.usage, "provider"
+def _heard_usage(heard: Heard, hearing: Hearing, offer: VoiceOffer, request_id: str) -> tuple[Usage, UsageSource]:
+    reported, most = heard.usage, bound_of(hearing.audio, hearing.options, offer)
+    if (
+        reported is not None
+        and not offer.price.unpriced(reported)
+        and can_be_true(reported, most, offer, request_id=request_id)
+    ):
+        return reported, "provider"
+    length_ms = _heard_ms(hearing.audio, hearing.options)
     if "audio_ms" in offer.price.components:
-        return Usage(audio_ms=min(audio.length_ms, MAX_UNITS)), "estimated"
-    heard_tokens = ceil_div(audio.length_ms * LIKELY_AUDIO_TOKENS_PER_S, 1000)
+        return Usage(audio_ms=min(length_ms, MAX_UNITS)), "estimated"
     text = heard.transcript.text.encode("utf-8", "replace")
-    return Usage(input_audio=heard_tokens, output=ceil_div(len(text), BYTES_PER_TOKEN)), "estimated"
+    counted = Usage(
+        input_audio=ceil_div(length_ms * LIKELY_AUDIO_TOKENS_PER_S, 1000),
+        output=min(ceil_div(len(text), BYTES_PER_TOKEN), most.output),
+    )
+    return counted, "estimated"
 
 
 async def _ask(ask: _Ask, offer: VoiceOffer) -> Heard:

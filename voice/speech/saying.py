@@ -26,6 +26,7 @@ from routing.providers.registry import speech_dialect
 from routing.providers.speech import PCM_RATE_HZ, Speaking
 from voice.audio.join import Joiner
 from voice.speech.attempts import Attempts, opened
+from voice.speech.belief import can_be_true
 from voice.speech.cover import Cover
 from voice.speech.sentences import pieces_of
 
@@ -110,13 +111,19 @@ class Saying:
             characters, samples = characters + self._asked, samples + self._heard
         if is_paid_by_characters(self.offer):
             return Usage(characters=characters), "provider"
-        if self._tokens is not None and "output_audio" in components and (is_broken_off or not self._asked):
-            return self._tokens, "provider"
         length_ms = _length_ms(samples)
+        tokens = self._tokens if "output_audio" in components and (is_broken_off or not self._asked) else None
+        if tokens is not None and self._is_possible(tokens, length_ms):
+            return tokens, "provider"
         if "audio_ms" in components:
             return Usage(audio_ms=length_ms), "provider" if "output_audio" not in components else "estimated"
         said, spoken = ceil_div(characters, CHARACTERS_PER_TOKEN), ceil_div(length_ms * AUDIO_TOKENS_PER_S, 1000)
         return Usage(input=said, output_audio=spoken), "estimated"
+
+    def _is_possible(self, tokens: Usage, length_ms: int) -> bool:
+        """Whether so much sound may come to these tokens; what has no price is left out where it is settled."""
+        most = _spoken_for(self._options, self.offer, length_ms)
+        return bool(self.offer.price.unpriced(tokens)) or can_be_true(tokens, most, self.offer)
 
     async def _speak(self, attempts: Attempts, text: str, is_part: bool, offer: VoiceOffer) -> None:
         """One piece at one offer."""

@@ -233,6 +233,22 @@ def test_who_leaves_before_his_words_are_written_down_pays_for_their_seconds(
     asyncio.run(converse())
 
 
+def test_more_than_was_said_is_not_paid_for(stand: Stand, alice: Tenant) -> None:
+    script = RealtimeScript(transcription_usage={"type": "duration", "seconds": 89_478.4}, begins_after_s=NEVER_S)
+    model = stand.model(script)
+    name = scribe(stand, "scribe-boasts")
+
+    async def converse() -> None:
+        async with talking(stand, alice.key, model) as talker:
+            await push_to_talk(talker, transcription={"model": name})
+            await talker.say(1_000)
+            await talker.send("input_audio_buffer.commit")
+            (part,) = (await talker.until("x_komilion.cost"))["parts"]
+            assert (part["model"], part["usage"]) == (name, {"audio_ms": 1_000})
+
+    asyncio.run(converse())
+
+
 def test_of_detected_speech_its_own_seconds_are_paid_for(stand: Stand, alice: Tenant, settings: Any) -> None:
     settings.REALTIME_CLOSE_TIMEOUT_S = 0.1
     model = stand.model(RealtimeScript(writes_down=False, begins_after_s=NEVER_S))

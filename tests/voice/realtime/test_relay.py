@@ -268,7 +268,7 @@ def test_what_the_caller_said_is_transcribed_at_the_price_of_another_model(stand
             await talker.until("session.updated")
             update = stand.sessions_of(model)[0].received[0]
             assert update["session"]["audio"]["input"]["transcription"] == {"model": "scribe-1"}
-            await talker.say(200)
+            await talker.say(2_500)
             await talker.send("input_audio_buffer.commit")
             cost = await talker.until("x_komilion.cost")
             assert cost["parts"][0]["model"] == "acme/scribe"

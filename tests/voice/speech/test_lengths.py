@@ -29,10 +29,13 @@ def test_a_wav_is_as_long_as_its_bytes(channels: int, length_ms: int) -> None:
     assert (found.length_ms, found.channels, found.media_type) == (length_ms, channels, "audio/wav")
 
 
-def test_a_wav_of_unknown_length_is_as_long_as_what_is_there() -> None:
-    data = bytearray(sounds.wav(TONE))
-    data[40:44] = struct.pack("<I", 0xFFFFFFFF)
-    assert measured(bytes(data)).length_ms == 1_500
+@pytest.mark.parametrize("claimed", [0xFFFFFFFF, 0x7FFFFFFF])
+def test_a_wav_of_unknown_length_is_as_long_as_what_is_there_and_says_so_from_then_on(claimed: int) -> None:
+    honest = sounds.wav(TONE)
+    data = bytearray(honest)
+    data[4:8] = data[40:44] = struct.pack("<I", claimed)
+    found = measured(bytes(data))
+    assert (found.length_ms, found.data) == (1_500, honest)
 
 
 def test_a_wav_with_more_behind_its_sound_is_as_long_as_what_comes_out_of_it() -> None:

@@ -12,6 +12,7 @@ from komilion.common.audio.decode import decode
 from tests.fakes import sounds
 from tests.fakes.client import Answer, RawCall
 from tests.fakes.deepgram import SECONDS_A_CHARACTER
+from tests.fakes.openai_audio import SPOKEN_TOKENS_A_SECOND
 from tests.fakes.speech_server import SpeechReply
 from tests.routing.books import only_row, usage_rows
 from tests.stand import Tenant
@@ -157,8 +158,15 @@ class TestBills:
         answer = say(stand, bob, model, response_format="wav")
         assert seconds_in(answer, "wav") == pytest.approx(len(TEXT) * SECONDS_A_CHARACTER, abs=0.1)
         row = only_row(bob)
-        assert row.usage == {"input": len(TEXT.split()), "output_audio": len(TEXT)}
-        assert row.charge_nano == charge_of(len(TEXT.split()) * 600 + len(TEXT) * 12_000)
+        assert row.usage == {"input": len(TEXT.split()), "output_audio": 14}  # of 0.72 s
+        assert row.charge_nano == charge_of(len(TEXT.split()) * 600 + 14 * 12_000)
+
+    def test_more_tokens_than_so_much_sound_may_be_are_not_believed(self, stand: SpeechStand) -> None:
+        bob = stand.gateway.tenant()
+        upstream = stand.script(stand.openai, "gpt-4o-mini-tts", SpeechReply(tokens=1_000_000))
+        say(stand, bob, stand.add_model(upstream, kind="speech", **TOKENS))
+        row = only_row(bob)
+        assert (row.usage, row.usage_source) == ({"input": 6, "output_audio": 18}, "estimated")
 
     def test_what_was_spoken_is_charged_where_time_has_a_price(self, stand: SpeechStand) -> None:
         bob = stand.gateway.tenant()
@@ -265,7 +273,8 @@ class TestFailures:
         row = only_row(bob)
         assert row.outcome == "provider_cut"
         length_ms = -(-len(sounds.tone(len(first.text) * SECONDS_A_CHARACTER)) // 2 * 1000 // 24_000)
-        by_tokens = {"input": len(first.text.split()), "output_audio": len(first.text)}
+        spoken = round(first.seconds * SPOKEN_TOKENS_A_SECOND)
+        by_tokens = {"input": len(first.text.split()), "output_audio": spoken}
         assert row.usage == (by_tokens if paid_by == "tokens" else {"audio_ms": length_ms})
 
     def test_whole_pieces_before_the_break_are_charged(self, stand: SpeechStand) -> None:
