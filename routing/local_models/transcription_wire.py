@@ -139,7 +139,7 @@ def transcription(request: TranscriptionRequest, segments: list[Segment], durati
     text = "".join(segment.text for segment in segments).strip()
     if request.response_format == "text":
         return f"{text}\n".encode(), b"text/plain; charset=utf-8"
-    usage = {"type": "duration", "seconds": math.ceil(duration_s)}
+    usage = {"type": "duration", "seconds": math.ceil(round(duration_s * 1000, 6)) / 1000}
     if request.response_format == "json":
         return orjson.dumps({"text": text, "usage": usage}), b"application/json"
     whole = {
@@ -147,20 +147,21 @@ def transcription(request: TranscriptionRequest, segments: list[Segment], durati
         "language": "english",
         "duration": round(duration_s, 3),
         "text": text,
-        "segments": [_segment(number, segment) for number, segment in enumerate(segments)],
+        "segments": [_segment(number, segment, duration_s) for number, segment in enumerate(segments)],
         "usage": usage,
     }
     if request.words:
-        whole["words"] = [_word(word) for segment in segments for word in segment.words]
+        whole["words"] = [_word(word, duration_s) for segment in segments for word in segment.words]
     return orjson.dumps(whole), b"application/json"
 
 
-def _segment(number: int, segment: Segment) -> dict[str, object]:
+def _segment(number: int, segment: Segment, duration_s: float) -> dict[str, object]:
+    """As OpenAI has it; the model hears padded audio, and may end a segment behind the recording."""
     return {
         "id": number,
         "seek": 0,
-        "start": round(segment.start_s, 3),
-        "end": round(segment.end_s, 3),
+        "start": round(min(segment.start_s, duration_s), 3),
+        "end": round(min(segment.end_s, duration_s), 3),
         "text": segment.text,
         "tokens": segment.tokens,
         "temperature": segment.temperature,
@@ -170,10 +171,10 @@ def _segment(number: int, segment: Segment) -> dict[str, object]:
     }
 
 
-def _word(word: Word) -> dict[str, object]:
+def _word(word: Word, duration_s: float) -> dict[str, object]:
     return {
         "word": word.text.strip(),
-        "start": round(word.start_s, 3),
-        "end": round(word.end_s, 3),
+        "start": round(min(word.start_s, duration_s), 3),
+        "end": round(min(word.end_s, duration_s), 3),
         "probability": round(word.probability, 4),
     }

@@ -128,12 +128,18 @@ def test_the_three_shapes_of_an_answer():
     )
     body, content_type = transcription(parsed(), segments, 2.2)
     assert content_type == b"application/json"
-    assert json.loads(body) == {"text": "Hello, world.", "usage": {"type": "duration", "seconds": 3}}
+    assert json.loads(body) == {"text": "Hello, world.", "usage": {"type": "duration", "seconds": 2.2}}
     whole = json.loads(transcription(parsed(VERBOSE, WORD), segments, 2.2)[0])
     assert (whole["task"], whole["language"], whole["duration"]) == ("transcribe", "english", 2.2)
     assert [(part["id"], part["start"], part["end"]) for part in whole["segments"]] == [(0, 0.0, 1.5), (1, 1.5, 2.0)]
     assert whole["words"][1] == {"word": "world.", "start": 1.5, "end": 2.0, "probability": 0.8765}
     assert "words" not in json.loads(transcription(parsed(VERBOSE), segments, 2.2)[0])
+
+
+def test_nothing_ends_behind_the_recording():
+    whole = json.loads(transcription(parsed(VERBOSE, WORD), [segment(0.0, 4.0, " Hello.")], 3.776)[0])
+    assert (whole["segments"][0]["end"], whole["words"][0]["end"]) == (3.776, 3.776)
+    assert whole["usage"]["seconds"] == 3.776
 
 
 def test_a_long_recording_is_cut_where_it_is_quiet():

@@ -137,7 +137,7 @@ def parse_stt(exchange: Exchange, body: bytes) -> TranscriptionAsked:
             raise BadRequest("audio is missing: the audio goes there, as a file with a name.", param="audio")
         audio = file.data
         dropped += _unknown([*form.fields, *form.files], frozenset())
-    elif content_type and is_json(content_type):
+    elif content_type and is_json(content_type) and not content_type.strip().lower().startswith("text/"):
         fields = parse_object(body)
         url = _text(fields, "url")
         dropped += _unknown(fields, frozenset({"url"}))

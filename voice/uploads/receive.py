@@ -136,8 +136,10 @@ def _part_of(exchange: Exchange) -> Part:
     if found[1] is None:
         return Part(0, 0, total, is_question=True)
     start, size = int(found[1]), int(found[2]) + 1 - int(found[1])
-    if size < 1 or start + size > total or (length is not None and length != size):
-        raise BadRequest("Content-Range, TOTAL and Content-Length do not fit each other.")
+    if size < 1 or start + size > total:
+        raise BadRequest(f"Content-Range is no part of a file of {total} bytes: {text}.")
+    if length is not None and length != size:
+        raise BadRequest(f"Content-Range names {size} bytes, and the body has {length}.")
     return Part(start, size, total)
 
 

@@ -114,6 +114,7 @@ class TestDeepgramsWay:
         [
             "text/html",
             "text/csv",
+            "text/plain",
             "image/svg+xml",
             "audio/x+xml",
             "application/xml",

@@ -103,3 +103,15 @@ def test_where_the_organization_has_no_room_what_came_stays_until_there_is(gatew
     request(gateway, "DELETE", f"{UPLOAD}/{first['audioKey']}", headers=bearer(bob))
     assert send(gateway, second, HELLO[5:], **rest).status == 200
     assert content(second) == HELLO
+
+
+@pytest.mark.parametrize(
+    ("part", "said"),
+    [
+        ("bytes 5-18/18", "Content-Range is no part of a file of 18 bytes: bytes 5-18/18."),
+        ("bytes 0-5/18", "Content-Range names 6 bytes, and the body has 5."),
+    ],
+)
+def test_a_part_that_does_not_fit_is_told_why(gateway: Gateway, where: dict, part: str, said: str) -> None:
+    refused = send(gateway, where, HELLO[:5], Content_Range=part)
+    assert (refused.status, refused.json["error"]["message"]) == (400, said)
