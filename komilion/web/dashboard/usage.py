@@ -31,9 +31,11 @@ from routing.selection.receipts import stored_explanation
 ROWS_A_PAGE = 50
 NO_KEY = 0
 DIMENSIONS = ("key_id", "model", "provider", "outcome")
+SPEAKING = ("audio.speech", "deepgram.tts")  # endpoints whose seconds are spoken, not heard
 COLUMNS = (
     *("created_at", "request_id", "client_request_id", "key_id", "key", "endpoint", "requested_model", "model"),
     *("provider", "streamed", "outcome", "usage_source", "input_tokens", "cached_tokens", "output_tokens"),
+    *("audio_ms", "characters"),
     *("cost_usd", "fee_usd", "charge_usd", "savings_usd", "first_content_ms", "duration_ms", "end_user", "tags"),
 )
 
@@ -46,6 +48,17 @@ class CallRow:
     usage: Usage
     outcome: Outcome
     key_name: str
+
+    @property
+    def taken(self) -> str:
+        """What went in: tokens, or the characters to be spoken or the seconds that were heard."""
+        heard_ms = 0 if self.row.endpoint in SPEAKING else self.usage.audio_ms
+        return _units(self.usage.total_input, heard_ms, self.usage.characters)
+
+    @property
+    def given(self) -> str:
+        """What came out: tokens, or the seconds that were spoken."""
+        return _units(self.usage.total_output, self.usage.audio_ms if self.row.endpoint in SPEAKING else 0)
 
 
 @require_safe
@@ -105,6 +118,13 @@ def _matching(used: dict[tuple[Any, ...], Sums], filters: UsageFilter) -> Sums:
 
 def _call_rows(rows: Sequence[UsageRow], names: dict[int, ApiKey]) -> list[CallRow]:
     return [CallRow(row, Usage(**_known(row.usage)), outcome_of(row.outcome), _key_name(names, row)) for row in rows]
+
+
+def _units(tokens: int, audio_ms: int, characters: int = 0) -> str:
+    """`1,200`, `3.8 s` or `24 chars`."""
+    spoken = (f"{characters:,} chars" if characters else "", f"{audio_ms / 1000:,.1f} s" if audio_ms else "")
+    shown = [f"{tokens:,}" if tokens else "", *spoken]
+    return ", ".join(filter(None, shown)) or "0"
 
 
 def _known(usage: dict[str, int]) -> dict[str, int]:
@@ -191,6 +211,7 @@ def _csv(rows: Iterator[UsageRow], names: dict[int, ApiKey]) -> Iterator[Sequenc
             row.outcome,
             row.usage_source,
             *(str(tokens) for tokens in (usage.total_input, usage.cache_read, usage.total_output)),
+            *(str(units) for units in (usage.audio_ms, usage.characters)),
             *(format_usd(nano) for nano in (row.cost_nano, row.fee_nano, row.charge_nano, row.savings_nano)),
             "" if row.first_content_ms is None else str(row.first_content_ms),
             str(row.duration_ms),

@@ -1,6 +1,7 @@
 """`/dashboard/usage`: every call of the organization, filtered and exported; one call explained to the last digit."""
 
 import csv
+import re
 from datetime import UTC, datetime, timedelta
 from io import StringIO
 from typing import get_args
@@ -58,6 +59,24 @@ def test_calls_are_listed_with_their_figures_the_newest_first(alice: Person, cal
     assert rows[1] == ["Jun 17, 11:00", "vendor/model provider", "", "cut off", "0", "7", "2 min 5 s", "$0.000000009"]
     assert rows[2][2:7] == ["batch", "completed", "1,234", "40", "1.8 s"]
     assert "2 requests from Jun 10, 12:00 , charged" in text_of(page)
+
+
+@time_machine.travel(NOON)
+@pytest.mark.parametrize(
+    ("endpoint", "usage", "shown"),
+    [
+        ("audio.transcriptions", {"audio_ms": 3_776}, ("3.8 s", "0")),
+        ("audio.transcriptions", {"input": 2, "input_audio": 20, "output": 10}, ("22", "10")),
+        ("audio.speech", {"characters": 1_024}, ("1,024 chars", "0")),
+        ("deepgram.tts", {"audio_ms": 1_500}, ("0", "1.5 s")),
+    ],
+)
+def test_speech_is_told_in_its_own_units(
+    alice: Person, calls: Calls, endpoint: str, usage: dict[str, int], shown: tuple[str, str]
+):
+    calls.add(NOON, 7, endpoint=endpoint, usage=usage)
+    cells = re.findall(r'data-label="(?:In|Out)" class="num">([^<]*)<', explore(alice))
+    assert tuple(cells) == shown
 
 
 @time_machine.travel(NOON)
@@ -222,6 +241,8 @@ def test_the_export_has_every_call_that_matches_with_exact_amounts(alice: Person
         "input_tokens": "7",
         "cached_tokens": "2",
         "output_tokens": "1000000001",
+        "audio_ms": "0",
+        "characters": "0",
         "cost_usd": "1.000000001",
         "fee_usd": "0.250000001",
         "charge_usd": "1.250000002",
@@ -329,7 +350,7 @@ def test_calls_that_were_not_settled_are_explained(alice: Person, calls: Calls):
 
 def test_a_call_that_used_nothing_or_whose_price_is_unknown_is_shown(alice: Person, calls: Calls):
     nothing = calls.add(utc_now(), 0, usage={}, usage_source="absent", key_id=None)
-    assert "No tokens were used." in open_page(alice, f"/dashboard/usage/{nothing}")
+    assert "Nothing was used." in open_page(alice, f"/dashboard/usage/{nothing}")
     unknown = calls.add(utc_now(), 5, price_id=2**40, key_id=2**40)
     page = open_page(alice, f"/dashboard/usage/{unknown}")
     assert ["output", "5", "", ""] in tables_of(page)
