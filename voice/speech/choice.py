@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from accounts.access import Caller
-from komilion.common.errors import BadRequest, KomilionError, ModelNotAllowed, ModelNotServed
+from komilion.common.errors import BadRequest, KomilionError, ModelNotAllowed, ModelNotServed, UnknownModel
 from komilion.common.usage import Usage
 from routing.catalog.resolve import resolve_voice
 from routing.catalog.snapshot import Catalog
@@ -49,7 +49,7 @@ def choose(wanted: Wanted, catalog: Catalog, caller: Caller, likely: Callable[[V
     Raises `UnknownModel`, `ModelNotServed`, `ModelNotAllowed`, and `BadRequest` where it cannot do what is asked.
     """
     if wanted.name:
-        model = resolve_voice(catalog, wanted.name, wanted.kind)
+        model = _named(wanted, catalog)
         if not catalog.allows(caller.models_allowed, model.id):
             raise ModelNotAllowed(f"This key may not call {model.id}.", param="model")
         offers = _able(model, wanted)
@@ -87,6 +87,18 @@ async def choose_now(
 def same_units(offers: Sequence[VoiceOffer], bound: Usage) -> tuple[VoiceOffer, ...]:
     """Those offers whose price can hold for this usage: one hold pays for any of them."""
     return tuple(offer for offer in offers if not offer.price.unpriced(bound))
+
+
+def _named(wanted: Wanted, catalog: Catalog) -> VoiceModel:
+    """What the name means; else a model that a provider in Deepgram's words knows by it, whatever it is called here."""
+    try:
+        return resolve_voice(catalog, wanted.name, wanted.kind)
+    except (UnknownModel, ModelNotServed):
+        theirs = wanted.name.removeprefix(f"{DEEPGRAM}/")
+        for model in catalog.voices(wanted.kind):
+            if any((offer.dialect, offer.target.upstream_id) == (DEEPGRAM, theirs) for offer in model.offers):
+                return model
+        raise
 
 
 def _rank(each: Chosen, wanted: Wanted, likely: Callable[[VoiceOffer], Usage]) -> tuple[bool, bool, int]:

@@ -1,6 +1,7 @@
 """Which model hears or speaks where a request names one, and where it does not."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -52,6 +53,17 @@ def test_one_that_cannot_do_it_is_passed_over() -> None:
     able = model("acme/able", 500, "diarization")
     assert chosen([CHEAP, able], Wanted("transcription", "", (frozenset({"diarization"}),))) == "acme/able"
     assert chosen([CHEAP, LOCAL], Wanted("transcription", "", (frozenset({"word_timestamps"}),))) == "local/tiny"
+
+
+@pytest.mark.parametrize("name", ["nova-3", "deepgram/nova-3"])
+def test_deepgrams_own_name_finds_the_model_under_another_name(name: str) -> None:
+    theirs, others = model("nova-3", 5, dialect="deepgram"), model("nova-3", 1)
+    named = [replace(theirs, id="house/ear"), replace(others, id="acme/ear")]
+    assert chosen(named, Wanted("transcription", name)) == "house/ear"
+    with pytest.raises(UnknownModel):
+        chosen(named, Wanted("speech", name))
+    with pytest.raises(UnknownModel):
+        chosen(named[1:], Wanted("transcription", name))
 
 
 def test_one_of_the_dialect_that_is_spoken_comes_first() -> None:
