@@ -76,6 +76,10 @@ VOICES = {
     "marin": "asteria",
     "cedar": "orion",
 }
+# All voices of the first generation (https://developers.deepgram.com/docs/tts-models); the second still gets new ones.
+AURA_1 = frozenset(
+    ("asteria", "luna", "stella", "athena", "hera", "orion", "arcas", "perseus", "angus", "orpheus", "helios", "zeus")
+)
 VOICE = re.compile(r"[a-z]{2,24}(?:-[a-z]{2})?")
 
 
@@ -175,7 +179,8 @@ def voice_of(name: str, generation: str) -> str:
     """`thalia` -> `aura-2-thalia-en`, for generation `aura-2`. Raises `BadRequest` for what is no name of a voice."""
     short = name.lower().removeprefix(f"{generation}-")
     short = VOICES.get(short, short)
-    if not VOICE.fullmatch(short):
+    is_known = generation != "aura" or short.removesuffix("-en") in AURA_1
+    if not VOICE.fullmatch(short) or not is_known:
         raise BadRequest(f"This model has no voice {name[:40]!r}.", param="voice")
     return f"{generation}-{short if '-' in short else f'{short}-en'}"
 

@@ -216,6 +216,15 @@ def test_a_voice_may_be_named_in_short_in_full_or_as_openai_does(voice: str, mod
     assert query_of(request.url)["model"] == [model]
 
 
+@pytest.mark.parametrize("voice", ["thalia", "sirio-es", "nobody"])
+def test_what_is_no_voice_of_the_first_generation_is_refused(voice: str) -> None:
+    first = Target("https://api.deepgram.test/v1", KEY, "aura", frozenset())
+    assert query_of(DEEPGRAM.speech_request(Speaking("Hi.", "zeus", "mp3"), first).url)["model"] == ["aura-zeus-en"]
+    with pytest.raises(KomilionError) as caught:
+        DEEPGRAM.speech_request(Speaking("Hi.", voice, "mp3"), first)
+    assert (caught.value.status, caught.value.param) == (400, "voice")
+
+
 @pytest.mark.parametrize("voice", ["", "nova-3&callback=x", "../x", "a" * 30, "voice_1234"])
 def test_what_cannot_be_a_voice_is_refused(voice: str) -> None:
     with pytest.raises(KomilionError) as caught:

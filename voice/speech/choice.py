@@ -14,6 +14,7 @@ from routing.catalog.resolve import resolve_voice
 from routing.catalog.snapshot import Catalog
 from routing.catalog.voice import Kind, VoiceModel, VoiceOffer
 from routing.gateway.services import Services
+from routing.providers.deepgram import voice_of
 
 LOCAL = "local/"
 DEEPGRAM = "deepgram"
@@ -33,6 +34,7 @@ class Wanted:
     name: str
     needs: tuple[frozenset[str], ...] = ()
     dialect: str = ""  # rather one at a provider of this dialect, where the request names no model
+    voice: str = ""  # that it must have, as far as the voices of a model are known
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,10 @@ def choose(wanted: Wanted, catalog: Catalog, caller: Caller, likely: Callable[[V
         for model in catalog.voices(wanted.kind)
         if catalog.allows(caller.models_allowed, model.id) and (offers := _able(model, wanted))
     ]
+    if wanted.voice and found:
+        found = [each for each in found if _has_voice(each.offers[0], wanted.voice)]
+        if not found:
+            raise BadRequest(f"No model here has the voice {wanted.voice[:40]!r}.", param="voice")
     if not found:
         raise ModelNotServed("No model that can do this is served here, or this key may call none.", param="model")
     found.sort(key=lambda each: each.model.id, reverse=True)  # of two at one price rather the newer
@@ -99,6 +105,17 @@ def _named(wanted: Wanted, catalog: Catalog) -> VoiceModel:
             if any((offer.dialect, offer.target.upstream_id) == (DEEPGRAM, theirs) for offer in model.offers):
                 return model
         raise
+
+
+def _has_voice(offer: VoiceOffer, voice: str) -> bool:
+    """Only Deepgram's voices are known."""
+    if offer.dialect != DEEPGRAM:
+        return True
+    try:
+        voice_of(voice, offer.target.upstream_id)
+    except BadRequest:
+        return False
+    return True
 
 
 def _rank(each: Chosen, wanted: Wanted, likely: Callable[[VoiceOffer], Usage]) -> tuple[bool, bool, int]:

@@ -175,7 +175,7 @@ def parse_speech(exchange: Exchange, body: bytes) -> SpeechAsked:
         instructions=_within("instructions", _text(fields, "instructions", ""), PROMPT_CHARACTERS),
     )
     return SpeechAsked(
-        wanted=Wanted("speech", model),
+        wanted=Wanted("speech", model, voice=options.voice),
         options=options,
         as_events=stream_format == "sse",
         dropped=_unknown(fields, SPEECH_FIELDS),
@@ -201,7 +201,9 @@ def parse_tts(exchange: Exchange, body: bytes) -> SpeechAsked:
         format=wanted_format,
         speed=_number("speed", fields.get("speed"), 0.25, 4) or 1.0,
     )
-    return SpeechAsked(Wanted("speech", model, dialect=DEEPGRAM), options, dropped=_unknown(fields, TTS_FIELDS))
+    return SpeechAsked(
+        Wanted("speech", model, dialect=DEEPGRAM, voice=options.voice), options, dropped=_unknown(fields, TTS_FIELDS)
+    )
 
 
 def _needs(options: Listening, granularities: list[str]) -> tuple[frozenset[str], ...]:

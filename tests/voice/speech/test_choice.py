@@ -66,6 +66,14 @@ def test_deepgrams_own_name_finds_the_model_under_another_name(name: str) -> Non
         chosen(named[1:], Wanted("transcription", name))
 
 
+@pytest.mark.parametrize(("voice", "name"), [("thalia", "aura-2"), ("zeus", "aura"), ("alloy", "aura")])
+def test_without_a_model_one_that_has_the_voice_speaks(voice: str, name: str) -> None:
+    auras = [model(each, price, dialect="deepgram", kind="speech") for each, price in (("aura", 50), ("aura-2", 90))]
+    assert chosen(auras, Wanted("speech", "", voice=voice)) == name
+    with pytest.raises(BadRequest, match="No model here has the voice 'thalia'"):
+        chosen(auras[:1], Wanted("speech", "", voice="thalia"))
+
+
 def test_one_of_the_dialect_that_is_spoken_comes_first() -> None:
     nova = model("deepgram/nova-3", 500, dialect="deepgram")
     assert chosen([CHEAP, nova, LOCAL], Wanted("transcription", "", dialect="deepgram")) == "deepgram/nova-3"
