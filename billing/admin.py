@@ -1,6 +1,7 @@
 """What operators see of the money. Rows of the ledger are read only; a wallet changes by a posting with a reason."""
 
 import secrets
+from datetime import timedelta
 from typing import Any, override
 
 from django import forms
@@ -38,7 +39,10 @@ from billing.models import (
     Wallet,
 )
 from komilion.common.admin import CompositeKeyAdmin, ReadOnlyAdmin, show
+from komilion.common.clock import utc_now
 from komilion.common.money import InvalidAmount, format_usd, parse_usd
+
+SESSIONS_SOUGHT_DAYS = 31
 
 
 class CorrectionForm(forms.Form):
@@ -216,11 +220,19 @@ class IdempotentCallAdmin(ReadOnlyAdmin):
 
 
 class UsageRowAdmin(CompositeKeyAdmin):
-    """Calls, found by their request id."""
+    """Calls, found by their request id, or by the id of the conversation that they are answers of."""
 
     list_display = ("created_at", "request_id", "organization_id", "model", "provider", "outcome", "charge_nano")
     search_fields = ("request_id__exact",)
     ordering = ("-created_at", "-request_id")
+
+    @override
+    def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
+        """The calls of a conversation where its id is asked for; no index has it, so only the last days are read."""
+        if search_term.strip().startswith("sess-"):
+            since = utc_now() - timedelta(days=SESSIONS_SOUGHT_DAYS)
+            return queryset.filter(created_at__gte=since, detail__session_id=search_term.strip()), False
+        return super().get_search_results(request, queryset, search_term)
 
 
 class UsageSumAdmin(CompositeKeyAdmin):

@@ -76,6 +76,10 @@ class _Collector:
         services = self._services
         gauges: dict[str, tuple[str, float]] = {
             "komilion_running_calls": ("Calls that run in the process that was asked.", services.active),
+            "komilion_open_voice_sessions": (
+                "Conversations that are open in the process that was asked.",
+                len(services.watchers),
+            ),
             "komilion_ledger_accepting": ("1 while new holds are admitted.", int(services.committer.is_accepting)),
             "komilion_limits_degraded": (
                 "1 while each process limits its share alone.",

@@ -50,6 +50,7 @@ METRICS: dict[str, Metric] = {
     "komilion_alarms": Metric("counter", "Log records that somebody should read, by their `alarm`.", ("alarm",)),
     "komilion_webhook_events": Metric("counter", "Events that were posted as Stripe's.", ("outcome",)),
     "komilion_mails": Metric("counter", "E-mails, by whether the mail server took them.", ("outcome",)),
+    "komilion_voice_sessions": Metric("counter", "Conversations that ended, by how.", ("code", "reason")),
     "komilion_jobs": Metric("counter", "Jobs that ended.", ("task", "state")),
 }
 

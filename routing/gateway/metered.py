@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
@@ -65,6 +65,7 @@ class CallFacts:
     tags: tuple[str, ...] = ()
     app_url: str = ""
     app_title: str = ""
+    detail: Mapping[str, Any] = field(default_factory=dict)  # beside what a settlement says
 
 
 class MeteredCall:
@@ -245,7 +246,7 @@ class MeteredCall:
             "savings_nano": 0,
             "first_content_ms": None if first is None else round((first - self._started_s) * 1000),
             "duration_ms": round((now_s - self._started_s) * 1000),
-            "detail": dict(detail),
+            "detail": {**facts.detail, **detail},
         }
         tally(row)
         self._ended = self._services.committer.submit(

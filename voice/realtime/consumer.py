@@ -12,10 +12,12 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 from channels.generic.websocket import AsyncWebsocketConsumer
 
 from komilion.common import news
+from komilion.common.clock import monotonic_s
 from komilion.common.errors import KomilionError, UnknownModel, render
 from komilion.common.ids import new_request_id
 from komilion.common.metrics import count
@@ -95,10 +97,15 @@ class RealtimeConsumer(AsyncWebsocketConsumer):  # type: ignore[misc] # Channels
     async def _converse(self, session: Session, identity: Identity, receive: Receive) -> None:
         watcher = _watcher(session, identity)
         self._services.watchers.add(watcher)
+        began_s, about = monotonic_s(), self._about(session)
+        log.info("voice session opened", extra=about)
         try:
             end = await session.run(receive, self.send)
         finally:
             self._services.watchers.discard(watcher)
+        lasted = {"seconds": round(monotonic_s() - began_s, 1), "cost_nano_usd": session.tab.charged}
+        extra = {**about, "model": session.engine.model, "code": end.code, "reason": end.reason, **lasted}
+        log.info("voice session ended", extra=extra)
         count("komilion_voice_sessions", (str(end.code), end.reason))
         try:
             await self.close(code=end.code, reason=end.reason)
@@ -113,6 +120,17 @@ class RealtimeConsumer(AsyncWebsocketConsumer):  # type: ignore[misc] # Channels
         if not handshake.model:
             raise UnknownModel("Name a model: /v1/realtime?model=...", param="model")
         return Ticket(identity_of(token), handshake.model, {"type": "realtime"}, tells_balance=True)
+
+    def _about(self, session: Session) -> dict[str, Any]:
+        """What the log says of a session: who and which, never a word of it."""
+        caller = session.caller.caller
+        return {
+            "session_id": session.id,
+            "request_id": self._request_id,
+            "organization_id": caller.organization_id,
+            "key_id": caller.key_id,
+            "model": session.engine.model,
+        }
 
     def _headers(self, model: str) -> list[tuple[bytes, bytes]]:
         return [(b"x-request-id", self._request_id.encode()), (b"x-komilion-model", model.encode())]

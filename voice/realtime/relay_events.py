@@ -92,7 +92,7 @@ class Downstream:
 
     def detail(self, status: str) -> dict[str, Any]:
         """What the usage row keeps of an answer."""
-        return {"session_id": self._session.id, "engine": "relay", "status": status}
+        return {"engine": "relay", "status": status}
 
     def all_ended(self) -> None:
         """Nothing runs any more."""

@@ -31,7 +31,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from komilion.common.errors import BadRequest, InsufficientBalance, InternalError, KomilionError, LedgerUnavailable
@@ -110,7 +110,8 @@ class Session:
         self.opening = opening
         self.caller = opening.caller
         self.conversation = Conversation(opening.config)
-        self.tab = Tab(self, opening.facts, tells_balance=opening.tells_balance)
+        facts = replace(opening.facts, detail={"session_id": self.id})
+        self.tab = Tab(self, facts, tells_balance=opening.tells_balance)
         self.is_beta = opening.is_beta
         self.is_created = False
         self.has_answered = False  # no other engine may take over any more
