@@ -44,6 +44,7 @@ class RealtimeScript:
     says: str = "Hello there."
     audio_ms: int = 400
     piece_ms: int = 100
+    created_after_s: float = 0.0  # that the connection was opened
     begins_after_s: float = 0.0  # that an answer was asked for
     pause_s: float = 0.0  # before each piece
     usage: dict[str, Any] | None = field(default_factory=lambda: USAGE)

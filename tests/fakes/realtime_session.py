@@ -106,6 +106,7 @@ class FakeSession:
         """The first events."""
         if self._is_to_be_lost and self._script.lost_at == "connect":
             raise Lost
+        await asyncio.sleep(self._script.created_after_s)
         await self.send({"type": "session.created", "session": self.config})
         for event in self._script.extra_events:
             await self.send(event)

@@ -115,6 +115,7 @@ class Session:
         self.is_beta = opening.is_beta
         self.is_created = False
         self.has_answered = False  # no other engine may take over any more
+        self._early_errors: list[Event] = []
         self._engines = iter(engines)
         self._engine: Engine | None = None
         self._send: SendText | None = None
@@ -127,16 +128,20 @@ class Session:
 
     async def emit(self, event: Event) -> None:
         """Send a GA server event; it gets an `event_id` where it has none. Waits while the client does not read."""
+        if event["type"] == "error" and not (self.is_created or self.is_ending):
+            self._early_errors.append(event)  # the first event of a session is `session.created`
+            return
         if "event_id" not in event:
             event = {"type": event["type"], "event_id": new_id("event"), **event}
         self._observe(event)
         if not self.opening.tells_balance:
             event = discreet(event)
-        if not self.is_beta:
-            await self._write(dump(event))
-            return
-        for old in beta.server_event(event):
-            await self._write(dump(old))
+        for said in beta.server_event(event) if self.is_beta else (event,):
+            await self._write(dump(said))
+        if event["type"] == "session.created":
+            early, self._early_errors = self._early_errors, []
+            for error in early:
+                await self.emit(error)
 
     async def emit_audio(self, text: str) -> None:
         """Send a `response.output_audio.delta` that is JSON already, as it is."""

@@ -5,11 +5,12 @@ import json
 from functools import partial
 
 import pytest
+from websockets.asyncio.client import connect
 
 from tests.fakes.realtime import KEY, RealtimeScript
 from tests.routing.answers import key_of
 from tests.stand import Gateway, Tenant
-from tests.voice.realtime.talking import Stand, eventually_equal, in_thread, sound, talking
+from tests.voice.realtime.talking import Stand, Talker, eventually_equal, in_thread, sound, talking
 
 # (28 x 4 + 32 x 0.4 + 88 x 32 + 32 x 0.5 + 30 x 24 + 120 x 64) / 10^6 = 0.0113568, and the fee
 ANSWER_NANO = 14_196_000
@@ -343,5 +344,20 @@ def test_a_piece_of_audio_that_is_written_unusually_passes_as_a_plain_one(stand:
             await talker.answer()
             first = stand.sessions_of(model)[0].received[0]
             assert first == {"type": "input_audio_buffer.append", "audio": "AAAA"}
+
+    asyncio.run(converse())
+
+
+def test_what_is_wrong_at_once_is_told_after_the_session_was_created(stand: Stand, alice: Tenant) -> None:
+    model = stand.model(RealtimeScript(created_after_s=0.2))
+
+    async def converse() -> None:
+        headers = {"Authorization": f"Bearer {alice.key}"}
+        async with connect(stand.url(f"/v1/realtime?model={model}"), additional_headers=headers) as socket:
+            talker = Talker(socket)
+            await talker.send("session.update", event_id="mine", session={"type": "realtime", "speed": "fast"})
+            error = await talker.until("error")
+            assert error["error"]["event_id"] == "mine"
+            assert talker.types() == ["session.created", "error"]
 
     asyncio.run(converse())
