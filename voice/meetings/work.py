@@ -46,6 +46,7 @@ from voice.meetings.result import Told, name_speakers, told_json
 from voice.meetings.summarizing import Summary, summarize
 from voice.meetings.transcript import joined, lines_of
 from voice.models import JobPart, TranscriptionJob
+from voice.models.job import HEARD_PERCENT
 from voice.queries import part_price
 from voice.speech.choice import Chosen
 from voice.speech.credit import payable_s
@@ -58,7 +59,6 @@ log = logging.getLogger(__name__)
 
 RENEW_EVERY_S = 15
 FETCH_TIMEOUT_S = 1_800
-HEARD_PERCENT = 85  # of the way, when every part is heard
 PREPARED_PERCENT = 5
 
 

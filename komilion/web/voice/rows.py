@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from voice.models import JobState, TranscriptionJob
+from voice.models.job import HEARD_PERCENT
 
 COLOURS = 6
 LANGUAGES = (
@@ -52,6 +53,15 @@ class MeetingRow:
 
     job: TranscriptionJob
     name: str
+
+    @property
+    def doing(self) -> str:
+        """What is done for an open one at the moment."""
+        if self.job.state == JobState.QUEUED:
+            return "Waiting for its turn"
+        if self.job.progress >= HEARD_PERCENT and self.job.options.get("summarize"):
+            return "The summary is being written"
+        return f"{self.job.progress} % is transcribed"
 
     @property
     def badge(self) -> str:

@@ -85,6 +85,23 @@ class TestOne:
         assert alice.browser.get(f"{LIST}/{new.pk}", headers={"HX-Request": "true"})["HX-Refresh"] == "true"
         assert "HX-Refresh" not in alice.browser.get(f"{LIST}/{new.pk}")
 
+    def test_what_is_left_to_be_done_after_hearing_is_called_so(self, alice: Person):
+        job = new_meeting(alice, state="running", progress=85)
+        html = html_of(alice, f"{LIST}/{job.pk}")
+        assert "The summary is being written" in html
+        assert "is transcribed" not in html
+
+    @pytest.mark.parametrize(
+        ("reason", "words"),
+        [("not_structured", "Do not rely on this summary"), ("insufficient_balance", "The summary is not whole")],
+    )
+    def test_a_summary_that_is_not_as_it_should_be_says_so(self, alice: Person, reason: str, words: str):
+        job = new_meeting(alice, told=result(summaryError={"reason": reason, "message": "This is why."}))
+        html = html_of(alice, f"{LIST}/{job.pk}")
+        assert words in html
+        assert "This is why." in html
+        assert words not in html_of(alice, f"{LIST}/{new_meeting(alice).pk}")
+
     def test_what_went_wrong_is_told_with_what_was_paid_for(self, alice: Person):
         told = result(partial=True, summary=None, summaryError={"reason": "x", "message": "No model answered."})
         job = new_meeting(
