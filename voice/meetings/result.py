@@ -13,8 +13,8 @@ from voice.meetings.summarizing import Summary
 from voice.meetings.transcript import meeting_json, with_guessed_speakers, without_speakers, written
 
 NOT_STRUCTURED = (
-    "The model did not answer in the shape that was asked for. What it wrote is the summary, and may be made up: compare"
-    " it with the transcript."
+    "The model did not answer in the shape that was asked for. What it wrote is the summary, and may be made up:"
+    " compare it with the transcript."
 )
 _guessing = threading.Lock()  # one recording at a time in a process: each takes some 450 MB
 
