@@ -53,7 +53,7 @@ from voice.speech.credit import payable_s
 from voice.threads import in_thread
 from voice.uploads.folder import demand_room, folder
 from voice.uploads.store import store
-from voice.uploads.target import not_there
+from voice.uploads.target import recording_gone
 
 log = logging.getLogger(__name__)
 
@@ -202,7 +202,7 @@ class JobWork:
             await in_thread(store().demand_whole, upload)
             return await in_thread(lambda: stack.enter_context(store().opened(upload)))
         if not self._job.url_sealed:
-            raise not_there()
+            raise recording_gone()
         file = stack.enter_context(tempfile.NamedTemporaryFile(dir=folder()))  # noqa: SIM115 - the stack does
         url = unseal(bytes(self._job.url_sealed)).decode()
         limit = settings.VOICE_UPLOAD_LIMIT_BYTES

@@ -97,7 +97,7 @@ class S3:
         """The object is looked at: a service may take more than was signed. What is wrong with it is deleted."""
         found = self._head(upload)
         if found is None:
-            raise not_there()
+            raise not_there(upload)
         size = int(found["ContentLength"])
         if size > settings.VOICE_UPLOAD_LIMIT_BYTES:
             self.delete(upload)
@@ -127,7 +127,7 @@ class S3:
                 with _answering():
                     self._client.download_fileobj(*self._place(upload).values(), copy)
             except ClientError as error:
-                raise not_there() from error
+                raise not_there(upload) from error
             copy.flush()
             yield Path(copy.name)
 
@@ -143,7 +143,7 @@ class S3:
                     data: bytes = body.read(most_bytes)
                     return data
         except ClientError as error:
-            raise not_there() from error
+            raise not_there(upload) from error
 
     def delete(self, upload: Upload) -> None:
         """Remove the object; one that is not there is as good."""

@@ -62,7 +62,7 @@ class Disk:
     def demand_whole(self, upload: Upload) -> int:
         """As the receiver noted it."""
         if upload.state != UploadState.RECEIVED or folder.size_of(upload.key) != upload.received_bytes:
-            raise not_there()
+            raise not_there(upload)
         return upload.received_bytes
 
     def keep(self, upload: Upload, data: bytes) -> None:
@@ -85,7 +85,7 @@ class Disk:
                 file.seek(start)
                 return file.read(most_bytes)
         except FileNotFoundError:
-            raise not_there() from None
+            raise not_there(upload) from None
 
     def delete(self, upload: Upload) -> None:
         """Remove the file."""

@@ -114,3 +114,28 @@ def test_what_a_form_calls_its_file_is_shown_where_it_is_a_name(sent: str, shown
     from voice.uploads.names import kept_name
 
     assert kept_name(sent, "meeting-2026-11-30") == (shown or "meeting-2026-11-30")
+
+
+def test_a_file_that_we_lost_is_told_as_our_loss_and_to_operators(meetings: Meetings, nova: str, caplog):
+    from voice.uploads.folder import path_of
+
+    bob = meetings.gateway.tenant()
+    job_id = in_a_form(meetings, bob, model=nova)
+    key = uploaded(meetings, bob, talk())
+    for each in (key, row_of(job_id).upload_id):
+        path_of(each).unlink()
+    asked = meetings.ask(bob, audioKey=key, model=nova)
+    assert asked.status == 404
+    assert "is gone on our side" in asked.json["error"]["message"]
+    assert work(job_id)
+    job = meetings.job(bob, job_id).json
+    assert (job["status"], job["error"]["reason"]) == ("failed", "not_found")
+    assert "no mistake of yours" in job["error"]["message"]
+    assert [record.alarm for record in caplog.records if hasattr(record, "alarm")] == ["upload_missing"] * 2
+
+
+def test_a_file_that_nobody_sent_to_its_end_is_asked_for(meetings: Meetings, nova: str):
+    bob = meetings.gateway.tenant()
+    asked = meetings.ask(bob, audioKey=ticket(meetings.gateway, bob)["audioKey"], model=nova)
+    assert asked.status == 400
+    assert "was not uploaded" in asked.json["error"]["message"]
