@@ -133,7 +133,8 @@ def do_take_job(job_id: str, owner: str) -> TranscriptionJob | None:
             return None
         job.starts += 1
         job.state, job.lease_owner, job.lease_ends_at = JobState.RUNNING, owner, now + LEASE
-        job.save(update_fields=["starts", "state", "lease_owner", "lease_ends_at"])
+        job.error_reason = job.error_message = ""
+        job.save(update_fields=["starts", "state", "lease_owner", "lease_ends_at", "error_reason", "error_message"])
     if job.starts > STARTS_MOST:
         log.error("job given up", extra={"alarm": "transcription_given_up", "job": job.pk})
         do_fail(job, "internal_error", "The transcription was begun several times and never came to its end.")
@@ -147,13 +148,12 @@ def do_give_back(job_id: str) -> None:
     offered.update(lease_owner="", lease_ends_at=None)
 
 
-def do_wait_for_place(job: TranscriptionJob, wait_s: int) -> bool:
+def do_wait_for_place(job: TranscriptionJob, refusal: KomilionError) -> bool:
     """Its caller has as many calls as it may: later, which is no failed start. False where it has waited enough."""
     now = utc_now()
     if now - job.created_at > WAITS_MOST:
         return False
-    ends_at = now + timedelta(seconds=wait_s)
-    _mine(job).update(state=JobState.QUEUED, lease_owner="", lease_ends_at=ends_at, starts=F("starts") - 1)
+    _wait(job, int(refusal.headers["Retry-After"]), refusal, starts=F("starts") - 1)
     return True
 
 
@@ -278,6 +278,7 @@ def do_fail(job: TranscriptionJob, reason: str, message: str, partial: bytes = b
         job.result_sealed = seal(partial) if partial else b""
         job.cost_nano = _charged(job)
         _end(job, JobState.FAILED)
+    log.warning("job failed", extra={"job": job.pk, "error": job.error_reason, "starts": job.starts})
 
 
 def do_put_off(job: TranscriptionJob, error: KomilionError) -> bool:
@@ -286,8 +287,15 @@ def do_put_off(job: TranscriptionJob, error: KomilionError) -> bool:
         return False
     pause_s = PAUSES_S[min(job.starts, len(PAUSES_S)) - 1]
     log.info("job put off", extra={"job": job.pk, "error": error.reason, "pause_s": pause_s})
-    _mine(job).update(state=JobState.QUEUED, lease_owner="", lease_ends_at=utc_now() + timedelta(seconds=pause_s))
+    _wait(job, pause_s, error)
     return True
+
+
+def _wait(job: TranscriptionJob, wait_s: int, why: KomilionError, **changes: Any) -> None:
+    """Until then it is nobody's; who looks at it is told why."""
+    ends_at = utc_now() + timedelta(seconds=wait_s)
+    told = {"error_reason": why.reason[:60], "error_message": why.message[:500]}
+    _mine(job).update(state=JobState.QUEUED, lease_owner="", lease_ends_at=ends_at, **told, **changes)
 
 
 def _end(job: TranscriptionJob, state: JobState) -> None:
@@ -325,7 +333,9 @@ def _cancel(job: TranscriptionJob, now: datetime) -> None:
     job.state, job.finished_at, job.url_sealed, job.cost_nano = JobState.CANCELED, now, b"", _charged(job)
     if job.lease_owner in ("", OFFERED):
         job.lease_owner, job.lease_ends_at = "", None
-    job.save(update_fields=["state", "finished_at", "url_sealed", "cost_nano", "lease_owner", "lease_ends_at"])
+    job.error_reason = job.error_message = ""
+    changed = ("state", "finished_at", "url_sealed", "cost_nano", "lease_owner", "lease_ends_at")
+    job.save(update_fields=[*changed, "error_reason", "error_message"])
     job.parts.update(answer_sealed=b"")
 
 

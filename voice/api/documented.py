@@ -51,6 +51,7 @@ DELETED_UPLOAD: JsonSchema = thing(
     {"object": {"type": "string", "const": "upload"}, "audioKey": TEXT, "deleted": {"type": "boolean", "const": True}}
 )
 FAULT: JsonSchema = thing({"reason": TEXT, "message": TEXT})
+WAITING: JsonSchema = thing({"reason": TEXT, "message": TEXT, "nextTryAt": nullable(MOMENT)})
 JOB_FIELDS: dict[str, JsonSchema] = {
     "object": {"type": "string", "const": "transcription.job"},
     "id": TEXT,
@@ -58,7 +59,8 @@ JOB_FIELDS: dict[str, JsonSchema] = {
     "progress": {"type": "integer", "minimum": 0, "maximum": 100, "description": "percent"},
     "duration": {**nullable({"type": "number"}), "description": "seconds of audio, once they are known"},
     **money("cost"),
-    "error": nullable(FAULT),
+    "error": {**nullable(FAULT), "description": "why it failed"},
+    "waiting": {**nullable(WAITING), "description": "why a queued one was put off, and when it is tried again"},
     "createdAt": MOMENT,
     "finishedAt": nullable(MOMENT),
     "expiresAt": {**MOMENT, "description": "when the job goes, with its transcript"},
@@ -156,6 +158,7 @@ JOB_EXAMPLE: dict[str, Any] = {
     "cost_usd": 0.2752,
     "cost_nano_usd": 275_200_000,
     "error": None,
+    "waiting": None,
     "createdAt": "2026-03-01T09:00:00Z",
     "finishedAt": "2026-03-01T09:01:10Z",
     "expiresAt": "2026-03-31T09:00:00Z",

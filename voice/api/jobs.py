@@ -1,6 +1,7 @@
 """`/api/voice/jobs`: meetings that are transcribed in the background, how far they are, and what came of them."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, ClassVar
 
 import msgspec
@@ -21,7 +22,7 @@ from voice.api import documented
 from voice.api.base import moment
 from voice.meetings.options import FORMATS
 from voice.meetings.transcript import written
-from voice.models import TranscriptionJob
+from voice.models import JobState, TranscriptionJob
 from voice.queries import JOBS_LISTED, jobs_of
 
 
@@ -82,6 +83,8 @@ class JobView(Api):
 
 def job_json(job: TranscriptionJob) -> dict[str, Any]:
     """A job without its result."""
+    told = {"reason": job.error_reason, "message": job.error_message}
+    is_put_off = job.state == JobState.QUEUED and job.error_reason
     return {
         "object": "transcription.job",
         "id": job.pk,
@@ -90,11 +93,16 @@ def job_json(job: TranscriptionJob) -> dict[str, Any]:
         "duration": None if job.duration_ms is None else job.duration_ms / 1_000,
         "cost_usd": usd(job.cost_nano),
         "cost_nano_usd": job.cost_nano,
-        "error": {"reason": job.error_reason, "message": job.error_message} if job.error_reason else None,
+        "error": told if job.state == JobState.FAILED else None,
+        "waiting": told | {"nextTryAt": _moment_or_none(job.lease_ends_at)} if is_put_off else None,
         "createdAt": moment(job.created_at),
-        "finishedAt": None if job.finished_at is None else moment(job.finished_at),
+        "finishedAt": _moment_or_none(job.finished_at),
         "expiresAt": moment(job.expires_at),
     }
+
+
+def _moment_or_none(at: datetime | None) -> str | None:
+    return None if at is None else moment(at)
 
 
 def _result(job: TranscriptionJob, result: dict[str, Any] | None) -> Any:

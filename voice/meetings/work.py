@@ -163,7 +163,7 @@ class JobWork:
 
     async def wait(self, refusal: RateLimited) -> bool:
         """Give the job back until there may be a place for it; False where it has waited for long enough."""
-        return await in_thread(jobs.do_wait_for_place, self._job, int(refusal.headers["Retry-After"]))
+        return await in_thread(jobs.do_wait_for_place, self._job, refusal)
 
     def end_badly(self, error: KomilionError) -> None:
         """Later, if that may help; else for good, with what was transcribed so far."""

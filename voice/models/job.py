@@ -43,6 +43,7 @@ class TranscriptionJob(models.Model):
     progress = models.PositiveSmallIntegerField(default=0)  # percent
     result_sealed = models.BinaryField(default=b"")
     cost_nano = models.BigIntegerField(default=0)
+    # why it failed; of a queued one why it was put off
     error_reason = models.CharField(max_length=60, default="", blank=True)
     error_message = models.CharField(max_length=500, default="", blank=True)
     starts = models.PositiveSmallIntegerField(default=0)  # how often a worker took it up

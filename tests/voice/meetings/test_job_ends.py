@@ -142,10 +142,22 @@ def test_a_trouble_that_passes_is_waited_for(meetings: Meetings):
     job = row_of(job_id)
     assert (job.state, job.lease_owner) == ("queued", "")
     assert job.lease_ends_at > utc_now()
+    told = meetings.job(bob, job_id).json
+    assert (told["status"], told["error"]) == ("queued", None)
+    assert told["waiting"]["reason"] == job.error_reason != ""
+    assert told["waiting"]["message"]
+    assert told["waiting"]["nextTryAt"] > told["createdAt"]
     assert not work(job_id)
     come_due(job_id)
     assert work(job_id)
+    assert meetings.job(bob, job_id).json["waiting"] is None
     assert finished(meetings, bob, job_id)["cost_nano_usd"] == charged(bob) == charge_of(2_000)
+
+
+def test_tries_go_on_for_as_long_as_the_documentation_says():
+    from voice.actions.jobs import PAUSES_S, STARTS_MOST
+
+    assert (len(PAUSES_S), PAUSES_S) == (STARTS_MOST - 1, (5, 15, 60, 180, 300))
 
 
 def test_a_trouble_that_stays_ends_it(meetings: Meetings):

@@ -125,6 +125,7 @@ def test_a_caller_who_has_no_place_waits_without_a_thread(meetings: Meetings, no
         job = row_of(job_id)
         assert (job.state, job.starts, job.duration_ms) == ("queued", 0, None)
         assert job.lease_ends_at > utc_now()
+        assert meetings.job(bob, job_id).json["waiting"]["reason"] == "too_many_parallel_requests"
     assert len(meetings.stand.deepgram.calls) == calls
     jobs = type(job).objects.filter(pk=job_id)
     jobs.update(created_at=utc_now() - WAITS_MOST - timedelta(seconds=1), starts=STARTS_MOST - 1)
