@@ -19,6 +19,7 @@ from komilion.common import metrics
 from komilion.common.errors import Forbidden, Unauthenticated
 from routing.gateway.exchange import Exchange
 from routing.gateway.services import Services
+from voice.monitoring import voice_state
 
 BREAKERS_HELP = "1 for each offer that is out of order now; without a model, everything called with that credential."
 
@@ -87,7 +88,8 @@ class _Collector:
             ),
         }
         try:
-            gauges |= {f"komilion_{name}": (text, value) for name, (text, value) in ledger_state().items()}
+            state = ledger_state() | voice_state()
+            gauges |= {f"komilion_{name}": (text, value) for name, (text, value) in state.items()}
             is_up = 1
         except DatabaseError:
             is_up = 0

@@ -139,3 +139,21 @@ def test_a_file_that_nobody_sent_to_its_end_is_asked_for(meetings: Meetings, nov
     asked = meetings.ask(bob, audioKey=ticket(meetings.gateway, bob)["audioKey"], model=nova)
     assert asked.status == 400
     assert "was not uploaded" in asked.json["error"]["message"]
+
+
+def test_operators_see_what_waits_runs_and_failed(meetings: Meetings, nova: str):
+    from voice.monitoring import voice_state
+
+    def state() -> dict[str, float]:
+        return {name: value for name, (_, value) in voice_state().items()}
+
+    bob, before = meetings.gateway.tenant(), state()
+    job_id = in_a_form(meetings, bob, model=nova)
+    queued = state()
+    assert queued["transcription_jobs_waiting"] == before["transcription_jobs_waiting"] + 1
+    assert queued["transcription_oldest_waiting_seconds"] > 0
+    assert queued["upload_bytes"] == before["upload_bytes"] + len(talk())
+    type(row_of(job_id)).objects.filter(pk=job_id).update(state="failed")
+    failed = state()
+    assert failed["transcription_jobs_failed"] == before["transcription_jobs_failed"] + 1
+    assert failed["transcription_jobs_waiting"] == before["transcription_jobs_waiting"]
