@@ -1,21 +1,86 @@
 """What operators see of voice: what runs and what became of it, never what was said."""
 
-from django.contrib import admin
+from typing import Any, override
 
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404, render
+from django.urls import URLPattern, path, reverse
+
+from accounts.actions.changes import audit
 from komilion.common.admin import ReadOnlyAdmin
+from komilion.common.errors import KomilionError
+from voice.actions.jobs import do_cancel_or_delete
+from voice.actions.uploads import do_delete_upload
+from voice.actions.webhooks import do_queue_again
 from voice.models import JobPart, TranscriptionJob, Upload, WebhookDelivery, WebhookSecret
+from voice.page_queries import host_of
 
 OF_AN_ORGANIZATION = ("organization__name",)
 
 
+class ActingAdmin(ReadOnlyAdmin):
+    """Rows to which an operator may do one thing, after a question and with a line in the audit log."""
+
+    change_form_template = "operator/acting.html"
+    label: str
+    question: str
+
+    def act(self, row: Any) -> str:
+        """Do it; what was done, as the audit log names it. Raises `KomilionError`."""
+        raise NotImplementedError
+
+    @property
+    def _address(self) -> str:
+        return f"{self.opts.app_label}_{self.opts.model_name}_act"
+
+    @override
+    def get_urls(self) -> list[URLPattern]:
+        """And the page that asks."""
+        page = path("<path:pk>/act/", self.admin_site.admin_view(self.ask), name=self._address)
+        return [page, *super().get_urls()]
+
+    @override
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **more: Any) -> Any:
+        """With a link to it."""
+        context |= {"act_address": f"admin:{self._address}", "act_label": self.label}
+        return super().render_change_form(request, context, *args, **more)
+
+    def ask(self, request: HttpRequest, pk: str) -> HttpResponse:
+        """Ask, then act."""
+        if not request.user.is_superuser:
+            raise PermissionDenied
+        row = get_object_or_404(self.model.objects.select_related("organization"), pk=pk)
+        if request.method == "POST":
+            try:
+                done = self.act(row)
+            except KomilionError as error:
+                messages.error(request, f"Nothing was done: {error.message}")
+            else:
+                audit(row.organization_id, f"operator {request.user.get_username()}", done, str(pk))
+                messages.success(request, f"Done: {done}.")
+            return HttpResponseRedirect(reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist"))
+        context = {**self.admin_site.each_context(request), "row": row, "title": self.label, "question": self.question}
+        return render(request, "operator/act.html", context)
+
+
 @admin.register(Upload)
-class UploadAdmin(ReadOnlyAdmin):
+class UploadAdmin(ActingAdmin):
     """Files that wait for a transcription."""
+
+    label, question = "Delete the upload", "The file is gone for everybody; not while a job reads it."
 
     list_display = ("key", "organization", "state", "received_bytes", "size_bytes", "created_at", "expires_at")
     list_filter = ("state",)
     list_select_related = ("organization",)
     search_fields = ("key", *OF_AN_ORGANIZATION)
+
+    @override
+    def act(self, row: Upload) -> str:
+        """Raises `Conflict`, `NotFound`."""
+        do_delete_upload(row.organization_id, row.pk)
+        return "upload.delete"
 
 
 class JobPartInline(admin.TabularInline):  # type: ignore[type-arg]  # generic only in its stubs
@@ -30,8 +95,11 @@ class JobPartInline(admin.TabularInline):  # type: ignore[type-arg]  # generic o
 
 
 @admin.register(TranscriptionJob)
-class TranscriptionJobAdmin(ReadOnlyAdmin):
+class TranscriptionJobAdmin(ActingAdmin):
     """Meetings in the background."""
+
+    label = "Cancel or delete"
+    question = "An open one is canceled. One that ended is deleted with its transcript and its recording."
 
     list_display = (
         *("id", "organization", "state", "progress", "duration_ms", "cost_nano"),
@@ -42,6 +110,11 @@ class TranscriptionJobAdmin(ReadOnlyAdmin):
     search_fields = ("id", "error_reason", *OF_AN_ORGANIZATION)
     exclude = ("url_sealed", "webhook_url_sealed", "result_sealed")
     inlines = (JobPartInline,)
+
+    @override
+    def act(self, row: TranscriptionJob) -> str:
+        """Raises `Conflict`, `Unavailable`."""
+        return "transcription.delete" if do_cancel_or_delete(row) else "transcription.cancel"
 
 
 @admin.register(JobPart)
@@ -64,11 +137,24 @@ class WebhookSecretAdmin(ReadOnlyAdmin):
 
 
 @admin.register(WebhookDelivery)
-class WebhookDeliveryAdmin(ReadOnlyAdmin):
+class WebhookDeliveryAdmin(ActingAdmin):
     """Messages that went out, with each try. Payloads name a job, not what was said."""
 
-    list_display = ("id", "organization", "event", "state", "next_try_at", "created_at", "finished_at")
+    label, question = "Send it again", "A message that was given up is tried once more."
+
+    list_display = ("id", "organization", "host", "event", "state", "next_try_at", "created_at", "finished_at")
     list_filter = ("state",)
     list_select_related = ("organization",)
     search_fields = ("id", "job__id", *OF_AN_ORGANIZATION)
     exclude = ("url_sealed",)
+
+    @admin.display(description="to")
+    def host(self, row: WebhookDelivery) -> str:
+        """Of the receiver: the rest of the address may hold a secret."""
+        return host_of(row)
+
+    @override
+    def act(self, row: WebhookDelivery) -> str:
+        """Raises `Conflict`."""
+        do_queue_again(row.organization_id, row.pk)
+        return "webhook.send_again"

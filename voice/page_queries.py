@@ -27,6 +27,9 @@ class Delivery:
 
 def deliveries_shown(organization_id: int) -> list[Delivery]:
     """The newest messages of the organization."""
-    return [
-        Delivery(row, urlsplit(unseal(bytes(row.url_sealed)).decode()).netloc) for row in deliveries_of(organization_id)
-    ]
+    return [Delivery(row, host_of(row)) for row in deliveries_of(organization_id)]
+
+
+def host_of(delivery: WebhookDelivery) -> str:
+    """Where the message goes, and no more of its address."""
+    return urlsplit(unseal(bytes(delivery.url_sealed)).decode()).netloc.rpartition("@")[2]

@@ -144,8 +144,13 @@ def do_deliver(delivery_id: str) -> bool:
 def do_send_again(viewer: Viewer, delivery_id: str) -> None:
     """Have a message that was given up tried once more. Raises `Forbidden`, `Suspended`, `Conflict`."""
     viewer.must(Right.KEYS)
+    do_queue_again(viewer.organization_id, delivery_id)
+
+
+def do_queue_again(organization_id: int, delivery_id: str) -> None:
+    """The same for who asks for her, whose right is another. Raises `Conflict`."""
     given_up = WebhookDelivery.objects.filter(
-        pk=delivery_id[:40], organization_id=viewer.organization_id, state=DeliveryState.FAILED
+        pk=delivery_id[:40], organization_id=organization_id, state=DeliveryState.FAILED
     )
     if not given_up.update(state=DeliveryState.PENDING, next_try_at=utc_now(), finished_at=None):
         raise Conflict("Only a message that was given up can be sent again.")
