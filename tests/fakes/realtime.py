@@ -64,6 +64,7 @@ class RealtimeScript:
     delay_s: float = 0.0  # of all that it sends
     bills: bool = False  # answers cost what `Bill` counts, instead of `usage`
     refuses_clear: bool = False
+    refuses_far_field: bool = False  # a `session.update` with that, as a whole
     extra_events: tuple[dict[str, Any], ...] = ()  # after `session.created`
 
 

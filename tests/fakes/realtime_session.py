@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from tests.fakes.realtime_bill import Bill
+from tests.fakes.realtime_schema import KNOWN, PARTS, SESSION_FIELDS
 
 if TYPE_CHECKING:
     from tests.fakes.realtime import RealtimeScript
@@ -21,27 +22,6 @@ SPEECH = "item_speech"
 LOUD = 1_000  # of a sample that is speech
 SILENCE_MS = 300
 PADDING_MS = 300
-KNOWN = {
-    "session.update": {"session"},
-    "input_audio_buffer.append": {"audio"},
-    "input_audio_buffer.commit": set(),
-    "input_audio_buffer.clear": set(),
-    "conversation.item.create": {"item", "previous_item_id"},
-    "conversation.item.retrieve": {"item_id"},
-    "conversation.item.truncate": {"item_id", "content_index", "audio_end_ms"},
-    "conversation.item.delete": {"item_id"},
-    "response.create": {"response"},
-    "response.cancel": {"response_id"},
-}
-SESSION_FIELDS = {
-    *("type", "instructions", "output_modalities", "tools", "tool_choice", "parallel_tool_calls", "max_output_tokens"),
-    *("audio", "include", "truncation", "reasoning"),
-}
-PARTS = {
-    "user": {"input_text", "input_audio", "input_image"},
-    "assistant": {"output_text", "output_audio"},
-    "system": {"input_text"},
-}
 
 
 class Refused(Exception):
@@ -179,6 +159,9 @@ class FakeSession:
         unknown = set(session) - SESSION_FIELDS
         if unknown:
             raise Refused("unknown_parameter", f"Unknown parameter: 'session.{unknown.pop()}'.", event.get("event_id"))
+        heard = session.get("audio", {}).get("input", {})
+        if self._script.refuses_far_field and heard.get("noise_reduction") == {"type": "far_field"}:
+            raise Refused("invalid_value", "Nothing is heard from that far.", event.get("event_id"))
         for name, value in session.items():
             if name == "audio":
                 for side, fields in value.items():

@@ -1,9 +1,9 @@
 """How much of what a client appends becomes items of the conversation: input of answers and of transcriptions. Pure.
 
-Sizes are characters of base64. A provider that detects turns commits what it takes for speech, and throws silence away.
-Where speech begins and ends is known from its `speech_started` and `speech_stopped`, whose milliseconds count from the
-first audio of the connection; what it says nothing of for a while is silence. Without detection the client commits all
-there is.
+Sizes are characters of base64, as `modes` counts them. A provider that detects turns commits what it takes for speech,
+and throws silence away. Where speech begins and ends is known from its `speech_started` and `speech_stopped`, whose
+milliseconds count from the first audio of the connection; what it says nothing of for a while is silence. Without
+detection the client commits all there is.
 
 What a client commits or clears is fixed when that goes up: the provider takes events in the order of their sending, and
 confirms them later, when more may have been appended. Until it has, all that was there may become an item: a `clear`
@@ -13,6 +13,8 @@ that is refused throws nothing away, and what a client commits may include what 
 from collections import deque
 from dataclasses import dataclass, field
 from typing import Literal
+
+from voice.realtime.modes import CHARS_PER_S
 
 SILENCE_S = 15  # without a word of the provider, after which what was heard before was no speech
 MS_PER_S = 1_000
@@ -33,7 +35,7 @@ class InputBuffer:
 
     heard_chars: int = 0
     item_chars: int = 0
-    chars_per_s: int = 64_000
+    weight: int = 1  # of a character that is appended now
     detects_turns: bool = True
     _kept: int = 0  # what was heard before is an item, or was cleared
     _until: int = 0  # what was heard before is that, or silence by the word of the provider
@@ -65,9 +67,13 @@ class InputBuffer:
         """Whether a commit of the client is not confirmed."""
         return any(sent.kind == "commit" for sent in self._sent)
 
+    def append(self, chars: int) -> None:
+        """So many characters go up."""
+        self.heard_chars += chars * self.weight
+
     def connect(self, replayed_chars: int) -> None:
         """Another connection begins, with so much of what was heard already. What was not confirmed was not done."""
-        self._origin = self.heard_chars - replayed_chars
+        self._origin = self.heard_chars - replayed_chars * self.weight
         self._kept = self._until = self._origin
         self._sent.clear()
         self._is_speech, self._speech_end = False, None
@@ -138,4 +144,4 @@ class InputBuffer:
 
     def _position(self, at_ms: int) -> int:
         """Never before what is accounted for, nor after what was heard."""
-        return max(self._until, min(self._origin + at_ms * self.chars_per_s // MS_PER_S, self.heard_chars))
+        return max(self._until, min(self._origin + at_ms * CHARS_PER_S // MS_PER_S, self.heard_chars))

@@ -18,6 +18,7 @@ from routing.gateway.reserve import Extension
 from routing.gateway.types import Outcome
 from routing.providers.realtime import response_usage
 from voice.realtime.in_order import InOrder
+from voice.realtime.modes import CHARS_PER_S
 from voice.realtime.reckoning import Answer, Reckoning
 from voice.realtime.tab import Rolling, Spent, Tab, uncovered
 
@@ -65,16 +66,18 @@ class Meter:
             await self._behind.done()
         return self._is_covered(seconds, asking)
 
-    def began(self, response_id: str, *, is_beside: bool | None = None) -> None:
-        """A response runs."""
-        self.reckoning.begin(response_id, is_beside=is_beside)
+    def began(self, response: Mapping[str, Any]) -> None:
+        """A response runs, as the provider says."""
+        is_beside = response["conversation_id"] is None if "conversation_id" in response else None
+        self.reckoning.begin(response["id"], is_beside=is_beside, told=response)
         self._look()
 
     def spoke(self, response_id: str, audio_chars: int) -> None:
         """So much base64 of audio came."""
         answer = self.reckoning.answers.get(response_id)
-        if answer is None:
+        if answer is None or answer.weight is None:
             return
+        audio_chars *= answer.weight
         if not answer.audio_chars:
             self._rolling.note_first_content()
         answer.audio_chars += audio_chars
@@ -148,7 +151,7 @@ class Meter:
         if not held:
             return  # between two holds; the turn looks again
         if reckoning.needs_nano(AHEAD_S) <= held:
-            self._chars_left = reckoning.spoken_chars_per_s
+            self._chars_left = CHARS_PER_S
         elif self.refused is not None:
             self._chars_left = 0
             if reckoning.needs_nano(0) >= held:

@@ -22,6 +22,7 @@ from komilion.common.numbers import numbers
 from komilion.common.usage import Usage
 from voice.realtime.events import dump
 from voice.realtime.input_buffer import InputBuffer
+from voice.realtime.modes import CHARS_PER_S, InForce, weight_of
 from voice.realtime.tab import Bounds
 
 HEARD_TOKENS_PER_S = 10
@@ -30,7 +31,6 @@ TRANSCRIPT_TOKENS_PER_S = 5  # of what is spoken; four words a second
 WRITTEN_TOKENS_PER_S = 100  # where the answer is text
 BYTES_PER_TOKEN = 4
 LEAST_S = 5  # of an answer that a hold must pay for
-BASE64_CHARS_PER_S = {"audio/pcm": 64_000, "audio/pcmu": 10_667, "audio/pcma": 10_667}
 IMAGE_TOKENS = 1_024
 LETTERS = ascii_letters.encode()
 LETTERS_PER_TOKEN = 2
@@ -45,7 +45,7 @@ BUCKETS = (
 class Said:
     """What was put into a conversation so far: speech, texts (`dense_bytes` of them are no letters) and pictures."""
 
-    heard_chars: int = 0  # of base64, in items
+    heard_chars: int = 0  # in items, as `modes` counts them
     text_bytes: int = 0
     dense_bytes: int = 0
     images: int = 0
@@ -56,13 +56,15 @@ class Said:
         self.text_bytes += len(data)
         self.dense_bytes += len(data.translate(None, LETTERS))
 
-    def item(self, item: Mapping[str, Any]) -> None:
-        """An item of the conversation. What else a function was called with or answered counts as text."""
+    def item(self, item: Mapping[str, Any], weight: int = 1) -> None:
+        """An item of the conversation; `weight`: of a character of its audio. What else a function was called with or
+        answered counts as text.
+        """
         for part in item.get("content") or ():
             if part["type"] == "input_image":
                 self.images += 1
             elif part.get("audio"):
-                self.heard_chars += len(part["audio"])
+                self.heard_chars += len(part["audio"]) * weight
             else:
                 self.text(dump(part))
         for name in ("name", "arguments", "output"):
@@ -77,13 +79,13 @@ class Said:
             self.images - before.images,
         )
 
-    def tokens(self, heard_chars_per_s: int, *, is_bound: bool) -> Usage:
+    def tokens(self, *, is_bound: bool) -> Usage:
         """As input; of the text the bound, or what is likely."""
         likely = ceil_div(self.text_bytes, BYTES_PER_TOKEN)
         bound = self.dense_bytes + ceil_div(self.text_bytes - self.dense_bytes, LETTERS_PER_TOKEN)
         return Usage(
             input=bound if is_bound else likely,
-            input_audio=ceil_div(self.heard_chars * HEARD_TOKENS_PER_S, heard_chars_per_s),
+            input_audio=ceil_div(self.heard_chars * HEARD_TOKENS_PER_S, CHARS_PER_S),
             input_image=self.images * IMAGE_TOKENS,
         )
 
@@ -97,7 +99,9 @@ class Answer:
     heard: Said = field(default_factory=Said)  # all that was said when it was asked for
     is_beside: bool = False  # its input and output are not in the conversation
     event_id: str = ""  # of the event that asked for it, as it went up
-    audio_chars: int = 0
+    is_spoken: bool | None = None  # None: as answers of the session are
+    weight: int | None = None  # of a character of its audio; None: as the session's, when it begins
+    audio_chars: int = 0  # as `modes` counts them
     text_bytes: int = 0  # transcripts, texts and arguments of functions
 
     @property
@@ -116,29 +120,45 @@ class Reckoning:
     asked: list[Answer] = field(default_factory=list)
     answers: dict[str, Answer] = field(default_factory=dict)
     before: Usage = NOTHING  # input of the last answer, and its output, which is input from now on; as if uncached
-    spoken_chars_per_s: int = BASE64_CHARS_PER_S["audio/pcm"]
-    is_spoken: bool = True  # answers are audio
-    answers_itself: bool = True  # the provider begins an answer when somebody has spoken
+    in_force: InForce = field(default_factory=InForce)
     _known: Said = field(default_factory=Said)  # what of `said` is in `before`
     _config: Said = field(default_factory=Said)  # instructions and tools
 
-    def configure(self, config: Mapping[str, Any], update: str) -> None:
-        """The session's configuration changed, by this update."""
-        audio = config.get("audio") or {}
-        self.buffer.chars_per_s = _chars_per_s(audio.get("input"))
-        self.spoken_chars_per_s = _chars_per_s(audio.get("output"))
-        self.is_spoken = config.get("output_modalities", ["audio"]) == ["audio"]
-        detection = (audio.get("input") or {}).get("turn_detection", {})
-        self.buffer.detects_turns = detection is not None
-        self.answers_itself = detection is not None and detection.get("create_response", True) is not False
+    def configure(self, config: Mapping[str, Any], update: str, event_id: str = "") -> None:
+        """An update of the session goes up by this event; the configuration would then be this."""
+        self.send(config, event_id)
         self.said.text(update)
         self._config = _instructions_of(config)
+
+    def send(self, config: Mapping[str, Any], event_id: str) -> None:
+        """The configuration as it stands goes up again by this event."""
+        self.in_force.send(config, event_id)
+        self._tune()
+
+    def connect(self) -> None:
+        """Another connection begins, and is not configured yet."""
+        self.in_force.connect()
+        self._tune()
+
+    def updated(self, session: Mapping[str, Any]) -> None:
+        """The oldest update that went up is in force; the session as the provider has it now."""
+        self.in_force.updated(session)
+        self._tune()
+
+    @property
+    def answers_itself(self) -> bool:
+        """Whether the provider may begin an answer when somebody has spoken."""
+        return any(modes.answers_itself for modes in self.in_force)
+
+    def item(self, item: Mapping[str, Any]) -> None:
+        """The client makes an item."""
+        self.said.item(item, self._weight())
 
     def context(self) -> Usage:
         """Input of an answer that would begin now, at most: nothing of it cached, and all that waits is speech."""
         new = self._all_said().since(self._known)
         new.heard_chars += self.buffer.waiting_chars
-        return _sum(self.before, new.tokens(self.buffer.chars_per_s, is_bound=True))
+        return _sum(self.before, new.tokens(is_bound=True))
 
     def asking(self, wishes: Mapping[str, Any], event_id: str = "") -> Answer:
         """The answer to a `response.create`; not in `asked` yet. Its own `input` stands instead of the conversation,
@@ -146,19 +166,20 @@ class Reckoning:
         """
         own, items = _instructions_of(wishes), wishes.get("input")
         for item in items or ():
-            own.item(item)
+            own.item(item, self._weight())
         is_alone = items is not None and all(item["type"] != "item_reference" for item in items)
-        rate = self.buffer.chars_per_s
         heard = self._all_said()
         heard.heard_chars += self.buffer.sent_chars
-        most = self._config.tokens(rate, is_bound=True) if is_alone else self.context()
-        likely = self._config.tokens(rate, is_bound=False) if is_alone else self._likely_context()
+        most = self._config.tokens(is_bound=True) if is_alone else self.context()
+        likely = self._config.tokens(is_bound=False) if is_alone else self._likely_context()
         return Answer(
-            _sum(most, own.tokens(rate, is_bound=True)),
-            _sum(likely, own.tokens(rate, is_bound=False)),
+            _sum(most, own.tokens(is_bound=True)),
+            _sum(likely, own.tokens(is_bound=False)),
             heard,
             is_beside=wishes.get("conversation") == "none",
             event_id=event_id,
+            is_spoken=wishes["output_modalities"] == ["audio"] if "output_modalities" in wishes else None,
+            weight=weight_of((wishes.get("audio") or {}).get("output")),
         )
 
     def needs(self, seconds: int, asking: Answer | None = None, heard_s: int = 0) -> Usage:
@@ -168,9 +189,10 @@ class Reckoning:
         answers = [*self.answers.values(), *self.asked, *(() if asking is None else (asking,))]
         if self.answers_itself or not answers:
             answers.append(Answer(most=self.context()))
-        total = replace(self._output(seconds * len(answers)), input_audio=heard_s * HEARD_TOKENS_PER_S)
+        total = Usage(input_audio=heard_s * HEARD_TOKENS_PER_S)
         for answer in answers:
-            total = _sum(total, _sum(answer.most, self._delivered(answer)))
+            output = _sum(self._delivered(answer), self._output(seconds, answer.is_spoken))
+            total = _sum(total, _sum(answer.most, output))
         return total
 
     def needs_nano(self, seconds: int, asking: Answer | None = None, heard_s: int = 0) -> int:
@@ -191,9 +213,9 @@ class Reckoning:
         """The usage of an answer by our own count: the likely input, and what was delivered."""
         return self._priced(_sum(answer.likely, self._delivered(answer)))
 
-    def begin(self, response_id: str, *, is_beside: bool | None = None) -> None:
+    def begin(self, response_id: str, *, is_beside: bool | None = None, told: Mapping[str, Any] | None = None) -> None:
         """A response runs: the oldest that was asked for, or one that the provider began by itself. `is_beside`:
-        whether it is outside of the conversation, None where that was not told.
+        whether it is outside of the conversation, None where that was not told; `told`: it, as the provider says.
         """
         asked = next((answer for answer in self.asked if is_beside in (None, answer.is_beside)), None)
         if asked is None:
@@ -202,14 +224,21 @@ class Reckoning:
             answer = asked
             self.asked.remove(asked)
         self.answers[response_id] = answer
+        told_weight = weight_of(((told or {}).get("audio") or {}).get("output"))
+        answer.weight = told_weight or answer.weight or self.in_force.confirmed.spoken_weight
+        if answer.is_spoken is None:
+            answer.is_spoken = self.in_force.confirmed.is_spoken
         # What was committed before it was asked for is confirmed by now, or was refused.
         answer.heard.heard_chars = min(answer.heard.heard_chars, self._all_said().heard_chars)
 
     def refused(self, event_id: str | None) -> None:
-        """What was asked for by this event will not be answered; where that is not told, the oldest."""
+        """What went up by this event was not done; where it is not told which, the oldest answer that was asked for."""
         if event_id is None:
             self.asked = self.asked[1:]
         else:
+            self.buffer.refused(event_id)
+            self.in_force.refused(event_id)
+            self._tune()
             self.asked = [answer for answer in self.asked if answer.event_id != event_id]
 
     def end(self, response_id: str, usage: Usage | None) -> None:
@@ -238,14 +267,25 @@ class Reckoning:
         )
         new = self._all_said().since(self._known)
         new.heard_chars += self.buffer.sent_chars
-        return _sum(cached, new.tokens(self.buffer.chars_per_s, is_bound=False))
+        return _sum(cached, new.tokens(is_bound=False))
 
     def _delivered(self, answer: Answer) -> Usage:
-        spoken = ceil_div(answer.audio_chars * SPOKEN_TOKENS_PER_S, self.spoken_chars_per_s)
+        spoken = ceil_div(answer.audio_chars * SPOKEN_TOKENS_PER_S, CHARS_PER_S)
         return Usage(output=ceil_div(answer.text_bytes, BYTES_PER_TOKEN), output_audio=spoken)
 
-    def _output(self, seconds: int) -> Usage:
-        if self.is_spoken:
+    def _tune(self) -> None:
+        self.buffer.weight = max(modes.heard_weight for modes in self.in_force)
+        self.buffer.detects_turns = all(modes.detects_turns for modes in self.in_force)
+
+    def _weight(self) -> int:
+        """Of audio inside of an item."""
+        return max(max(modes.heard_weight, modes.spoken_weight) for modes in self.in_force)
+
+    def _output(self, seconds: int, is_spoken: bool | None = None) -> Usage:
+        """Of an answer; None: of one that goes by the session."""
+        if is_spoken is None:
+            is_spoken = any(modes.is_spoken for modes in self.in_force)
+        if is_spoken:
             return Usage(output=seconds * TRANSCRIPT_TOKENS_PER_S, output_audio=seconds * SPOKEN_TOKENS_PER_S)
         return Usage(output=seconds * WRITTEN_TOKENS_PER_S)
 
@@ -268,8 +308,3 @@ def _instructions_of(config: Mapping[str, Any]) -> Said:
         if config.get(name):
             said.text(dump(config[name]))
     return said
-
-
-def _chars_per_s(side: Any) -> int:
-    kind = ((side or {}).get("format") or {}).get("type", "audio/pcm")
-    return BASE64_CHARS_PER_S[kind]

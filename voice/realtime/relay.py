@@ -32,6 +32,7 @@ from voice.realtime.ends import End
 from voice.realtime.event_ids import EventIds
 from voice.realtime.events import Event, append_audio, dump
 from voice.realtime.meter import HEARD_S, Meter
+from voice.realtime.modes import CHARS_PER_S
 from voice.realtime.reckoning import LEAST_S, Answer
 from voice.realtime.relay_events import Downstream
 from voice.realtime.session import Session
@@ -106,7 +107,7 @@ class RelayEngine:
         if not self._connected.is_set():
             await self._connected.wait()
         buffer = self.meter.reckoning.buffer
-        buffer.heard_chars += audio_chars
+        buffer.append(audio_chars)
         if buffer.heard_chars > self._paid_chars and not await self._pays_for_audio():
             return
         await self._send(raw)
@@ -129,9 +130,9 @@ class RelayEngine:
         text = dump({**event, "event_id": event_id})
         reckoning = self.meter.reckoning
         if kind == "session.update":
-            reckoning.configure(self.session.conversation.config, text)
+            reckoning.configure(self.session.conversation.config, text, event_id)
         elif kind == "conversation.item.create":
-            reckoning.said.item(event["item"])
+            reckoning.item(event["item"])
         elif kind == "input_audio_buffer.commit":
             reckoning.buffer.commit(event_id)
         elif kind == "input_audio_buffer.clear":
@@ -168,8 +169,6 @@ class RelayEngine:
     def refused(self, event_id: str | None) -> None:
         """An event of ours was not understood; None where the provider does not say which."""
         self.meter.reckoning.refused(event_id)
-        if event_id is not None:
-            self.meter.reckoning.buffer.refused(event_id)
 
     def answered(self) -> None:
         """A response has ended well: another connection may be lost."""
@@ -235,7 +234,7 @@ class RelayEngine:
         """Whether what was heard, and a second more, is paid for; looked at once a second of audio."""
         buffer = self.meter.reckoning.buffer
         buffer.look(monotonic_s())
-        self._paid_chars = buffer.heard_chars + HEARD_S * buffer.chars_per_s
+        self._paid_chars = buffer.heard_chars + HEARD_S * CHARS_PER_S
         return await self.meter.covers(0) and await self.transcribers.covers()
 
     async def _send(self, text: str) -> None:
@@ -335,13 +334,17 @@ class RelayEngine:
         """Tell the provider what the session is to be, where that is more than its default."""
         config = self.session.conversation.config
         self.downstream.begin(waits_for_update=len(config) > 1)
+        self.meter.reckoning.connect()
         if len(config) > 1:
             try:
                 session = await self._upstream_config(config)
             except BadRequest:  # another provider's model was to write down what is said; the talk goes on without it
                 self.session.conversation.configure({"audio": {"input": {"transcription": None}}})
                 session = await self._upstream_config(self.session.conversation.config)
-            await self._send(dump({"type": "session.update", "session": session}))
+            update: Event = {"type": "session.update", "session": session}
+            update["event_id"] = event_id = self.ids.of(update)
+            self.meter.reckoning.send(config, event_id)
+            await self._send(dump(update))
 
     async def _upstream_config(self, session: Event) -> Event:
         """A `session` for the provider. Raises `BadRequest` for a transcription model that has no price here."""

@@ -137,6 +137,7 @@ class Downstream:
             await self._say_created(event)
 
     async def _updated(self, event: Event) -> None:
+        self._meter.reckoning.updated(event["session"])
         if self._waits_for_update:
             self._waits_for_update = False
             await self._say_created(event)
@@ -153,8 +154,7 @@ class Downstream:
 
     async def _began(self, event: Event) -> None:
         response = event["response"]
-        is_beside = response["conversation_id"] is None if "conversation_id" in response else None
-        self._meter.began(response["id"], is_beside=is_beside)
+        self._meter.began(response)
         if self._relay.is_closing:
             await self._relay.cancel(response["id"])
         await self._session.emit(event)

@@ -18,6 +18,7 @@ from routing.gateway.types import Outcome
 from routing.providers.realtime import transcription_usage
 from voice.realtime.in_order import InOrder
 from voice.realtime.input_buffer import MS_PER_S, InputBuffer
+from voice.realtime.modes import CHARS_PER_S
 from voice.realtime.session import Session
 from voice.realtime.tab import Bounds, Rolling, Spent
 from voice.speech.belief import can_be_true
@@ -100,7 +101,7 @@ class Transcribers:
         """Nobody waits any more: what was committed is charged by its length."""
         chars = sum(self._pending.values()) + self._buffer.sent_chars
         if self._offer is not None and chars:
-            self._charge(None, _usage(self._offer, self._milliseconds(chars)), "estimated", then)
+            self._charge(None, _usage(self._offer, _milliseconds(chars)), "estimated", then)
         self._pending.clear()
 
     async def close(self) -> None:
@@ -149,13 +150,10 @@ class Transcribers:
     def _needs(self, offer: VoiceOffer, seconds: int) -> Usage:
         """What is being written down or may be, and so many seconds more."""
         chars = sum(self._pending.values()) + self._buffer.waiting_chars
-        return _usage(offer, self._milliseconds(chars) + seconds * MS_PER_S)
+        return _usage(offer, _milliseconds(chars) + seconds * MS_PER_S)
 
     def _bounds(self, offer: VoiceOffer) -> Bounds:
         return Bounds(self._needs(offer, HOLD_S), self._needs(offer, LEAST_S))
-
-    def _milliseconds(self, chars: int) -> int:
-        return ceil_div(chars * MS_PER_S, self._buffer.chars_per_s)
 
     def _find(self, name: str) -> VoiceOffer:
         catalog = self._session.services.catalog
@@ -174,3 +172,7 @@ def _usage(offer: VoiceOffer, milliseconds: int) -> Usage:
         heard = ceil_div(milliseconds * TOKENS_PER_S, MS_PER_S)
         return Usage(input_audio=heard, output=ceil_div(milliseconds * WRITTEN_TOKENS_PER_S, MS_PER_S))
     return Usage(audio_ms=milliseconds)
+
+
+def _milliseconds(chars: int) -> int:
+    return ceil_div(chars * MS_PER_S, CHARS_PER_S)

@@ -72,8 +72,74 @@ async def commits_pipelined(talker: Talker, scribe: str) -> None:
     await ask_all(talker)
 
 
+async def input_format_switched(talker: Talker, scribe: str) -> None:
+    """What is appended in one format is committed in another."""
+    for _ in range(6):
+        await configure(talker, format=PCMU)
+        await talker.send("input_audio_buffer.append", audio=silence(100, 8_000))
+        await configure(talker, format=PCM)
+        await talker.send("input_audio_buffer.commit")
+    await ask_all(talker)
+
+
+async def input_format_switched_before_a_transcription(talker: Talker, scribe: str) -> None:
+    """The same, for what is written down and never waited for."""
+    await configure(talker, format=PCMU, transcription={"model": scribe})
+    await talker.send("input_audio_buffer.append", audio=silence(200, 8_000))
+    await configure(talker, format=PCM)
+    await talker.send("input_audio_buffer.commit")
+    await talker.until("input_audio_buffer.committed")
+
+
+async def input_format_that_is_refused(talker: Talker, scribe: str) -> None:
+    """What is refused is no format, before that is told as after."""
+    await configure(talker, format=PCMU)
+    for _ in range(4):
+        await configure(talker, format=PCM, noise_reduction={"type": "far_field"})
+        await talker.send("input_audio_buffer.append", audio=silence(100, 8_000))
+        await talker.until("error")
+        await talker.send("input_audio_buffer.append", audio=silence(100, 8_000))
+        await talker.send("input_audio_buffer.commit")
+    await ask_all(talker)
+
+
+async def output_format_of_an_answer(talker: Talker, scribe: str) -> None:
+    """A long answer in a format of its own."""
+    for _ in range(4):
+        await talker.send("response.create", response={"audio": {"output": {"format": PCMU}}})
+        await talker.until("x_komilion.cost")
+
+
+async def output_format_of_an_answer_that_is_left(talker: Talker, scribe: str) -> None:
+    """Who leaves pays for what was spoken until then."""
+    await talker.send("response.create", response={"audio": {"output": {"format": PCMU}}})
+    for _ in range(80):
+        await talker.until("response.output_audio.delta")
+
+
+async def output_format_switched_while_it_is_spoken(talker: Talker, scribe: str) -> None:
+    """The format of the session changes while an answer runs."""
+    await configure(talker, "output", format=PCMU)
+    await talker.send("response.create")
+    await talker.until("response.output_audio.delta")
+    await configure(talker, "output", format=PCM)
+    for _ in range(80):
+        await talker.until("response.output_audio.delta")
+
+
 ATTACKS: dict[str, Attack] = {
-    attack.__name__: attack for attack in (clear_races, clear_races_a_transcription, commits_pipelined)
+    attack.__name__: attack
+    for attack in (
+        clear_races,
+        clear_races_a_transcription,
+        commits_pipelined,
+        input_format_switched,
+        input_format_switched_before_a_transcription,
+        input_format_that_is_refused,
+        output_format_of_an_answer,
+        output_format_of_an_answer_that_is_left,
+        output_format_switched_while_it_is_spoken,
+    )
 }
 
 
@@ -91,9 +157,10 @@ def scribe(stand: Stand) -> str:
 def test_the_wallet_pays_what_the_provider_bills_and_never_runs_below_zero(
     stand: Stand, gateway: Gateway, scribe: str, settings: Any, name: str
 ) -> None:
-    settings.REALTIME_CLOSE_TIMEOUT_S = 0.1
+    settings.REALTIME_CLOSE_TIMEOUT_S = DELAY_S / 2  # nobody is told what it cost
     bob = gateway.tenant(credit=CREDIT)
-    script = RealtimeScript(bills=True, delay_s=DELAY_S, audio_ms=20_000, piece_ms=200, pause_s=0.01, writes_down=False)
+    how: dict[str, Any] = {"bills": True, "refuses_far_field": True, "writes_down": False, "delay_s": DELAY_S}
+    script = RealtimeScript(audio_ms=20_000, piece_ms=200, pause_s=0.01, **how)
     model = stand.model(script)
 
     async def converse() -> None:

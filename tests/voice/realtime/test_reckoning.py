@@ -12,7 +12,7 @@ from routing.providers.base import Target
 from voice.realtime.conversation import Conversation
 from voice.realtime.estimate import Exchanged, Spoken, five_minutes, relayed_per_minute
 from voice.realtime.meter import Meter
-from voice.realtime.reckoning import Answer, Reckoning
+from voice.realtime.reckoning import Reckoning
 from voice.realtime.tab import Spent
 
 NANO_PER_USD = 10**9
@@ -88,7 +88,8 @@ def test_an_answer_of_which_nothing_is_known_leaves_what_was_said_to_be_counted(
 
 
 def test_every_answer_that_was_asked_for_or_runs_needs_its_whole_input() -> None:
-    reckoning = Reckoning(PRICE, answers_itself=False)
+    reckoning = Reckoning(PRICE)
+    reckoning.updated({"audio": {"input": {"turn_detection": None}}})
     reckoning.end("r", Usage(input_audio=1_000))
     assert reckoning.needs(5) == Usage(input_audio=1_000, output=25, output_audio=100)
     reckoning.begin("a")
@@ -96,7 +97,7 @@ def test_every_answer_that_was_asked_for_or_runs_needs_its_whole_input() -> None
     assert reckoning.needs(5) == Usage(input=5, input_audio=2_000, output=50, output_audio=200)
     asking = reckoning.asking({})
     assert reckoning.needs(0, asking) == Usage(input=5, input_audio=3_000)
-    reckoning.answers_itself = True  # whoever speaks has another one begin
+    reckoning.updated({"audio": {}})  # whoever speaks has another one begin
     assert reckoning.needs(0, asking, heard_s=1) == Usage(input=5, input_audio=4_010)
 
 
@@ -159,19 +160,69 @@ def test_what_runs_costs_what_was_delivered_of_it() -> None:
     assert reckoning.needs_nano(0) == 1_600_000  # 20 x $64 / 10^6, and the fee
 
 
-def test_the_format_says_how_long_audio_is() -> None:
+def session_of(heard: str = "audio/pcm", spoken: str = "audio/pcm", **fields: Any) -> dict[str, Any]:
+    return {"audio": {"input": {"format": {"type": heard}}, "output": {"format": {"type": spoken}}}, **fields}
+
+
+def test_the_format_says_how_long_audio_is_from_when_it_was_sent() -> None:
     reckoning = Reckoning(PRICE)
-    side = {"format": {"type": "audio/pcmu"}}
-    reckoning.configure({"audio": {"input": side, "output": side}}, "")
-    reckoning.buffer.heard_chars = 10_667
+    reckoning.updated(session_of("audio/pcmu"))
+    reckoning.buffer.append(10_666)
+    reckoning.configure(session_of(), "", "switch")
+    reckoning.buffer.append(10_666)  # it may be refused yet
+    assert reckoning.context().input_audio == 20
+    reckoning.updated(session_of())
+    reckoning.buffer.append(SECOND)
+    assert reckoning.context().input_audio == 30
+
+
+def test_an_update_that_is_refused_changes_no_format() -> None:
+    reckoning = Reckoning(PRICE)
+    reckoning.updated(session_of("audio/pcmu"))
+    reckoning.configure(session_of(), "", "switch")
+    reckoning.refused("switch")
+    reckoning.buffer.append(10_666)
     assert reckoning.context().input_audio == 10
-    assert reckoning.counted(Answer(audio_chars=21_334)).output_audio == 40
+
+
+@pytest.mark.parametrize(
+    ("session", "wishes", "told", "chars"),
+    [
+        ("audio/pcm", None, None, 2 * SECOND),
+        ("audio/pcmu", None, None, 21_332),
+        ("audio/pcm", "audio/pcmu", None, 21_332),
+        ("audio/pcma", "audio/pcm", None, 2 * SECOND),
+        ("audio/pcm", None, "audio/pcma", 21_332),
+    ],
+)
+def test_each_answer_is_counted_by_its_own_format(
+    session: str, wishes: str | None, told: str | None, chars: int
+) -> None:
+    tab: Any = None
+    offer = VoiceOffer("acme/m", "p", "openai", Target("http://x", "k", "m", frozenset()), PRICE)
+    meter = Meter(tab, offer, lambda error: None)
+    reckoning = meter.reckoning
+    reckoning.updated(session_of(spoken=session))
+    reckoning.asked.append(reckoning.asking(_output_of(wishes)))
+    meter.began({"id": "r", **_output_of(told)})
+    reckoning.updated(session_of(spoken="audio/pcma"))  # for the next one
+    meter._rolling.note_first_content = lambda: None
+    meter.spoke("r", chars)
+    assert reckoning.counted(reckoning.answers["r"]).output_audio == 40
+
+
+def _output_of(format_type: str | None) -> dict[str, Any]:
+    return {} if format_type is None else {"audio": {"output": {"format": {"type": format_type}}}}
 
 
 def test_answers_that_are_written_are_held_for_as_text() -> None:
     reckoning = Reckoning(PRICE)
-    reckoning.configure({"output_modalities": ["text"]}, "")
+    reckoning.updated(session_of(output_modalities=["text"]))
     assert reckoning.bounds().most == Usage(input_audio=300, output=3_000)
+    push_to_talk = {"audio": {"input": {"turn_detection": None}}, "output_modalities": ["text"]}
+    spoken = reckoning.asking({"output_modalities": ["audio"]})
+    reckoning.updated(push_to_talk)
+    assert reckoning.needs(5, spoken) == Usage(output=25, output_audio=100)
 
 
 def test_a_picture_is_text_where_the_price_knows_no_pictures() -> None:

@@ -1,0 +1,75 @@
+"""What of a session's configuration decides how its audio is counted. Pure.
+
+Audio is counted in characters of base64 of PCM16 at 24 kHz, 64 000 a second; a character of G.711 lasts six times as
+long. A `session.update` holds for what is sent after it, unless the provider refuses it, which is known only later:
+until then what counts is whatever would cost more. Of an answer its own wishes count, and what the provider says of it.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+CHARS_PER_S = 64_000
+PCM = "audio/pcm"
+WEIGHTS = {PCM: 1, "audio/pcmu": 6, "audio/pcma": 6}  # of a character: so many of PCM16 last as long
+
+
+@dataclass(frozen=True, slots=True)
+class Modes:
+    """Of a session object. The weights are those of audio that is heard and spoken."""
+
+    heard_weight: int = 1
+    spoken_weight: int = 1
+    is_spoken: bool = True  # answers are audio
+    detects_turns: bool = True
+    answers_itself: bool = True  # the provider begins an answer when somebody has spoken
+
+    @classmethod
+    def of(cls, session: Mapping[str, Any]) -> "Modes":
+        """What is not there is as it is by default."""
+        audio = session.get("audio") or {}
+        detection = (audio.get("input") or {}).get("turn_detection", {})
+        detects_turns = detection is not None
+        return cls(
+            weight_of(audio.get("input")) or 1,
+            weight_of(audio.get("output")) or 1,
+            session.get("output_modalities", ["audio"]) == ["audio"],
+            detects_turns,
+            detects_turns and detection.get("create_response", True) is not False,
+        )
+
+
+def weight_of(side: Any) -> int | None:
+    """Of the `format` of one side of the audio; None where none is named."""
+    kind = ((side or {}).get("format") or {}).get("type")
+    return WEIGHTS.get(str(kind))
+
+
+@dataclass(slots=True)
+class InForce:
+    """The modes that the provider has confirmed, and those that were sent since, by the ids of their events."""
+
+    confirmed: Modes = Modes()
+    _sent: dict[str, Modes] = field(default_factory=dict)
+
+    def connect(self) -> None:
+        """Another connection begins, as it is by default."""
+        self.confirmed = Modes()
+        self._sent.clear()
+
+    def send(self, config: Mapping[str, Any], event_id: str) -> None:
+        """A `session.update` goes up, after which the configuration would be this."""
+        self._sent[event_id] = Modes.of(config)
+
+    def updated(self, session: Mapping[str, Any]) -> None:
+        """The oldest of them was taken; `session` is the provider's word on what is in force."""
+        sent = self._sent.pop(next(iter(self._sent), ""), self.confirmed)
+        self.confirmed = Modes.of(session) if "audio" in session else sent
+
+    def refused(self, event_id: str) -> None:
+        """It was not taken."""
+        self._sent.pop(event_id, None)
+
+    def __iter__(self) -> Iterator[Modes]:
+        yield self.confirmed
+        yield from self._sent.values()
