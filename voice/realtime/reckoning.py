@@ -98,6 +98,8 @@ class Answer:
     likely: Usage = NOTHING  # input, as it is billed where the provider reports nothing
     heard: Said = field(default_factory=Said)  # all that was said when it was asked for
     is_beside: bool = False  # its input and output are not in the conversation
+    has_own_input: bool = False  # instead of the conversation
+    has_own_config: bool = False  # instructions or tools instead of the session's
     event_id: str = ""  # of the event that asked for it, as it went up
     is_spoken: bool | None = None  # None: as answers of the session are
     weight: int | None = None  # of a character of its audio; None: as the session's, when it begins
@@ -177,6 +179,8 @@ class Reckoning:
             _sum(likely, own.tokens(is_bound=False)),
             heard,
             is_beside=wishes.get("conversation") == "none",
+            has_own_input=items is not None,
+            has_own_config="instructions" in wishes or "tools" in wishes,
             event_id=event_id,
             is_spoken=wishes["output_modalities"] == ["audio"] if "output_modalities" in wishes else None,
             weight=weight_of((wishes.get("audio") or {}).get("output")),
@@ -248,11 +252,17 @@ class Reckoning:
         answer = self.answers.pop(response_id, None)
         if usage is None:
             return
-        self.before = Usage(
-            input=usage.input + usage.cache_read + usage.output,
-            input_audio=usage.input_audio + usage.cache_read_audio + usage.output_audio,
+        output = Usage(input=usage.output, input_audio=usage.output_audio)
+        if answer is not None and answer.has_own_input:  # which says nothing of the conversation but what was added
+            self.before = _sum(self.before, output)
+            return
+        read = Usage(
+            input=usage.input + usage.cache_read,
+            input_audio=usage.input_audio + usage.cache_read_audio,
             input_image=usage.input_image + usage.cache_read_image,
         )
+        config = self._config.tokens(is_bound=True) if answer is not None and answer.has_own_config else NOTHING
+        self.before = _sum(_sum(read, output), config)
         self._known = self._all_said() if answer is None else answer.heard
 
     def _all_said(self) -> Said:

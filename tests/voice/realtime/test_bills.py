@@ -72,6 +72,16 @@ async def commits_pipelined(talker: Talker, scribe: str) -> None:
     await ask_all(talker)
 
 
+async def a_conversation_forgotten(talker: Talker, scribe: str) -> None:
+    """An answer with an input of its own costs little, which says nothing of the next one."""
+    for _ in range(4):
+        await talker.send("input_audio_buffer.append", audio=silence(60))
+        await talker.send("input_audio_buffer.commit")
+    await talker.send("response.create", response={"input": []})
+    await talker.until("x_komilion.cost")
+    await ask_all(talker)
+
+
 async def input_format_switched(talker: Talker, scribe: str) -> None:
     """What is appended in one format is committed in another."""
     for _ in range(6):
@@ -133,6 +143,7 @@ ATTACKS: dict[str, Attack] = {
         clear_races,
         clear_races_a_transcription,
         commits_pipelined,
+        a_conversation_forgotten,
         input_format_switched,
         input_format_switched_before_a_transcription,
         input_format_that_is_refused,

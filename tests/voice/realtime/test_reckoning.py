@@ -87,6 +87,20 @@ def test_an_answer_of_which_nothing_is_known_leaves_what_was_said_to_be_counted(
     assert not reckoning.answers
 
 
+def test_what_an_answer_had_instead_of_the_conversation_says_nothing_of_that() -> None:
+    reckoning = Reckoning(PRICE)
+    reckoning.configure({"instructions": "1234567"}, "")
+    reckoning.end("r", Usage(input=9, input_audio=1_000))
+    reckoning.asked.append(reckoning.asking({"input": []}))
+    reckoning.begin("own input")
+    reckoning.end("own input", Usage(input=9, output=3, output_audio=7))
+    assert reckoning.context() == Usage(input=12, input_audio=1_007)
+    reckoning.asked.append(reckoning.asking({"instructions": "", "tools": []}))
+    reckoning.begin("own instructions")
+    reckoning.end("own instructions", Usage(input=3, input_audio=1_007))
+    assert reckoning.context() == Usage(input=12, input_audio=1_007)
+
+
 def test_every_answer_that_was_asked_for_or_runs_needs_its_whole_input() -> None:
     reckoning = Reckoning(PRICE)
     reckoning.updated({"audio": {"input": {"turn_detection": None}}})
