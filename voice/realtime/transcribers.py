@@ -80,7 +80,7 @@ class Transcribers:
         provider gives no usage for is not charged.
         """
         item_id = str(event.get("item_id"))
-        length_ms = self._milliseconds(self._pending.pop(item_id, 0))
+        length_ms = _milliseconds(self._pending.pop(item_id, 0))
         usage = transcription_usage(event.get("usage"))
         if usage is None:
             self._charge(item_id, Usage(), "absent")
