@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from komilion.common.clock import monotonic_s
+from komilion.common.clock import monotonic_s, utc_now
 
 BACK_OFF_S = (
     0.2,
@@ -82,7 +82,8 @@ class Child:
             self._crashes += 1
             self.process = None
             self._start_again_s = now_s + pause_s
-            report(f"{self.spec.name} {how_it_ended(code)}; it starts again in {pause_s} s. Log: {self.log}")
+            now = f"{utc_now():%Y-%m-%dT%H:%M:%SZ}"
+            report(f"{now} {self.spec.name} {how_it_ended(code)}; it starts again in {pause_s} s. Log: {self.log}")
         elif self._start_again_s is not None and now_s >= self._start_again_s:
             self.start()
 
