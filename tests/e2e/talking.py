@@ -88,7 +88,7 @@ class Stage:
             "sessionConfig": self.session,
             "model": f"openai/{self.asked[-1]['policy']}",
             "audioFormat": {"encoding": "pcm16", "sampleRate": 24_000, "channels": 1},
-            "estimatedCostPerMinute": 0.031,
+            "estimatedCostPerMinute": 0.03067238,
             "maxSeconds": self.max_seconds,
         }
         route.fulfill(json=body)

@@ -101,7 +101,7 @@ class TestConversation:
         stage = open_stage(alice, Spoken("Yes.", seconds=0.2))
         stage.start()
         expect(state(stage)).to_have_text("Listening")
-        stage.page.get_by_role("button", name="Mute").click()
+        stage.page.get_by_role("button", name="Mute", exact=True).click()
         expect(state(stage)).to_have_text("Muted")
         stage.visit.check()
         turns, stage.socket.peak = stage.socket.turns, 0.0
@@ -110,7 +110,7 @@ class TestConversation:
         assert stage.socket.appended_s > before_s + 3, "silence goes on, so that a sentence ends"
         assert stage.socket.peak < 100
         assert stage.socket.turns <= turns + 1, "at most the sentence that was begun before"
-        stage.page.get_by_role("button", name="Muted").click()
+        stage.page.get_by_role("button", name="Unmute").click()
         expect(stage.page.get_by_role("status")).to_have_text("You are heard again.")
 
     def test_push_to_talk_hears_only_while_the_button_is_held(self, alice: Person):

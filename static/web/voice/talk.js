@@ -19,6 +19,11 @@
   const WALLET = "/dashboard/wallet";
   const NANO = 1e9;
 
+  // An amount as people read it: so many digits from the first that is not zero, and no less than cents.
+  function rounded(nano, digits) {
+    return dollars(Math.abs(nano) < NANO ? Number(nano.toPrecision(digits)) : nano);
+  }
+
   class Page {
     constructor(form) {
       this.form = form;
@@ -102,7 +107,7 @@
     showTicket({ estimatedCostPerMinute, model }) {
       this.clearNotices();
       const nano = Math.round(Number(estimatedCostPerMinute) * NANO);
-      this.get("estimate").textContent = nano ? `about ${dollars(nano)} a minute` : "free";
+      this.get("estimate").textContent = nano ? `about ${rounded(nano, 2)} a minute` : "free";
       this.get("model").textContent = model;
     }
 
@@ -155,7 +160,7 @@
       this.talk = new Conversation(ticket, this.speaker, this.captions, {
         changed: () => this.changed(),
         cost: (event) => this.showCost(event),
-        low: (event) => this.notice("warn", "The wallet is nearly empty", `${dollars(event.balance_nano_usd)} is left. The conversation ends when it is spent.`, true),
+        low: (event) => this.notice("warn", "The wallet is nearly empty", `${rounded(event.balance_nano_usd, 3)} is left. The conversation ends when it is spent.`, true),
         trouble: (message) => this.notice("warn", "This did not work", message),
         slow: () => this.slow(),
         ended: (how) => this.ended(how),
@@ -235,8 +240,8 @@
     }
 
     showCost({ session_cost_nano_usd, balance_nano_usd }) {
-      this.get("spent").textContent = dollars(session_cost_nano_usd);
-      this.get("balance").textContent = dollars(balance_nano_usd);
+      this.get("spent").textContent = rounded(session_cost_nano_usd, 3);
+      this.get("balance").textContent = rounded(balance_nano_usd, 3);
     }
 
     // after
@@ -281,7 +286,7 @@
       this.get("interrupt").hidden = !isOpen || !["speaking", "thinking"].includes(this.state);
       for (const id of ["text", "send"]) this.get(id).disabled = !isOpen;
       for (const field of [this.get("policies"), this.fields.voice, this.fields.instructions]) field.disabled = runs;
-      this.pressed("mute", this.isMuted, this.isMuted ? "Muted" : "Mute");
+      this.get("mute").textContent = this.isMuted ? "Unmute" : "Mute"; // a word that changes, so no state beside it
       this.pressed("hold", this.isHeld, this.isHeld ? "You are heard" : "Hold to talk");
     }
 
