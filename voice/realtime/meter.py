@@ -23,6 +23,7 @@ from voice.realtime.reckoning import Answer, Reckoning
 from voice.realtime.tab import Rolling, Spent, Tab, uncovered
 
 AHEAD_S = 10  # of output that the hold must pay for beyond what has come
+STOP_S = 3  # of each answer that is still paid for when it is cancelled: the provider speaks on until it hears of that
 HEARD_S = 1  # of speech that may go up before `covers` is asked again
 RENEW_AT = 0.5  # of a hold's lifetime
 
@@ -154,7 +155,7 @@ class Meter:
             self._chars_left = CHARS_PER_S
         elif self.refused is not None:
             self._chars_left = 0
-            if reckoning.needs_nano(0) >= held:
+            if reckoning.needs_nano(STOP_S) >= held:
                 self._stop()
         elif not self._is_extending:
             self._is_extending = True

@@ -34,10 +34,10 @@ async def configure(talker: Talker, side: str = "input", **fields: Any) -> None:
     await talker.send("session.update", session={"type": "realtime", "audio": {side: fields}})
 
 
-async def ask_all(talker: Talker) -> None:
+async def ask_all(talker: Talker, **wishes: Any) -> None:
     """Have everything that was heard be input of several answers."""
     for _ in range(6):
-        await talker.send("response.create", response=BESIDE)
+        await talker.send("response.create", response={**BESIDE, **wishes})
     for _ in range(6):
         await talker.until("x_komilion.cost")
 
@@ -113,11 +113,16 @@ async def input_format_that_is_refused(talker: Talker, scribe: str) -> None:
     await ask_all(talker)
 
 
-async def output_format_of_an_answer(talker: Talker, scribe: str) -> None:
-    """A long answer in a format of its own."""
-    for _ in range(4):
-        await talker.send("response.create", response={"audio": {"output": {"format": PCMU}}})
-        await talker.until("x_komilion.cost")
+async def answers_until_the_wallet_is_dry(talker: Talker, scribe: str) -> None:
+    """Many at the same time, and again."""
+    for _ in range(3):
+        await ask_all(talker)
+
+
+async def output_format_of_answers(talker: Talker, scribe: str) -> None:
+    """The same, in a format of their own."""
+    for _ in range(3):
+        await ask_all(talker, audio={"output": {"format": PCMU}})
 
 
 async def output_format_of_an_answer_that_is_left(talker: Talker, scribe: str) -> None:
@@ -147,7 +152,8 @@ ATTACKS: dict[str, Attack] = {
         input_format_switched,
         input_format_switched_before_a_transcription,
         input_format_that_is_refused,
-        output_format_of_an_answer,
+        answers_until_the_wallet_is_dry,
+        output_format_of_answers,
         output_format_of_an_answer_that_is_left,
         output_format_switched_while_it_is_spoken,
     )
