@@ -20,7 +20,7 @@ from routing.providers.realtime import response_usage
 from voice.realtime.in_order import InOrder
 from voice.realtime.modes import CHARS_PER_S
 from voice.realtime.reckoning import Answer, Reckoning
-from voice.realtime.tab import Rolling, Spent, Tab, uncovered
+from voice.realtime.tab import Bounds, Rolling, Spent, Tab, uncovered
 
 AHEAD_S = 10  # of output that the hold must pay for beyond what has come
 STOP_S = 3  # of each answer that is still paid for when it is cancelled: the provider speaks on until it hears of that
@@ -66,6 +66,13 @@ class Meter:
             self._behind.add(self._cover(seconds, asking))
             await self._behind.done()
         return self._is_covered(seconds, asking)
+
+    async def make_room(self) -> None:
+        """Give back what is held beyond the least that the next answer needs, while none runs: something else of the
+        session has to be held for.
+        """
+        self._behind.add(self._give_back())
+        await self._behind.done()
 
     def began(self, response: Mapping[str, Any]) -> None:
         """A response runs, as the provider says."""
@@ -188,6 +195,15 @@ class Meter:
         await self._extend(self.reckoning.needs_nano(seconds, asking, HEARD_S))
         if self._rolling.held and not self._is_covered(seconds, asking):
             self._stop()
+
+    async def _give_back(self) -> None:
+        if self.reckoning.answers or self.reckoning.asked or not self._rolling.held:
+            return
+        least = self.reckoning.bounds().least
+        try:
+            await self._rolling.renew(Bounds(least, least))
+        except KomilionError as error:
+            self._exhausted(error)
 
     def _settle(self, spent: Spent, response_id: str | None = None) -> None:
         self._unsettled += 1

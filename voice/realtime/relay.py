@@ -214,7 +214,7 @@ class RelayEngine:
             await meter.close()
             raise
         self._offer, self._meter = offer, meter
-        self._transcribers = Transcribers(self.session, offer.provider, meter.reckoning.buffer)
+        self._transcribers = Transcribers(self.session, offer.provider, meter.reckoning.buffer, meter.make_room)
         self._downstream = Downstream(self, meter, self._transcribers)
 
     async def _asking(self, event: Event) -> Answer | None:

@@ -6,10 +6,10 @@ for a minute more, where there is as much. Who leaves before a transcription is 
 committed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from komilion.common.errors import KomilionError, ModelNotAllowed, UnknownModel
+from komilion.common.errors import InsufficientBalance, KomilionError, ModelNotAllowed, UnknownModel
 from komilion.common.money import ceil_div
 from komilion.common.usage import Usage, UsageSource
 from routing.catalog.resolve import resolve_voice
@@ -32,13 +32,19 @@ WRITTEN_TOKENS_PER_S = 5
 PADDING_MS = 1_000  # that a provider may add to what was committed
 
 
-class Transcribers:
-    """Of one relayed session; only models of its own provider."""
+type MakeRoom = Callable[[], Awaitable[None]]
 
-    def __init__(self, session: Session, provider: str, buffer: InputBuffer) -> None:
+
+class Transcribers:
+    """Of one relayed session; only models of its own provider. `make_room` has what answers do not need given back:
+    they hold as much as there is, which may be the whole of a small wallet.
+    """
+
+    def __init__(self, session: Session, provider: str, buffer: InputBuffer, make_room: MakeRoom) -> None:
         self._session = session
         self._provider = provider
         self._buffer = buffer
+        self._make_room = make_room
         self._pending: dict[str, int] = {}  # committed items that are not written down, in characters of their audio
         self._rolling: Rolling | None = None
         self._offer: VoiceOffer | None = None
@@ -58,7 +64,7 @@ class Transcribers:
         if offer != self._offer:
             await self.close()
             self._offer, self._rolling = offer, Rolling(self._session.tab, (offer,))
-            await self._rolling.open(self._bounds(offer))
+            await self._open(self._rolling, offer)
         return offer.target.upstream_id
 
     async def covers(self) -> bool:
@@ -126,10 +132,26 @@ class Transcribers:
 
     async def _turn(self, rolling: Rolling, spent: Spent) -> None:
         try:
-            await rolling.turn(spent, None if self._session.is_ending else self._bounds(spent.offer))
+            if self._session.is_ending:
+                await rolling.turn(spent, None)
+            else:
+                await self._go_on(rolling, spent)
         except KomilionError as error:
             self._session.fail(error)
         await self._session.tab.report()
+
+    async def _go_on(self, rolling: Rolling, spent: Spent) -> None:
+        try:
+            await rolling.turn(spent, self._bounds(spent.offer))
+        except InsufficientBalance:
+            await self._open(rolling, spent.offer)
+
+    async def _open(self, rolling: Rolling, offer: VoiceOffer) -> None:
+        try:
+            await rolling.open(self._bounds(offer))
+        except InsufficientBalance:
+            await self._make_room()
+            await rolling.open(self._bounds(offer))
 
     def _is_covered(self) -> bool:
         rolling, offer = self._rolling, self._offer
@@ -139,8 +161,13 @@ class Transcribers:
         rolling, offer = self._rolling, self._offer
         if rolling is None or offer is None or not rolling.held:
             return
+        needed = self._needs_nano(offer, HEARD_S), self._needs_nano(offer, HOLD_S)
         try:
-            await rolling.cover(self._needs_nano(offer, HEARD_S), self._needs_nano(offer, HOLD_S))
+            try:
+                await rolling.cover(*needed)
+            except InsufficientBalance:
+                await self._make_room()
+                await rolling.cover(*needed)
         except KomilionError as error:
             self._session.fail(error)
 

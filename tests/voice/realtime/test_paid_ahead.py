@@ -140,6 +140,27 @@ def test_what_is_written_down_is_held_for_while_it_is_heard(stand: Stand, gatewa
     asyncio.run(converse())
 
 
+def test_a_wallet_that_is_held_whole_for_an_answer_has_room_for_a_transcription(stand: Stand, gateway: Gateway) -> None:
+    bob = gateway.tenant(credit="0.05")
+    usage = {"type": "duration", "seconds": 1}
+    model = stand.model(RealtimeScript(usage=SMALL, transcription_usage=usage))
+    name = scribe(stand, "scribe-room")
+
+    async def converse() -> None:
+        async with talking(stand, bob.key, model) as talker:
+            assert await in_thread(partial(stand.held_nano, bob)) == 50_000_000
+            await push_to_talk(talker, transcription={"model": name})
+            for _ in range(2):
+                await talker.say(1_000)
+                await talker.send("input_audio_buffer.commit")
+                await talker.until("x_komilion.cost")
+            await talker.answer()
+        await eventually_equal(partial(stand.held_nano, bob), 0)
+        assert await in_thread(partial(stand.balance_nano, bob)) == 50_000_000 - talker.cost_nano() >= 0
+
+    asyncio.run(converse())
+
+
 def test_more_answers_than_can_run_at_once_are_refused_and_the_talk_goes_on(stand: Stand, alice: Tenant) -> None:
     model = stand.model(RealtimeScript(audio_ms=60_000, pause_s=0.2))
     before = stand.balance_nano(alice)
