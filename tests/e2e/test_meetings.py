@@ -99,7 +99,7 @@ class TestSending:
         page.get_by_label("Summarize").uncheck()
         send(page, recording(tmp_path, 9))
         page.wait_for_url(re.compile(f"{LIST}/job-"))
-        expect(page.get_by_role("heading", level=1)).to_contain_text("meeting")
+        expect(page.get_by_role("heading", level=1)).to_contain_text("stand-up")
         expect(page.get_by_text("Waiting for its turn")).to_be_visible()
         check_everywhere(visit)
         end_meeting(site)
