@@ -7,7 +7,7 @@ from komilion.common.metrics import count
 from routing.catalog.voice import VoiceOffer
 from routing.gateway.services import Services
 from routing.gateway.verdicts import VERDICTS
-from routing.selection.health import Key, credential_name
+from routing.selection.health import key_of
 
 
 @asynccontextmanager
@@ -17,11 +17,11 @@ async def in_order(services: Services, offers: Sequence[VoiceOffer]) -> AsyncIte
     if not breakers.any_open or len(offers) == 1:
         yield list(offers)
         return
-    bad = [offer for offer in offers if breakers.is_open(*_key(offer))]
+    bad = [offer for offer in offers if breakers.is_open(*key_of(offer))]
     good = [offer for offer in offers if offer not in bad]
     preferred = [offer for offer in bad if not good or offers.index(offer) < offers.index(good[0])]
-    probe = await breakers.borrow(map(_key, preferred))
-    first = [offer for offer in bad if _key(offer) == probe]
+    probe = await breakers.borrow(map(key_of, preferred))
+    first = [offer for offer in bad if key_of(offer) == probe]
     if probe is not None:
         breakers.begin(probe)
     try:
@@ -34,7 +34,7 @@ async def in_order(services: Services, offers: Sequence[VoiceOffer]) -> AsyncIte
 def succeeded(services: Services, offer: VoiceOffer) -> None:
     """The provider did what it was asked for."""
     if not services.breakers.is_quiet:
-        services.breakers.succeeded(*_key(offer))
+        services.breakers.succeeded(*key_of(offer))
 
 
 def failed(services: Services, offer: VoiceOffer, kind: str) -> None:
@@ -42,10 +42,6 @@ def failed(services: Services, offer: VoiceOffer, kind: str) -> None:
     count("komilion_attempts", (offer.model_id, offer.provider, kind))
     weight = VERDICTS[kind].weight
     if weight == "nothing":
-        services.breakers.succeeded(*_key(offer))
+        services.breakers.succeeded(*key_of(offer))
     else:
-        services.breakers.failed(*_key(offer), weight=weight, reason=kind)
-
-
-def _key(offer: VoiceOffer) -> Key:
-    return offer.provider, offer.model_id, credential_name(offer.target.api_key)
+        services.breakers.failed(*key_of(offer), weight=weight, reason=kind)

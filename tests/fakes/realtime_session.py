@@ -364,9 +364,7 @@ class FakeSession:
         """`spoken`: the wishes for an answer that is audio."""
         script, is_audio = self._script, spoken is not None
         place = {**place, "content_index": 0}
-        part: dict[str, Any] = {"type": "output_text", "text": ""}
-        if is_audio:
-            part = {"type": "output_audio", "transcript": ""}
+        part = {"type": "output_audio", "transcript": ""} if is_audio else {"type": "output_text", "text": ""}
         await self.send({"type": "response.content_part.added", **place, "part": part})
         words = script.says.split(" ")
         for number, word in enumerate(words):
@@ -380,9 +378,8 @@ class FakeSession:
                     await asyncio.sleep(script.pause_s)
                 piece = number.to_bytes(2, "little") * (piece_bytes // 2)
                 self.bill.speak(place["response_id"], script.piece_ms / 1_000)
-                await self.send(
-                    {"type": "response.output_audio.delta", **place, "delta": base64.b64encode(piece).decode()}
-                )
+                delta = base64.b64encode(piece).decode()
+                await self.send({"type": "response.output_audio.delta", **place, "delta": delta})
             await self.send({"type": "response.output_audio.done", **place})
             await self.send({"type": "response.output_audio_transcript.done", **place, "transcript": script.says})
             part = {**part, "transcript": script.says}
@@ -397,5 +394,5 @@ class FakeSession:
         if self._script.bills:
             response = {**response, "usage": usage}
         await self.send({"type": "response.done", "response": response})
-        limits = [{"name": "tokens", "limit": 40_000, "remaining": 39_000, "reset_seconds": 1.0}]
-        await self.send({"type": "rate_limits.updated", "rate_limits": limits})
+        limit = {"name": "tokens", "limit": 40_000, "remaining": 39_000, "reset_seconds": 1.0}
+        await self.send({"type": "rate_limits.updated", "rate_limits": [limit]})
