@@ -9,7 +9,7 @@ from threading import Lock
 from django.db.models import Q
 
 from billing.prices import BASIS_POINTS, PriceVersion
-from komilion.common.clock import unix_s, utc_now
+from komilion.common.clock import unix_exact_s, utc_now
 from komilion.common.money import ceil_div
 from komilion.common.usage import PRICED_BUCKETS
 from routing.catalog.load import read_catalog, read_prices, read_version
@@ -177,7 +177,7 @@ def catalog_rows() -> CatalogRows:
     version = read_version()
     with _kept.lock:
         rows = _kept.rows
-        if rows is not None and rows.version == version and unix_s() < rows.catalog.expires_s:
+        if rows is not None and rows.version == version and unix_exact_s() < rows.catalog.expires_s:
             return rows
     catalog = read_catalog(version)
     changes = _read_changes()

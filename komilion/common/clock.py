@@ -19,6 +19,11 @@ def unix_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+def unix_exact_s() -> float:
+    """Seconds since 1970-01-01 UTC with their fraction: for comparing with a moment that was stored."""
+    return time.time()
+
+
 def monotonic_s() -> float:
     """Seconds on a clock that never goes back; only differences mean anything."""
     return time.monotonic()

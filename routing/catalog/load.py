@@ -90,8 +90,8 @@ def read_catalog(version: int | None = None) -> Catalog:
 
     What changes meanwhile raises the version again, so nobody keeps a mixed picture.
     """
-    now = utc_now()
     version = read_version() if version is None else version
+    now = utc_now()  # not before the first read: a change that is in the picture is in force then
     providers = _read_providers()
     schedules, changes_at = read_schedules(now)
     columns = ("id", "name", "kind", "created_at", "family", "line", "successor")

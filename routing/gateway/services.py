@@ -16,7 +16,7 @@ from billing.ledger.process import Heartbeat
 from billing.ledger.reap import journal_folder, reap
 from billing.partitions import ensure_partitions
 from komilion.common import news
-from komilion.common.clock import unix_s, utc_now
+from komilion.common.clock import unix_exact_s, utc_now
 from komilion.common.http_client import HttpClient
 from komilion.common.numbers import numbers
 from komilion.common.tasks import all_done, spawn
@@ -111,7 +111,7 @@ class Services:
         """The catalogue, at least at `version` (which a limit call brought back), with the prices of the moment."""
         if version > self.catalog.version:
             await self.reload_catalog()
-        elif unix_s() >= self.catalog.expires_s:
+        elif unix_exact_s() >= self.catalog.expires_s:
             await self._follow_the_clock()
         return self.catalog
 

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import time_machine
 from django.db import OperationalError
 
 from komilion.common import news
@@ -67,16 +68,19 @@ def test_a_database_that_was_restored_from_a_copy_counts_though_its_catalogue_is
     assert asyncio.run(fresh()).version == 3
 
 
-def test_a_catalogue_that_the_clock_has_changed_is_read_again(monkeypatch: pytest.MonkeyPatch):
+def test_a_catalogue_that_the_clock_has_changed_is_read_again_at_once(monkeypatch: pytest.MonkeyPatch):
     from routing.gateway import services
 
     read = iter([Catalog(1, {}, (), expires_s=math.inf)])
     monkeypatch.setattr(services, "_load", lambda: next(read))
+    running = only_a_catalogue(Catalog(1, {}, (), expires_s=1_000.5))
 
-    async def after_a_price_began() -> Catalog:
-        return await only_a_catalogue(Catalog(1, {}, (), expires_s=1.0)).current_catalog(1)
+    def seen_at(moment_s: float) -> Catalog:
+        with time_machine.travel(moment_s, tick=False):
+            return asyncio.run(running.current_catalog(1))
 
-    assert asyncio.run(after_a_price_began()).expires_s == math.inf
+    assert seen_at(1_000.4).expires_s == 1_000.5
+    assert seen_at(1_000.6).expires_s == math.inf
     assert next(read, None) is None
 
 

@@ -9,6 +9,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from komilion.common.clock import unix_s
 from routing.actions.catalog import OfferSpec, ProviderSpec, do_put_offer, do_put_provider
+from routing.catalog import load
 from routing.catalog.credentials import encrypt
 from routing.catalog.load import read_catalog
 from routing.catalog.models import Model, Offer, OfferPrice, Provider
@@ -132,6 +133,17 @@ def test_a_model_of_an_operator_has_a_day_of_its_own_and_no_end(acme: None) -> N
     assert (model.line, model.family, model.status, model.successor) == ("acme/large", "", "active", None)
     assert abs(model.created_unix_s - unix_s()) < 100
     assert catalog.expires_s == math.inf
+
+
+def test_an_offer_that_came_while_the_reading_began_has_its_price(acme: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    read_version = load.read_version
+
+    def read_after_a_change() -> int:
+        add("acme/large", "acme")
+        return read_version()
+
+    monkeypatch.setattr(load, "read_version", read_after_a_change)
+    assert offer(read_catalog(), "acme/large", "acme").price.components["input"] == 10**9
 
 
 def test_a_model_without_a_price_is_not_there(acme: None) -> None:
