@@ -19,6 +19,7 @@ from pytest_django import DjangoDbBlocker
 from tests.network import block_network
 from tests.services.databases import give_back_databases, planned_database_url
 from tests.services.kept_folder import KeptFolder
+from tests.unborn import bury_unborn
 
 pytest_plugins = [
     "tests.services.valkey",
@@ -146,3 +147,10 @@ def _no_catalogue_of_another_test() -> None:
     from routing.queries import forget_catalog_rows
 
     forget_catalog_rows()
+
+
+@pytest.fixture(autouse=True)
+def _no_connection_of_another_test() -> Iterator[None]:
+    """What services leave behind that were stopped early."""
+    yield
+    bury_unborn()

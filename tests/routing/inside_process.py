@@ -1,8 +1,6 @@
 """What a server keeps, in the event loop of a test; and callers as the gateway knows them."""
 
 import asyncio
-import gc
-import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -10,6 +8,7 @@ from functools import partial
 from routing.gateway.services import Services, build_services
 from routing.gateway.types import Session
 from tests.stand import Tenant
+from tests.unborn import expect_unborn
 
 
 @asynccontextmanager
@@ -33,16 +32,7 @@ def with_services[Result](body: Callable[[Services], Awaitable[Result]]) -> Resu
     try:
         return asyncio.run(run())
     finally:
-        bury_unborn_connections()
-
-
-def bury_unborn_connections() -> None:
-    """Services that stop as soon as they are started cut connections to Redis off while these are made, which redis-py
-    then leaves to the collector. What it finds now is theirs and no fault of the tests that follow.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
+        expect_unborn()
 
 
 def vouch(services: Services, tenant: Tenant) -> Callable[[], Awaitable[Session]]:

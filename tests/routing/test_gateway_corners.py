@@ -13,9 +13,9 @@ from tests.fakes.journal import Tokens
 from tests.fakes.replies import Reply
 from tests.routing.books import assert_in_order, charge_of, nothing_is_held, only_row, usage_rows
 from tests.routing.gates import ENDLESS, PLAIN, STREAM, Gate
-from tests.routing.inside_process import bury_unborn_connections
 from tests.routing.servers import second_server
 from tests.stand import CANCELLING, Gateway
+from tests.unborn import expect_unborn
 from tests.waiting import wait_until
 
 
@@ -287,7 +287,7 @@ class TestServer:
             await app.stop()
 
         asyncio.run(run())
-        bury_unborn_connections()
+        expect_unborn()
         assert [message["status"] for message in sent if message["type"] == "http.response.start"] == [200] * 3
 
 
