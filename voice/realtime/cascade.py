@@ -26,7 +26,7 @@ from voice.realtime.cascade_session import complete
 from voice.realtime.cascade_spoken import heard_until
 from voice.realtime.conversation import ROOT
 from voice.realtime.ends import End
-from voice.realtime.events import Event
+from voice.realtime.events import Event, refusal
 from voice.realtime.in_order import InOrder
 from voice.realtime.session import Session
 
@@ -107,10 +107,10 @@ class CascadeEngine:
             case "conversation.item.create":
                 await self._add_item(event["item"], event.get("previous_item_id"))
             case "conversation.item.retrieve":
-                item = self._item(event["item_id"])
+                item = self._item(event["item_id"], "item_retrieve_invalid_item_id")
                 await self.session.emit({"type": "conversation.item.retrieved", "item": item})
             case "conversation.item.delete":
-                self._item(event["item_id"])
+                self._item(event["item_id"], "item_delete_invalid_item_id")
                 await self.session.emit({"type": "conversation.item.deleted", "item_id": event["item_id"]})
             case "conversation.item.truncate":
                 await self._truncate(event)
@@ -208,7 +208,8 @@ class CascadeEngine:
 
     def _begin(self, wishes: Event) -> None:
         if self._answer is not None:
-            raise BadRequest(f"The response {self._answer.id} is still in progress.")
+            message = f"The response {self._answer.id} is still in progress; wait until it is done, or cancel it."
+            raise refusal("conversation_already_has_active_response", message)
         if self._is_closing or self.session.is_ending:
             return
         config = {**self.session.conversation.config, **wishes}
@@ -256,7 +257,7 @@ class CascadeEngine:
 
     async def _cancel(self, response_id: str | None) -> None:
         if self._answer is None or response_id not in (None, self._answer.id):
-            raise BadRequest("There is no such response in progress.", param="response_id")
+            raise refusal("response_cancel_not_active", "There is no such response in progress.", "response_id")
         await self._interrupt("client_cancelled")
 
     def _remember(self, answer: Answer) -> None:
@@ -290,10 +291,10 @@ class CascadeEngine:
         ):
             raise BadRequest(f"There is no call {item['call_id']!r} of a function.", param="item.call_id")
 
-    def _item(self, item_id: str) -> Event:
+    def _item(self, item_id: str, otherwise: str) -> Event:
         item = self.session.conversation.items.get(item_id)
         if item is None:
-            raise BadRequest(f"There is no item {item_id!r}.", param="item_id")
+            raise refusal(otherwise, f"There is no item {item_id!r}.", "item_id")
         return {"object": "realtime.item", "status": "completed", **item}
 
     async def _truncate(self, event: Event) -> None:
@@ -301,11 +302,12 @@ class CascadeEngine:
         item_id, until_ms = event["item_id"], event["audio_end_ms"]
         answer, item = self._spoken.get(item_id), self.session.conversation.items.get(item_id)
         if answer is None or answer.message is None or not answer.is_spoken:
-            raise BadRequest(f"There is no spoken item {item_id!r}.", param="item_id")
+            raise refusal("item_truncate_invalid_item_id", f"There is no spoken item {item_id!r}.", "item_id")
         if event["content_index"]:
-            raise BadRequest("The sound of an item is its first content.", param="content_index")
+            raise refusal("invalid_value", "The sound of an item is its first content.", "content_index")
         if until_ms > answer.spoken_ms:
-            raise BadRequest(f"There are {answer.spoken_ms} ms of sound, not {until_ms}.", param="audio_end_ms")
+            message = f"There are {answer.spoken_ms} ms of sound, not {until_ms}."
+            raise refusal("invalid_value", message, "audio_end_ms")
         if item is not None:
             heard = heard_until(answer.message, until_ms)
             item["content"] = [{"type": "output_text", "text": heard}] if heard else []

@@ -14,6 +14,7 @@ from komilion.common.audio import pcm
 from komilion.common.audio.pcm import Samples
 from komilion.common.errors import BadRequest
 from voice.audio.vad import RATE_HZ, ServerVad, SpeechDetector, SpeechStarted
+from voice.realtime.events import refusal
 
 PCM_RATE_HZ = 24_000
 G711_RATE_HZ = 8_000
@@ -91,9 +92,9 @@ class Ears:
     def commit(self) -> Samples:
         """All that was heard and is in no turn yet. Raises `BadRequest` where that is next to nothing."""
         if self._length < LEAST_COMMIT_MS * RATE_HZ // 1000:
-            raise BadRequest(
-                f"The buffer holds {_ms(self._length)} ms of audio; at least {LEAST_COMMIT_MS} ms can be committed."
-            )
+            held_ms = _ms(self._length)
+            message = f"The buffer holds {held_ms} ms of audio; at least {LEAST_COMMIT_MS} ms can be committed."
+            raise refusal("input_audio_buffer_commit_empty", message)
         self._detector.clear()  # who goes on speaking begins another turn
         return self._turn(self._first + self._length).samples
 

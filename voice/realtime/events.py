@@ -70,6 +70,11 @@ def parse_client_event(text: str) -> tuple[Event, bool]:
     return event, is_old
 
 
+def refusal(code: str, message: str | None, param: str | None = None) -> BadRequest:
+    """What a client sent cannot be done; `code` is OpenAI's for that, by which clients tell what they may ignore."""
+    return BadRequest(message, param=param, extra={"code": code})
+
+
 def error_event(error: KomilionError, event_id: str | None = None) -> Event:
     """The GA `error` event; `event_id` is that of the client's event at fault."""
     return {
@@ -77,7 +82,7 @@ def error_event(error: KomilionError, event_id: str | None = None) -> Event:
         "event_id": new_id("event"),
         "error": {
             "type": error.type,
-            "code": OPENAI_CODES.get(error.reason, error.reason),
+            "code": error.extra.get("code") or OPENAI_CODES.get(error.reason, error.reason),
             "message": error.message,
             "param": error.param,
             "event_id": event_id,

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from komilion.common.errors import BadRequest, KomilionError, ProviderError
+from komilion.common.errors import KomilionError, ProviderError
 from routing.gateway.types import Outcome
 from routing.providers.scrub import LEAST_SECRET_BYTES, MASK
-from voice.realtime.events import Event, error_event
+from voice.realtime.events import Event, error_event, refusal
 from voice.realtime.meter import Meter
 from voice.realtime.transcribers import Transcribers
 from voice.realtime.upstream import Dropped
@@ -225,12 +225,10 @@ class Downstream:
             await self._say_created(self._default)
         error: KomilionError = ProviderError()
         if raw.get("type") == CALLERS_FAULT:
-            error = BadRequest(str(raw.get("message") or "")[:2_000] or None, param=raw.get("param"))
+            error = refusal(str(raw.get("code") or "")[:100], str(raw.get("message") or "")[:2_000], raw.get("param"))
         told = error_event(error, self._relay.ids.clients(raw.get("event_id")))
         self._relay.refused(raw.get("event_id"))
         self._look_idle()
-        if isinstance(error, BadRequest) and raw.get("code"):
-            told["error"]["code"] = str(raw["code"])[:100]
         await self._session.emit(told)
 
 

@@ -19,8 +19,9 @@ def test_items_are_told_and_taken_away(cascade: Cascade, alice: Tenant) -> None:
         assert (await talker.until("conversation.item.retrieved"))["item"]["id"] == item_id
         await talker.send("conversation.item.delete", item_id=item_id)
         await talker.until("conversation.item.deleted")
-        await talker.send("conversation.item.retrieve", item_id=item_id)
-        await talker.until("error")
+        for kind in ("retrieve", "delete"):
+            await talker.send(f"conversation.item.{kind}", item_id=item_id)
+            assert (await talker.until("error"))["error"]["code"] == f"item_{kind}_invalid_item_id"
         await ask_in_text(talker, "Keep this.")
         await talker.answer()
 
@@ -42,7 +43,7 @@ def test_what_was_not_played_is_not_remembered(cascade: Cascade, alice: Tenant) 
         await ask_in_text(talker, "What did you say?")
         await talker.answer()
         await talker.send("conversation.item.truncate", **{**place, "item_id": "nothing"})
-        await talker.until("error")
+        assert (await talker.until("error"))["error"]["code"] == "item_truncate_invalid_item_id"
 
     cascade.talk(alice, converse)
     _, second = cascade.gateway.calls_of(model)

@@ -119,13 +119,16 @@ def test_a_client_cancels_and_asks_again(cascade: Cascade, alice: Tenant) -> Non
         await talker.send("response.create")
         refused = await talker.until("error")
         assert "still in progress" in refused["error"]["message"]
+        assert refused["error"]["code"] == "conversation_already_has_active_response"
         await talker.send("response.cancel")
         done = await talker.until("response.done")
         assert done["response"]["status_details"]["reason"] == "client_cancelled"
         gate.open()
         await talker.until("x_komilion.cost")
-        await talker.send("response.cancel")
-        assert (await talker.until("error"))["error"]["param"] == "response_id"
+        await talker.send("response.cancel", event_id="mine")
+        refused = await talker.until("error")
+        assert refused["error"]["code"] == "response_cancel_not_active"
+        assert refused["error"]["event_id"] == "mine"
 
     cascade.talk(alice, converse)
 
@@ -163,6 +166,7 @@ def test_what_is_no_audio_is_an_error_and_the_session_goes_on(cascade: Cascade, 
 
     talker = cascade.talk(alice, converse, **MANUAL)
     params = [event["error"]["param"] for event in talker.of("error")]
+    assert "input_audio_buffer_commit_empty" in [event["error"]["code"] for event in talker.of("error")]
     assert params == ["audio", None, "item.content", "session.audio.input.transcription.model"]
 
 
