@@ -7,12 +7,12 @@ What would make the provider answer, or an answer dearer, is not sent before `co
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from komilion.common.errors import InsufficientBalance, KeyCapReached, KomilionError, LedgerUnavailable
 from komilion.common.numbers import numbers
-from komilion.common.usage import Usage, UsageSource
+from komilion.common.usage import INPUT_BUCKETS, Usage, UsageSource
 from routing.catalog.voice import VoiceOffer
 from routing.gateway.reserve import Extension
 from routing.gateway.types import Outcome
@@ -21,11 +21,13 @@ from voice.realtime.in_order import InOrder
 from voice.realtime.modes import CHARS_PER_S
 from voice.realtime.reckoning import Answer, Reckoning
 from voice.realtime.tab import Bounds, Rolling, Spent, Tab, uncovered
+from voice.speech.belief import can_be_true
 
 AHEAD_S = 10  # of output that the hold must pay for beyond what has come
 STOP_S = 3  # of each answer that is still paid for when it is cancelled: the provider speaks on until it hears of that
 HEARD_S = 1  # of speech that may go up before `covers` is asked again
 RENEW_AT = 0.5  # of a hold's lifetime
+COUNTED_APART = (INPUT_BUCKETS, ("output",), ("output_audio",))  # thoughts may be many, sound is what came of it
 
 
 class Meter:
@@ -106,8 +108,8 @@ class Meter:
     def ended(self, response: Mapping[str, Any], detail: Mapping[str, Any], then: Outcome = "completed") -> None:
         """A response has ended, with the provider's word on it: charge for it, and hold for the next one.
 
-        Without usage, or with one that is impossible, its input and what was delivered are charged as counted. Where it
-        failed, or the connection was lost, before anything came, nothing is.
+        Without usage, or with one that cannot be true, its input and what was delivered are charged as counted. Where
+        it failed, or the connection was lost, before anything came, nothing is.
         """
         response_id = str(response.get("id"))
         if response_id in self._done:
@@ -127,18 +129,26 @@ class Meter:
         spent = Spent(self.offer, usage or Usage(), source, outcome, {**detail, "response_id": response_id})
         self._settle(spent, response_id)
 
-    @staticmethod
     def _believed(
-        response: Mapping[str, Any], answer: Answer | None, counted: Usage | None
+        self, response: Mapping[str, Any], answer: Answer | None, counted: Usage | None
     ) -> tuple[Usage | None, UsageSource]:
         reported = response_usage(response)
-        if counted is None:
-            is_charged = reported is not None and response.get("status") != "failed"
-            return (reported, "provider") if is_charged else (None, "absent")
         is_begun = answer is not None and answer.is_begun
-        if reported is None or (is_begun and not reported.total_output):  # something came, and it was not nothing
-            return counted, "estimated"
-        return reported, "provider"
+        if is_begun and reported is not None and not reported.total_output:
+            reported = None  # something came, and it was not nothing
+        if counted is None and response.get("status") == "failed":
+            reported = None
+        if reported is not None and self._can_be_true(reported, answer, str(response.get("id"))):
+            return reported, "provider"
+        return counted, "absent" if counted is None else "estimated"
+
+    def _can_be_true(self, reported: Usage, answer: Answer | None, response_id: str) -> bool:
+        """A mistake of the provider must not become the wallet's debt."""
+        most = self.reckoning.believable(answer)
+        return all(
+            can_be_true(_only(names, reported), _only(names, most), self.offer, response_id=response_id)
+            for names in COUNTED_APART
+        )
 
     def left(self, detail: Mapping[str, Any], then: Outcome) -> None:
         """Nobody waits any more for what was asked for and has not begun: the provider has its input all the same."""
@@ -238,3 +248,7 @@ class Meter:
             await self._rolling.renew(self.reckoning.bounds())
         except KomilionError as error:
             self._exhausted(error)
+
+
+def _only(names: Sequence[str], usage: Usage) -> Usage:
+    return Usage(**{name: getattr(usage, name) for name in names})

@@ -1,4 +1,4 @@
-"""What of a session's configuration decides how its audio is counted. Pure.
+"""What of a session's configuration decides how its audio is counted, and how much an answer may be. Pure.
 
 Audio is counted in characters of base64 of PCM16 at 24 kHz, 64 000 a second; a character of G.711 lasts six times as
 long. A `session.update` holds for what is sent after it, unless the provider refuses it, which is known only later:
@@ -11,6 +11,7 @@ from typing import Any
 
 CHARS_PER_S = 64_000
 PCM = "audio/pcm"
+OUTPUT_MOST_TOKENS = 32_000  # of one answer, thoughts included, where it is not limited: of OpenAI's largest model
 WEIGHTS = {PCM: 1, "audio/pcmu": 6, "audio/pcma": 6}  # of a character: so many of PCM16 last as long
 
 
@@ -23,6 +24,7 @@ class Modes:
     is_spoken: bool = True  # answers are audio
     detects_turns: bool = True
     answers_itself: bool = True  # the provider begins an answer when somebody has spoken
+    output_most: int = OUTPUT_MOST_TOKENS
 
     @classmethod
     def of(cls, session: Mapping[str, Any]) -> "Modes":
@@ -36,6 +38,7 @@ class Modes:
             session.get("output_modalities", ["audio"]) == ["audio"],
             detects_turns,
             detects_turns and detection.get("create_response", True) is not False,
+            output_most_of(session) or OUTPUT_MOST_TOKENS,
         )
 
 
@@ -43,6 +46,14 @@ def weight_of(side: Any) -> int | None:
     """Of the `format` of one side of the audio; None where none is named."""
     kind = ((side or {}).get("format") or {}).get("type")
     return WEIGHTS.get(str(kind))
+
+
+def output_most_of(wishes: Mapping[str, Any]) -> int | None:
+    """Of the `max_output_tokens` of a session or an answer; None where none is named."""
+    most = wishes.get("max_output_tokens")
+    if most == "inf":
+        return OUTPUT_MOST_TOKENS
+    return most if type(most) is int else None
 
 
 @dataclass(slots=True)

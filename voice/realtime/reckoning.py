@@ -22,7 +22,7 @@ from komilion.common.numbers import numbers
 from komilion.common.usage import Usage
 from voice.realtime.events import dump
 from voice.realtime.input_buffer import InputBuffer
-from voice.realtime.modes import CHARS_PER_S, InForce, weight_of
+from voice.realtime.modes import CHARS_PER_S, InForce, output_most_of, weight_of
 from voice.realtime.tab import Bounds
 
 HEARD_TOKENS_PER_S = 10
@@ -32,6 +32,11 @@ WRITTEN_TOKENS_PER_S = 100  # where the answer is text
 BYTES_PER_TOKEN = 4
 LEAST_S = 5  # of an answer that a hold must pay for
 IMAGE_TOKENS = 1_024
+# How far a provider's count may be from ours: so many times as much, and what it does not show us:
+# instructions of its own, thoughts (as much as an answer may have), and sound that was made and cut.
+TIMES_OURS = 2
+UNSEEN_INPUT_TOKENS = 4_096
+UNSEEN_SPOKEN_S = 10
 LETTERS = ascii_letters.encode()
 LETTERS_PER_TOKEN = 2
 NOTHING = Usage()
@@ -103,6 +108,7 @@ class Answer:
     event_id: str = ""  # of the event that asked for it, as it went up
     is_spoken: bool | None = None  # None: as answers of the session are
     weight: int | None = None  # of a character of its audio; None: as the session's, when it begins
+    output_most: int | None = None  # tokens of output, thoughts included; None: as the session's, when it begins
     audio_chars: int = 0  # as `modes` counts them
     text_bytes: int = 0  # transcripts, texts and arguments of functions
 
@@ -184,6 +190,7 @@ class Reckoning:
             event_id=event_id,
             is_spoken=wishes["output_modalities"] == ["audio"] if "output_modalities" in wishes else None,
             weight=weight_of((wishes.get("audio") or {}).get("output")),
+            output_most=output_most_of(wishes),
         )
 
     def needs(self, seconds: int, asking: Answer | None = None, heard_s: int = 0) -> Usage:
@@ -217,6 +224,17 @@ class Reckoning:
         """The usage of an answer by our own count: the likely input, and what was delivered."""
         return self._priced(_sum(answer.likely, self._delivered(answer)))
 
+    def believable(self, answer: Answer | None) -> Usage:
+        """The most that a provider may count for an answer; None: for one that was never told to have begun."""
+        answer = answer or Answer(most=self.context())
+        ours = _sum(answer.most, self._delivered(answer))
+        unseen = Usage(
+            input=UNSEEN_INPUT_TOKENS,
+            output=answer.output_most or self.in_force.confirmed.output_most,
+            output_audio=UNSEEN_SPOKEN_S * SPOKEN_TOKENS_PER_S,
+        )
+        return _sum(unseen, Usage(**{name: getattr(ours, name) * TIMES_OURS for name in BUCKETS}))
+
     def begin(self, response_id: str, *, is_beside: bool | None = None, told: Mapping[str, Any] | None = None) -> None:
         """A response runs: the oldest that was asked for, or one that the provider began by itself. `is_beside`:
         whether it is outside of the conversation, None where that was not told; `told`: it, as the provider says.
@@ -232,6 +250,7 @@ class Reckoning:
         answer.weight = told_weight or answer.weight or self.in_force.confirmed.spoken_weight
         if answer.is_spoken is None:
             answer.is_spoken = self.in_force.confirmed.is_spoken
+        answer.output_most = answer.output_most or self.in_force.confirmed.output_most
         # What was committed before it was asked for is confirmed by now, or was refused.
         answer.heard.heard_chars = min(answer.heard.heard_chars, self._all_said().heard_chars)
 

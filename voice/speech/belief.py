@@ -12,13 +12,16 @@ log = logging.getLogger(__name__)
 
 
 def can_be_true(reported: Usage, most: Usage, offer: VoiceOffer, **where: str) -> bool:
-    """Whether `reported`, all of which has a price, costs no more than `most`, which is held for; else an alarm, with
-    `where` it was.
+    """Whether `reported` costs no more than `most`, as far as there are prices for both; else an alarm, with `where` it
+    was.
     """
-    unpriced = offer.price.unpriced(most)
-    held_for = Usage(**{name: units for name, units in most.buckets().items() if name not in unpriced})
-    if offer.price.charge(reported).charge <= offer.price.charge(held_for).charge:
+    if offer.price.charge(_priced(reported, offer)).charge <= offer.price.charge(_priced(most, offer)).charge:
         return True
     extra = {"alarm": "impossible_usage", "provider": offer.provider, "model": offer.model_id, **where}
     log.error("impossible usage", extra={**extra, "reported": repr(reported.buckets())})
     return False
+
+
+def _priced(usage: Usage, offer: VoiceOffer) -> Usage:
+    unpriced = offer.price.unpriced(usage)
+    return Usage(**{name: units for name, units in usage.buckets().items() if name not in unpriced})
