@@ -50,15 +50,29 @@ def bound_of(options: Speaking, offer: VoiceOffer, ms_a_character: int = MS_A_CH
     """The first hold for a text, in the units that the offer is paid by. Some voices read no faster than they like."""
     if is_paid_by_characters(offer):
         return Usage(characters=len(options.text))
-    return _spoken_for(options, offer, int(len(options.text) * ms_a_character / min(options.speed, 1.0)) + 1_000)
+    length_ms = int(len(options.text) * ms_a_character / min(options.speed, 1.0)) + 1_000
+    return _spoken_for(options, offer, length_ms, len(_pieces(options, [offer])))
 
 
-def _spoken_for(options: Speaking, offer: VoiceOffer, length_ms: int) -> Usage:
-    """The most that so much speech may be charged by, where what is spoken is paid for."""
+def _spoken_for(options: Speaking, offer: VoiceOffer, length_ms: int, pieces: int) -> Usage:
+    """The most that so much speech may be charged by, where what is spoken is paid for: the instructions go to the
+    provider with each piece of the text.
+    """
     if "output_audio" not in offer.price.components:
         return Usage(audio_ms=length_ms)
-    said = len(options.text.encode("utf-8", "replace")) + len(options.instructions.encode("utf-8", "replace"))
+    told = len(_told(options, offer).encode("utf-8", "replace"))
+    said = len(options.text.encode("utf-8", "replace")) + told * pieces
     return Usage(input=said, output_audio=ceil_div(length_ms * AUDIO_TOKENS_PER_S, 1000))
+
+
+def _pieces(options: Speaking, offers: Sequence[VoiceOffer]) -> list[str]:
+    """The text as any of these offers takes it."""
+    return pieces_of(options.text, min(speech_dialect(offer.dialect).longest_text(offer.target) for offer in offers))
+
+
+def _told(options: Speaking, offer: VoiceOffer) -> str:
+    """How it should sound, where a model knows such a thing; nobody else is sent it."""
+    return options.instructions if "instructions" in offer.target.capabilities else ""
 
 
 class Saying:
@@ -80,6 +94,8 @@ class Saying:
         self._options = options
         self._on_audio = on_audio
         self._path = path
+        self._pieces = _pieces(options, offers)
+        self._spoken = 0  # pieces
         self._characters = 0  # of pieces that were spoken
         self._asked = 0  # of the piece that is being spoken
         self._samples = 0  # of pieces that were spoken
@@ -90,13 +106,11 @@ class Saying:
 
     async def run(self) -> None:
         """Speak all of it. Raises the last offer's error, `NotSent` where none could be reached at all."""
-        longest = min(speech_dialect(offer.dialect).longest_text(offer.target) for offer in self._offers)
-        pieces = pieces_of(self._options.text, longest)
         offers = self._offers
-        for piece in pieces:
+        for piece in self._pieces:
             attempts = Attempts(self._services, offers, self._path)
             try:
-                self.offer, _ = await attempts.run(partial(self._speak, attempts, piece, len(pieces) > 1))
+                self.offer, _ = await attempts.run(partial(self._speak, attempts, piece, len(self._pieces) > 1))
             finally:
                 self.notes += attempts.notes
             offers = [self.offer]  # one voice to the end
@@ -106,9 +120,9 @@ class Saying:
     def used(self, *, is_broken_off: bool = False) -> tuple[Usage, UsageSource]:
         """What is to be charged by now; with a piece that the caller did not wait for, without one that failed."""
         components = self.offer.price.components
-        characters, samples = self._characters, self._samples
-        if not is_broken_off:
-            characters, samples = characters + self._asked, samples + self._heard
+        pieces, characters, samples = self._spoken, self._characters, self._samples
+        if not is_broken_off and (self._asked or self._heard):
+            pieces, characters, samples = pieces + 1, characters + self._asked, samples + self._heard
         if is_paid_by_characters(self.offer):
             return Usage(characters=characters), "provider"
         length_ms = _length_ms(samples)
@@ -117,13 +131,16 @@ class Saying:
             return tokens, "provider"
         if "audio_ms" in components:
             return Usage(audio_ms=length_ms), "provider" if "output_audio" not in components else "estimated"
-        said, spoken = ceil_div(characters, CHARACTERS_PER_TOKEN), ceil_div(length_ms * AUDIO_TOKENS_PER_S, 1000)
-        return Usage(input=said, output_audio=spoken), "estimated"
+        said = characters + pieces * len(_told(self._options, self.offer))
+        spoken = ceil_div(length_ms * AUDIO_TOKENS_PER_S, 1000)
+        return Usage(input=ceil_div(said, CHARACTERS_PER_TOKEN), output_audio=spoken), "estimated"
 
     def _is_possible(self, tokens: Usage, length_ms: int) -> bool:
         """Whether so much sound may come to these tokens; what has no price is left out where it is settled."""
-        most = _spoken_for(self._options, self.offer, length_ms)
-        return bool(self.offer.price.unpriced(tokens)) or can_be_true(tokens, most, self.offer)
+        return can_be_true(tokens, self._spoken_for(length_ms), self.offer)
+
+    def _spoken_for(self, length_ms: int) -> Usage:
+        return _spoken_for(self._options, self.offer, length_ms, len(self._pieces))
 
     async def _speak(self, attempts: Attempts, text: str, is_part: bool, offer: VoiceOffer) -> None:
         """One piece at one offer."""
@@ -149,6 +166,7 @@ class Saying:
         except Exception:
             self._asked = self._heard = 0  # a provider's failure costs nothing
             raise
+        self._spoken += 1
         self._characters, self._asked = self._characters + self._asked, 0
         self._samples, self._heard = self._samples + self._heard, 0
 
@@ -197,7 +215,7 @@ class Saying:
         """A second at most, which is passed on only where it is paid for."""
         if self.cover is not None and not is_paid_by_characters(self.offer):
             length_ms = _length_ms(self._samples + self._heard + len(samples))
-            await self.cover.reach(self.offer, _spoken_for(self._options, self.offer, length_ms))
+            await self.cover.reach(self.offer, self._spoken_for(length_ms))
         self._heard += len(samples)
         await self._pass_on(await self._encoded(self._joiner.feed(samples)))
 

@@ -6,13 +6,19 @@ import orjson
 import pytest
 
 from billing.ledger.committer import Committer
+from billing.prices import PriceVersion
 from komilion.common.errors import LedgerUnavailable
+from routing.catalog.voice import VoiceOffer
+from routing.providers.base import Target
+from routing.providers.speech import Speaking
 from tests.fakes.speech_server import SpeechReply
 from tests.routing.books import only_row, set_caps
 from tests.stand import Tenant
 from tests.voice.speech.stand import SpeechStand, charge_of
+from voice.speech.saying import bound_of
 
 SPEECH = "/v1/audio/speech"
+USD_NANO = 10**9
 TEXT = "Hello."  # for which three seconds are held at first
 SLOW_S = 30.0
 MS_PRICE_NANO = 250
@@ -52,6 +58,16 @@ def test_more_is_held_as_it_comes(stand: SpeechStand, prices: dict[str, str]) ->
     if prices is BY_TIME:
         assert row.charge_nano == SLOW_NANO
     assert stand.gateway.wallet(bob.email)["debt"] == "0.00"
+
+
+@pytest.mark.parametrize(("capabilities", "told"), [({"instructions"}, 3 * 100), ({}, 0)])
+def test_instructions_are_held_for_with_each_piece_of_a_text_and_for_nobody_who_is_not_sent_them(
+    capabilities: set[str], told: int
+) -> None:
+    price = PriceVersion(1, {"input": USD_NANO, "output_audio": USD_NANO}, (), 2_500)
+    offer = VoiceOffer("acme/m", "p", "openai", Target("http://x", "k", "m", frozenset(capabilities)), price)
+    text = "x" * 10_000
+    assert bound_of(Speaking(text, "", "mp3", instructions="x" * 100), offer).input == len(text) + told
 
 
 def test_bare_audio_ends_with_the_money(stand: SpeechStand) -> None:

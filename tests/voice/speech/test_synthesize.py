@@ -168,6 +168,19 @@ class TestBills:
         row = only_row(bob)
         assert (row.usage, row.usage_source) == ({"input": 6, "output_audio": 18}, "estimated")
 
+    def test_instructions_are_counted_with_each_piece_of_a_long_text(self, stand: SpeechStand) -> None:
+        """They go to the provider with each."""
+        bob = stand.gateway.tenant()
+        upstream = stand.script(stand.openai, "gpt-4o-mini-tts", SpeechReply(tokens=1_000_000, seconds=1.0))
+        model = stand.add_model(upstream, kind="speech", capabilities="instructions", **TOKENS)
+        text, instructions = (SENTENCE * 150).strip(), "As slowly as you can. " * 20
+        say(stand, bob, model, text, instructions=instructions)
+        calls = stand.openai.calls_of(upstream)
+        assert [call.parameters["instructions"] for call in calls] == [[instructions]] * 2
+        row = only_row(bob)
+        characters = sum(len(call.text) for call in calls) + 2 * len(instructions)
+        assert (row.usage["input"], row.usage_source) == (-(-characters // 4), "estimated")
+
     def test_what_was_spoken_is_charged_where_time_has_a_price(self, stand: SpeechStand) -> None:
         bob = stand.gateway.tenant()
         model = stand.add_model("gpt-4o-mini-tts", kind="speech", second_price="0.00025", prices="given")
