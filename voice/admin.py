@@ -8,7 +8,6 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, render
 from django.urls import URLPattern, path, reverse
 
-from accounts.actions.changes import audit
 from komilion.common.admin import ReadOnlyAdmin
 from komilion.common.errors import KomilionError
 from voice.actions.jobs import do_cancel_or_delete
@@ -21,14 +20,16 @@ OF_AN_ORGANIZATION = ("organization__name",)
 
 
 class ActingAdmin(ReadOnlyAdmin):
-    """Rows to which an operator may do one thing, after a question and with a line in the audit log."""
+    """Rows to which an operator may do one thing, after a question and with a line in the audit log, which the action
+    writes where it changes them.
+    """
 
     change_form_template = "operator/acting.html"
     label: str
     question: str
 
-    def act(self, row: Any) -> str:
-        """Do it; what was done, as the audit log names it. Raises `KomilionError`."""
+    def act(self, row: Any, actor: str) -> str:
+        """Do it, by whom; what was done, as the audit log names it. Raises `KomilionError`."""
         raise NotImplementedError
 
     @property
@@ -54,11 +55,10 @@ class ActingAdmin(ReadOnlyAdmin):
         row = get_object_or_404(self.model.objects.select_related("organization"), pk=pk)
         if request.method == "POST":
             try:
-                done = self.act(row)
+                done = self.act(row, f"operator {request.user.get_username()}")
             except KomilionError as error:
                 messages.error(request, f"Nothing was done: {error.message}")
             else:
-                audit(row.organization_id, f"operator {request.user.get_username()}", done, str(pk))
                 messages.success(request, f"Done: {done}.")
             return HttpResponseRedirect(reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist"))
         context = {**self.admin_site.each_context(request), "row": row, "title": self.label, "question": self.question}
@@ -77,9 +77,9 @@ class UploadAdmin(ActingAdmin):
     search_fields = ("key", *OF_AN_ORGANIZATION)
 
     @override
-    def act(self, row: Upload) -> str:
+    def act(self, row: Upload, actor: str) -> str:
         """Raises `Conflict`, `NotFound`."""
-        do_delete_upload(row.organization_id, row.pk)
+        do_delete_upload(row.organization_id, row.pk, operator=actor)
         return "upload.delete"
 
 
@@ -112,9 +112,9 @@ class TranscriptionJobAdmin(ActingAdmin):
     inlines = (JobPartInline,)
 
     @override
-    def act(self, row: TranscriptionJob) -> str:
+    def act(self, row: TranscriptionJob, actor: str) -> str:
         """Raises `Conflict`, `Unavailable`."""
-        return "transcription.delete" if do_cancel_or_delete(row) else "transcription.cancel"
+        return "transcription.delete" if do_cancel_or_delete(row, operator=actor) else "transcription.cancel"
 
 
 @admin.register(JobPart)
@@ -154,7 +154,7 @@ class WebhookDeliveryAdmin(ActingAdmin):
         return host_of(row)
 
     @override
-    def act(self, row: WebhookDelivery) -> str:
+    def act(self, row: WebhookDelivery, actor: str) -> str:
         """Raises `Conflict`."""
-        do_queue_again(row.organization_id, row.pk)
+        do_queue_again(row.organization_id, row.pk, operator=actor)
         return "webhook.send_again"

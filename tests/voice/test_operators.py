@@ -3,8 +3,10 @@
 from typing import Any
 
 import pytest
+from django.db import DatabaseError
 from django.test import Client
 
+from accounts.actions import changes
 from tests.komilion.web.voice.meetings import new_meeting, new_message, new_recording
 from tests.people import Person, new_owner
 
@@ -58,6 +60,28 @@ def test_a_message_that_was_given_up_is_sent_again_once(admin_client: Client, al
     assert message.state == "pending"
     assert "Nothing was done" in act(admin_client, "webhookdelivery", message)
     assert actions(alice) == ["webhook.send_again"]
+
+
+def test_nothing_is_done_that_is_not_in_the_audit_log(
+    admin_client: Client, alice: Person, monkeypatch: pytest.MonkeyPatch
+):
+    """One transaction has both."""
+    upload = new_recording(alice)
+    ended, waits = new_meeting(alice), new_meeting(alice, state="queued")
+    message = new_message(alice, ended, state="failed")
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise DatabaseError
+
+    monkeypatch.setattr(changes, "do_audit", fail)
+    rows = {"transcriptionjob": (ended, waits), "upload": (upload,), "webhookdelivery": (message,)}
+    for kind, row in ((kind, row) for kind, of_kind in rows.items() for row in of_kind):
+        row.refresh_from_db()
+        state = row.state
+        with pytest.raises(DatabaseError):
+            act(admin_client, kind, row)
+        row.refresh_from_db()
+        assert row.state == state
 
 
 def test_who_is_no_operator_does_nothing(alice: Person):

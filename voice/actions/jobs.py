@@ -13,7 +13,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import F, Q
 
-from accounts.actions.changes import lock_organization
+from accounts.actions.changes import audit, lock_organization
 from komilion.common.clock import utc_now
 from komilion.common.errors import Conflict, KomilionError
 from komilion.common.ids import new_id, new_request_id
@@ -305,9 +305,9 @@ def _end(job: TranscriptionJob, state: JobState) -> None:
     do_queue_delivery(job)
 
 
-def do_cancel_or_delete(job: TranscriptionJob) -> bool:
+def do_cancel_or_delete(job: TranscriptionJob, *, operator: str = "") -> bool:
     """An open job ends without a result, one that ended goes with its recording and all that was said; whether it is
-    gone.
+    gone. An operator's act is audited.
 
     Raises `Conflict` for a canceled one of which a provider still hears a part: that has to be charged first.
     `Unavailable` where the recording cannot be deleted now: then the job is still there, to be deleted again.
@@ -319,13 +319,21 @@ def do_cancel_or_delete(job: TranscriptionJob) -> bool:
             return True
         if found.state in OPEN_STATES:
             _cancel(found, now)
+            _audit(found, operator, "transcription.cancel")
             return False
         if found.lease_ends_at is not None and found.lease_ends_at > now:
             message = "A part of this job is being heard, and has to be charged before the job is deleted."
             raise Conflict(message, headers={"Retry-After": "30"})
     do_delete_recording(found)
-    TranscriptionJob.objects.filter(pk=job.pk).delete()
+    with transaction.atomic():
+        TranscriptionJob.objects.filter(pk=job.pk).delete()
+        _audit(found, operator, "transcription.delete")
     return True
+
+
+def _audit(job: TranscriptionJob, operator: str, action: str) -> None:
+    if operator:
+        audit(job.organization_id, operator, action, job.pk)
 
 
 def _cancel(job: TranscriptionJob, now: datetime) -> None:

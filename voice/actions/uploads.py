@@ -11,7 +11,7 @@ from django.db.models import Sum
 from django.db.models.functions import Coalesce
 
 from accounts.access import Caller
-from accounts.actions.changes import lock_organization
+from accounts.actions.changes import audit, lock_organization
 from komilion.common.clock import utc_now
 from komilion.common.errors import Conflict, NotFound, PayloadTooLarge, StorageFull
 from voice.access import access_upload
@@ -161,12 +161,12 @@ def do_release_room(key: str) -> None:
     Upload.objects.filter(pk=key, state=UploadState.WAITING).update(received_bytes=0, size_bytes=None)
 
 
-def do_delete_upload(organization_id: int, key: str) -> None:
-    """Row and file. Raises `NotFound`, `Conflict` while a job reads it."""
+def do_delete_upload(organization_id: int, key: str, *, operator: str = "") -> None:
+    """Row and file; an operator's act is audited. Raises `NotFound`, `Conflict` while a job reads it."""
     upload = access_upload(organization_id, key)
     if TranscriptionJob.objects.filter(upload_id=key, state__in=OPEN_STATES).exists():
         raise Conflict("A job is transcribing this upload; cancel the job first.")
-    _delete(upload)
+    _delete(upload, operator)
 
 
 def do_delete_recording(job: TranscriptionJob) -> None:
@@ -185,17 +185,19 @@ def do_forget_upload(key: str) -> None:
         _delete(upload)
 
 
-def _delete(upload: Upload) -> None:
+def _delete(upload: Upload, operator: str = "") -> None:
     """The file first: a row without a file is met again by the sweep, a file without a row only by chance.
 
     While a file may still be sent to a bucket by an address that nobody can take back, the row stays for the sweep.
     """
     where, ends_at = store(), url_ends_at(upload.created_at) + ADDRESS_OUTLIVED_BY
     where.delete(upload)
-    if not where.address_outlives or ends_at <= utc_now():
-        upload.delete()
-        return
     with transaction.atomic():
+        if operator:
+            audit(upload.organization_id, operator, "upload.delete", upload.pk)
+        if not where.address_outlives or ends_at <= utc_now():
+            upload.delete()
+            return
         TranscriptionJob.objects.filter(upload_id=upload.pk).update(upload=None)
         upload.state, upload.name, upload.size_bytes, upload.expires_at = UploadState.DELETED, "", None, ends_at
         upload.save(update_fields=["state", "name", "size_bytes", "expires_at"])

@@ -147,13 +147,16 @@ def do_send_again(viewer: Viewer, delivery_id: str) -> None:
     do_queue_again(viewer.organization_id, delivery_id)
 
 
-def do_queue_again(organization_id: int, delivery_id: str) -> None:
-    """The same for who asks for her, whose right is another. Raises `Conflict`."""
+def do_queue_again(organization_id: int, delivery_id: str, *, operator: str = "") -> None:
+    """The same for who asks for her, whose right is another; an operator's act is audited. Raises `Conflict`."""
     given_up = WebhookDelivery.objects.filter(
         pk=delivery_id[:40], organization_id=organization_id, state=DeliveryState.FAILED
     )
-    if not given_up.update(state=DeliveryState.PENDING, next_try_at=utc_now(), finished_at=None):
-        raise Conflict("Only a message that was given up can be sent again.")
+    with transaction.atomic():
+        if not given_up.update(state=DeliveryState.PENDING, next_try_at=utc_now(), finished_at=None):
+            raise Conflict("Only a message that was given up can be sent again.")
+        if operator:
+            audit(organization_id, operator, "webhook.send_again", delivery_id)
 
 
 def _claim(delivery_id: str) -> WebhookDelivery | None:
