@@ -33,6 +33,9 @@ class Sink:
     async def start(self) -> None:
         """Nothing."""
 
+    async def ready(self) -> None:
+        """Always."""
+
     async def append(self, raw: str, audio_chars: int) -> None:
         """Count it."""
         Sink.frames += 1

@@ -74,13 +74,16 @@ class CascadeEngine:
             await self.session.emit({"type": "session.created", "session": self._session_object()})
             return
         conversation = self.session.conversation
-        frames, committed = list(conversation.unanswered), conversation.committed_frames
-        for number, frame in enumerate(frames, start=1):
+        committed = conversation.committed_frames
+        for number, frame in enumerate(conversation.take_unanswered(), start=1):
             await self.append(frame, 0)
             if number == committed and not self._ears.detects_turns:
                 await self._commit(self._ears.commit())
         if conversation.asked is not None:
             self._begin(conversation.asked.get("response") or {})
+
+    async def ready(self) -> None:
+        """Always."""
 
     async def append(self, raw: str, audio_chars: int) -> None:
         """Hear it; whoever sends faster than it may waits."""

@@ -5,7 +5,7 @@ yet, each within a limit: the oldest go first. Sizes are characters of JSON, whi
 """
 
 from collections import deque
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -17,6 +17,13 @@ ROOT = "root"  # stands for the place before the first item
 PLAIN = ("id", "type", "role", "call_id", "name", "arguments", "output")
 
 
+class Heard(NamedTuple):
+    """A piece of audio as its client sent it, and where it begins in all that was heard."""
+
+    frame: str
+    begin: int
+
+
 class Conversation:
     """Of one session; `config` is the GA `session` as it stands, in a shape that can be sent as a `session.update`."""
 
@@ -25,7 +32,7 @@ class Conversation:
         if config is not None:
             self.configure(config)
         self.items: dict[str, Event] = {}  # by id, in their order; what can be sent as `conversation.item.create`
-        self.unanswered: deque[str] = deque()  # frames of audio
+        self.unanswered: deque[Heard] = deque()
         self.committed_frames = 0  # the first so many of them are an item already
         self.asked: Event | None = None  # a `response.create` of which nothing came yet
         self._audio_chars = 0
@@ -35,29 +42,38 @@ class Conversation:
         """Merge a `session.update` into the configuration: objects field by field, everything else as a whole."""
         self.config = merged(self.config, {name: value for name, value in update.items() if name != "model"})
 
-    def heard(self, frame: str) -> None:
-        """A piece of audio came; what is too old to be of use is forgotten."""
-        self.unanswered.append(frame)
+    def heard(self, frame: str, begin: int) -> None:
+        """A piece of audio goes to who answers; what is too old to be of use is forgotten."""
+        self.unanswered.append(Heard(frame, begin))
         self._audio_chars += len(frame)
         while self._audio_chars > numbers.REALTIME_REPLAY_AUDIO_BYTES:
             self._forget_oldest()
 
-    def committed(self) -> None:
-        """The audio so far has become an item, which is answered next."""
-        self.committed_frames = len(self.unanswered)
+    def committed(self, until: int) -> None:
+        """What was heard until there has become an item, which is answered next."""
+        self.committed_frames = sum(heard.begin < until for heard in self.unanswered)
 
     def answered(self) -> None:
         """What became an item has been answered."""
         while self.committed_frames:
             self._forget_oldest()
 
-    def cleared(self) -> None:
-        """The audio that is no item yet was thrown away."""
-        while len(self.unanswered) > self.committed_frames:
-            self._audio_chars -= len(self.unanswered.pop())
+    def cleared(self, until: int) -> None:
+        """What was heard until there, and is no item yet, was thrown away."""
+        frames = list(self.unanswered)
+        items, rest = frames[: self.committed_frames], frames[self.committed_frames :]
+        self.unanswered = deque([*items, *(heard for heard in rest if heard.begin >= until)])
+        self._audio_chars = sum(len(heard.frame) for heard in self.unanswered)
+
+    def take_unanswered(self) -> list[str]:
+        """The audio that was not answered, for somebody else to hear it: he keeps what he needs of it."""
+        frames = [heard.frame for heard in self.unanswered]
+        self.unanswered.clear()
+        self.committed_frames = self._audio_chars = 0
+        return frames
 
     def _forget_oldest(self) -> None:
-        self._audio_chars -= len(self.unanswered.popleft())
+        self._audio_chars -= len(self.unanswered.popleft().frame)
         self.committed_frames = max(0, self.committed_frames - 1)
 
     def expect(self, item_id: str, role: str) -> None:

@@ -63,18 +63,22 @@ class InputBuffer:
         return total
 
     @property
-    def is_commit_sent(self) -> bool:
-        """Whether a commit of the client is not confirmed."""
-        return any(sent.kind == "commit" for sent in self._sent)
+    def kept_chars(self) -> int:
+        """What was heard until there is an item, or was thrown away."""
+        return self._kept
+
+    @property
+    def sent(self) -> tuple[Sent, ...]:
+        """What the client committed and cleared that is not confirmed, in the order of its sending."""
+        return tuple(self._sent)
 
     def append(self, chars: int) -> None:
         """So many characters go up."""
         self.heard_chars += chars * self.weight
 
-    def connect(self, replayed_chars: int) -> None:
-        """Another connection begins, with so much of what was heard already. What was not confirmed was not done."""
-        self._origin = self.heard_chars - replayed_chars * self.weight
-        self._kept = self._until = self._origin
+    def connect(self) -> None:
+        """Another connection begins, and has heard nothing. What was not confirmed was not done."""
+        self._origin = self._kept = self._until = self.heard_chars
         self._sent.clear()
         self._is_speech, self._speech_end = False, None
 

@@ -30,11 +30,12 @@ from routing.gateway.types import Outcome
 from voice import offer_health
 from voice.realtime.ends import End
 from voice.realtime.event_ids import EventIds
-from voice.realtime.events import Event, append_audio, dump
+from voice.realtime.events import Event, dump
 from voice.realtime.meter import HEARD_S, Meter
 from voice.realtime.modes import CHARS_PER_S
 from voice.realtime.reckoning import LEAST_S, Answer
 from voice.realtime.relay_events import Downstream
+from voice.realtime.replay import act_out, audio_again, dropped
 from voice.realtime.session import Session
 from voice.realtime.transcribers import Transcribers
 from voice.realtime.upstream import Dropped, Upstream
@@ -49,6 +50,7 @@ ENDS: dict[str, Outcome] = {
 }
 # What makes the input of the next answer, or of a transcription, larger.
 GROWS = frozenset({"session.update", "conversation.item.create", "input_audio_buffer.commit"})
+REPLAYED = GROWS | {"input_audio_buffer.clear"}  # of what went up before a connection was lost, to the next one
 ANSWERS_MOST = 8  # that were asked for or run; of the conversation itself there can be one
 
 
@@ -102,22 +104,28 @@ class RelayEngine:
         self._connected.set()
         self._reading = spawn(self._read(), name="realtime-upstream")
 
-    async def append(self, raw: str, audio_chars: int) -> None:
-        """Audio passes as it came. What is lost with a connection is in the conversation, to be replayed."""
+    async def ready(self) -> None:
+        """There is a connection, or never will be one again: what comes now goes to this one, or is replayed to the
+        next.
+        """
         if not self._connected.is_set():
             await self._connected.wait()
-        buffer = self.meter.reckoning.buffer
+
+    async def append(self, raw: str, audio_chars: int) -> None:
+        """Audio passes as it came. What is lost with a connection is in the conversation, to be replayed."""
+        connection, buffer = self._upstream, self.meter.reckoning.buffer
+        self.session.conversation.heard(raw, buffer.heard_chars)
         buffer.append(audio_chars)
         if buffer.heard_chars > self._paid_chars and not await self._pays_for_audio():
             return
-        await self._send(raw)
+        if self._upstream is connection:  # else it was replayed to another one
+            await self._send(raw)
 
     async def client_event(self, event: Event) -> None:
         """Write it anew, with an id of ours and the provider's own name for a transcription model. What is not paid for
         is not sent: the session ends.
         """
-        await self._connected.wait()
-        kind = event["type"]
+        connection, kind = self._upstream, event["type"]
         if kind == "session.update":
             event = {**event, "session": await self._upstream_config(event["session"])}
         if kind == "response.create":
@@ -140,7 +148,8 @@ class RelayEngine:
         if kind in GROWS and not (await self.meter.covers(0) and await self.transcribers.covers()):
             return
         await self._connected.wait()
-        await self._send(text)
+        if self._upstream is connection or kind not in REPLAYED:
+            await self._send(text)
 
     async def close(self, end: End) -> None:
         """Cancel what runs and wait a moment for its usage; what is not told is charged as counted."""
@@ -176,7 +185,15 @@ class RelayEngine:
 
     def committed(self, item_id: str) -> None:
         """The audio is an item."""
-        self.transcribers.committed(item_id, self.meter.reckoning.buffer.committed())
+        buffer = self.meter.reckoning.buffer
+        self.transcribers.committed(item_id, buffer.committed())
+        self.session.conversation.committed(buffer.kept_chars)
+
+    def cleared(self) -> None:
+        """The audio was thrown away."""
+        buffer = self.meter.reckoning.buffer
+        buffer.cleared()
+        self.session.conversation.cleared(buffer.kept_chars)
 
     @property
     def offer(self) -> VoiceOffer:
@@ -265,6 +282,7 @@ class RelayEngine:
         except Exception:
             log.exception("realtime provider not understood", extra={"provider": self._offer.provider})
         self._is_lost = True
+        await act_out(self.session, self.meter.reckoning.buffer)
         self._connected.set()  # whoever waits to send finds nobody there
         _ = spawn(self.session.fail_over(self, error), name="realtime-fail-over")
 
@@ -297,18 +315,10 @@ class RelayEngine:
         for item in conversation.items.values():
             self.downstream.known.add(item["id"])
             await self._send(dump({"type": "conversation.item.create", "item": item}))
-        frames = list(conversation.unanswered)
         buffer = self.meter.reckoning.buffer
-        is_asked_for = buffer.is_commit_sent
-        buffer.connect(sum(append_audio(frame) or 0 for frame in frames))
-        for frame in frames:
-            await self._send(frame)
-        is_committed = bool(frames) and conversation.committed_frames == len(frames)
-        if is_asked_for or (is_committed and not buffer.detects_turns):
-            commit: Event = {"type": "input_audio_buffer.commit"}
-            event_id = self.ids.of(commit)
-            buffer.commit(event_id)
-            await self._send(dump({**commit, "event_id": event_id}))
+        commits = await act_out(self.session, buffer)
+        for text in audio_again(conversation, buffer, self.ids, commits):
+            await self._send(text)
         if conversation.asked is not None:
             answer = await self._asking(conversation.asked)
             if answer is not None:
@@ -318,7 +328,7 @@ class RelayEngine:
         """Charge what was used of the responses that run or were asked for; returns the events that end them."""
         is_dropped = then == "provider_cut"
         status = "failed" if is_dropped else "cancelled"
-        events = list(map(_dropped, self.meter.reckoning.answers))
+        events = list(map(dropped, self.meter.reckoning.answers))
         for event in events:
             self.meter.ended({**event["response"], "status": status}, self.downstream.detail(status), then)
         if is_dropped:
@@ -358,16 +368,3 @@ class RelayEngine:
             transcription = {**heard["transcription"], "model": upstream_id}
             config = {**config, "audio": {**config["audio"], "input": {**heard, "transcription": transcription}}}
         return config
-
-
-def _dropped(response_id: str) -> Event:
-    """What ends a response whose connection was lost."""
-    error = {"type": "server_error", "code": "provider_dropped"}
-    response = {
-        "object": "realtime.response",
-        "id": response_id,
-        "status": "failed",
-        "status_details": {"type": "failed", "error": error},
-        "output": [],
-    }
-    return {"type": "response.done", "response": response}

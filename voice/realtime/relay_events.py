@@ -204,7 +204,7 @@ class Downstream:
         await self._session.emit(event)
 
     async def _cleared(self, event: Event) -> None:
-        self._meter.reckoning.buffer.cleared()
+        self._relay.cleared()
         await self._session.emit(event)
 
     async def _speech_started(self, event: Event) -> None:

@@ -85,8 +85,14 @@ class Engine(Protocol):
     async def start(self) -> None:
         """Emit `session.created` (not where another engine did: `session.is_created`) and begin to answer."""
 
+    async def ready(self) -> None:
+        """Wait until a frame can be taken; what it changes of `session.conversation` is changed then."""
+
     async def append(self, raw: str, audio_chars: int) -> None:
-        """A checked `input_audio_buffer.append`, as it came, with so many characters of base64 in it."""
+        """A checked `input_audio_buffer.append`, as it came, with so many characters of base64 in it.
+
+        What another connection or engine would have to hear again is kept in `session.conversation`.
+        """
 
     async def client_event(self, event: Event) -> None:
         """Any other checked event in GA shape. Raises `BadRequest` for what it cannot do; the session goes on.
@@ -259,9 +265,9 @@ class Session:
         if self._switching.locked():
             async with self._switching:
                 pass
+        await self.engine.ready()
         audio_chars = append_audio(text)
         if audio_chars is not None:
-            self.conversation.heard(text)
             await self.engine.append(text, audio_chars)
             return
         event_id = None
@@ -283,7 +289,6 @@ class Session:
             audio_chars = append_audio(plain)
             if audio_chars is None:
                 raise BadRequest("`audio` must be base64.", param="audio")
-            self.conversation.heard(plain)
             await self.engine.append(plain, audio_chars)
             return
         elif kind == "conversation.item.create":
@@ -310,10 +315,6 @@ class Session:
             conversation.transcribed(event["item_id"], event["transcript"])
         elif kind == "conversation.item.deleted":
             conversation.delete(event["item_id"])
-        elif kind == "input_audio_buffer.committed":
-            conversation.committed()
-        elif kind == "input_audio_buffer.cleared":
-            conversation.cleared()
         elif kind == "session.created":
             self.is_created = True
         elif kind == "response.done" and event["response"].get("status") in ANSWERED:

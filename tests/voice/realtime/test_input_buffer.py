@@ -42,7 +42,9 @@ def test_a_clear_that_was_not_done_throws_nothing_away() -> None:
     buffer.commit()
     assert buffer.committed() == 5 * SECOND
     buffer.clear()
-    buffer.connect(4 * SECOND)
+    assert [sent.kind for sent in buffer.sent] == ["clear"]
+    buffer.connect()
+    buffer.append(4 * SECOND)
     assert buffer.waiting_chars == 4 * SECOND
 
 
@@ -51,7 +53,7 @@ def test_a_commit_that_is_refused_leaves_what_was_there_to_the_next_one() -> Non
     buffer.heard_chars += SECOND
     buffer.commit("first")
     buffer.refused("first")
-    assert (buffer.is_commit_sent, buffer.sent_chars, buffer.item_chars) == (False, 0, 0)
+    assert (buffer.sent, buffer.sent_chars, buffer.item_chars) == ((), 0, 0)
     buffer.commit("second")
     assert buffer.committed() == SECOND
 
@@ -121,7 +123,8 @@ def test_another_connection_counts_from_what_is_said_to_it_again() -> None:
     buffer = InputBuffer()
     buffer.heard_chars += 10 * SECOND
     buffer.commit()
-    buffer.connect(3 * SECOND)
+    buffer.connect()
+    buffer.append(3 * SECOND)
     assert (buffer.sent_chars, buffer.waiting_chars) == (0, 3 * SECOND)
     buffer.speech_started(1_000)
     assert buffer.waiting_chars == 2 * SECOND

@@ -205,6 +205,9 @@ class Understudy:
         if self._session.conversation.asked is not None:
             await self._answer()
 
+    async def ready(self) -> None:
+        """Always."""
+
     async def append(self, raw: str, audio_chars: int) -> None:
         """Hears nothing."""
 

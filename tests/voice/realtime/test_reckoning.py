@@ -283,17 +283,30 @@ def test_audio_without_a_transcript_is_not_kept_and_pictures_are() -> None:
 def test_audio_is_kept_until_it_was_answered(settings: Any) -> None:
     settings.REALTIME_REPLAY_AUDIO_BYTES = 30
     conversation = Conversation()
-    for frame in ("a" * 10, "b" * 10):
-        conversation.heard(frame)
-    conversation.committed()
-    conversation.heard("c" * 10)
-    conversation.heard("d" * 10)  # the oldest goes
-    assert [frame[0] for frame in conversation.unanswered] == ["b", "c", "d"]
+    hear(conversation, "abc")
+    conversation.committed(20)
+    conversation.heard("d" * 10, 30)  # the oldest goes
     assert conversation.committed_frames == 1
     conversation.answered()
-    assert [frame[0] for frame in conversation.unanswered] == ["c", "d"]
-    conversation.cleared()
+    assert [heard.frame[0] for heard in conversation.unanswered] == ["c", "d"]
+    assert conversation.take_unanswered() == ["c" * 10, "d" * 10]
     assert not conversation.unanswered
+
+
+def hear(conversation: Conversation, letters: str) -> None:
+    """Ten characters of audio for each letter."""
+    for number, letter in enumerate(letters):
+        conversation.heard(letter * 10, number * 10)
+
+
+def test_what_was_heard_after_a_commit_or_a_clear_is_there_when_that_is_confirmed() -> None:
+    conversation = Conversation()
+    hear(conversation, "abcdef")
+    conversation.committed(15)  # in the middle of a piece, which is in the item
+    conversation.cleared(40)
+    assert "".join(heard.frame[0] for heard in conversation.unanswered) == "abef"
+    conversation.answered()
+    assert "".join(heard.frame[0] for heard in conversation.unanswered) == "ef"
 
 
 def test_a_configuration_is_merged_field_by_field_but_for_what_has_a_type() -> None:
