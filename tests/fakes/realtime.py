@@ -63,6 +63,7 @@ class RealtimeScript:
     ignores_cancel: bool = False
     delay_s: float = 0.0  # of all that it sends
     bills: bool = False  # answers cost what `Bill` counts, instead of `usage`
+    reads_late: bool = False  # audio in the format that is in force when it is committed
     refuses_clear: bool = False
     refuses_far_field: bool = False  # a `session.update` with that, as a whole
     extra_events: tuple[dict[str, Any], ...] = ()  # after `session.created`

@@ -12,11 +12,15 @@ TRANSCRIBED = 100_000
 
 
 class Bill:
-    """Of one connection; `config` is the session's as it stands. Nothing is cached."""
+    """Of one connection; `config` is the session's as it stands. Nothing is cached. `reads_late`: what waits is read in
+    the format that is in force when it is committed, else when it was appended.
+    """
 
-    def __init__(self, config: dict[str, Any]) -> None:
+    def __init__(self, config: dict[str, Any], *, reads_late: bool = False) -> None:
         self.charged_nano = 0
         self._config = config
+        self._reads_late = reads_late
+        self._waiting_bytes = 0
         self._waiting_s = self._heard_s = 0.0
         self._text_bytes = self._said_tokens = self._written_tokens = 0
         self._running: dict[str, tuple[dict[str, Any], float]] = {}  # wishes, and seconds that were spoken
@@ -27,15 +31,23 @@ class Bill:
         return BYTES_PER_S[(own or self._config["audio"]["output"]["format"])["type"]]
 
     def append(self, size: int) -> None:
-        """So many bytes of audio, in the format of this moment."""
-        self._waiting_s += size / BYTES_PER_S[self._config["audio"]["input"]["format"]["type"]]
+        """So many bytes of audio."""
+        self._waiting_bytes += size
+        if not self._reads_late:
+            self._read()
+
+    def _read(self) -> None:
+        """In the format of this moment."""
+        self._waiting_s += self._waiting_bytes / BYTES_PER_S[self._config["audio"]["input"]["format"]["type"]]
+        self._waiting_bytes = 0
 
     def clear(self) -> None:
         """What waits is thrown away."""
-        self._waiting_s = 0.0
+        self._waiting_s, self._waiting_bytes = 0.0, 0
 
     def commit(self) -> float:
         """What waits is an item; the seconds of it, which are charged where they are written down."""
+        self._read()
         seconds, self._waiting_s = self._waiting_s, 0.0
         self._heard_s += seconds
         if self._config["audio"]["input"].get("transcription"):

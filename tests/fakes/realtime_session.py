@@ -63,7 +63,7 @@ class FakeSession:
                 "output": {"format": {"type": "audio/pcm", "rate": 24_000}, "voice": "alloy"},
             },
         }
-        self.bill = Bill(self.config)
+        self.bill = Bill(self.config, reads_late=script.reads_late)
         self._script = script
         self._socket = socket
         self._delayed: asyncio.Queue[tuple[float, str]] = asyncio.Queue()

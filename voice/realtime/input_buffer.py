@@ -5,6 +5,9 @@ and throws silence away. Where speech begins and ends is known from its `speech_
 milliseconds count from the first audio of the connection; what it says nothing of for a while is silence. Without
 detection the client commits all there is.
 
+What waits when the client takes another format may be read in that one as well as in the one in which it was sent: no
+protocol says which. It counts by what lasts longer, but for what was committed before. Who detects turns has read it.
+
 What a client commits or clears is fixed when that goes up: the provider takes events in the order of their sending, and
 confirms them later, when more may have been appended. Until it has, all that was there may become an item: a `clear`
 that is refused throws nothing away, and what a client commits may include what was taken for silence.
@@ -35,11 +38,12 @@ class InputBuffer:
 
     heard_chars: int = 0
     item_chars: int = 0
-    weight: int = 1  # of a character that is appended now
+    weight: int = 1  # of a character that is appended now; only `weigh` changes it
     detects_turns: bool = True
     _kept: int = 0  # what was heard before is an item, or was cleared
     _until: int = 0  # what was heard before is that, or silence by the word of the provider
     _origin: int = 0  # the first of this connection
+    _heavy: int = 0  # what was heard before counts by the heavier of the two weights
     _is_speech: bool = False
     _speech_end: int | None = None
     _sent: deque[Sent] = field(default_factory=deque)
@@ -71,6 +75,20 @@ class InputBuffer:
     def sent(self) -> tuple[Sent, ...]:
         """What the client committed and cleared that is not confirmed, in the order of its sending."""
         return tuple(self._sent)
+
+    def weigh(self, weight: int) -> None:
+        """From now on a character counts so much; what waits lasts as long as before, or longer. There are two
+        weights.
+        """
+        if weight > self.weight and not self.detects_turns:
+            committed = max((sent.heard_chars for sent in self._sent if sent.kind == "commit"), default=0)
+            light = self.heard_chars - max(self._kept, self._heavy, committed)
+            longer = light * (weight // self.weight - 1)
+            self.heard_chars += longer
+            self._origin += longer
+        elif weight < self.weight:
+            self._heavy = self.heard_chars
+        self.weight = weight
 
     def append(self, chars: int) -> None:
         """So many characters go up."""

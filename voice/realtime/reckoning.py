@@ -303,8 +303,8 @@ class Reckoning:
         return Usage(output=ceil_div(answer.text_bytes, BYTES_PER_TOKEN), output_audio=spoken)
 
     def _tune(self) -> None:
-        self.buffer.weight = max(modes.heard_weight for modes in self.in_force)
         self.buffer.detects_turns = all(modes.detects_turns for modes in self.in_force)
+        self.buffer.weigh(max(modes.heard_weight for modes in self.in_force))
 
     def _weight(self) -> int:
         """Of audio inside of an item."""

@@ -101,6 +101,29 @@ async def input_format_switched_before_a_transcription(talker: Talker, scribe: s
     await talker.until("input_audio_buffer.committed")
 
 
+async def input_format_that_lasts_longer(talker: Talker, scribe: str) -> None:
+    """What is appended in one format lasts six times as long in the one in which it is committed."""
+    for _ in range(3):
+        await configure(talker, format=PCM)
+        await talker.send("input_audio_buffer.append", audio=silence(5))
+        await configure(talker, format=PCMU)
+        await talker.send("input_audio_buffer.append", audio=silence(5, 8_000))
+        await configure(talker, format=PCM)
+        await talker.send("input_audio_buffer.append", audio=silence(5))
+        await configure(talker, format=PCMU)
+        await talker.send("input_audio_buffer.commit")
+    await ask_all(talker)
+
+
+async def input_format_that_lasts_longer_before_a_transcription(talker: Talker, scribe: str) -> None:
+    """The same, for what is written down and never waited for."""
+    await configure(talker, transcription={"model": scribe})
+    await talker.send("input_audio_buffer.append", audio=silence(30))
+    await configure(talker, format=PCMU)
+    await talker.send("input_audio_buffer.commit")
+    await talker.until("input_audio_buffer.committed")
+
+
 async def input_format_that_is_refused(talker: Talker, scribe: str) -> None:
     """What is refused is no format, before that is told as after."""
     await configure(talker, format=PCMU)
@@ -151,6 +174,8 @@ ATTACKS: dict[str, Attack] = {
         a_conversation_forgotten,
         input_format_switched,
         input_format_switched_before_a_transcription,
+        input_format_that_lasts_longer,
+        input_format_that_lasts_longer_before_a_transcription,
         input_format_that_is_refused,
         answers_until_the_wallet_is_dry,
         output_format_of_answers,
@@ -170,13 +195,17 @@ def scribe(stand: Stand) -> str:
     return "acme/scribe-bills"
 
 
-@pytest.mark.parametrize("name", ATTACKS)
+@pytest.mark.parametrize(
+    ("name", "reads_late"),
+    [(name, is_late) for name in ATTACKS for is_late in ((False, True) if "input_format" in name else (False,))],
+)
 def test_the_wallet_pays_what_the_provider_bills_and_never_runs_below_zero(
-    stand: Stand, gateway: Gateway, scribe: str, settings: Any, name: str
+    stand: Stand, gateway: Gateway, scribe: str, settings: Any, name: str, reads_late: bool
 ) -> None:
     settings.REALTIME_CLOSE_TIMEOUT_S = DELAY_S / 2  # nobody is told what it cost
     bob = gateway.tenant(credit=CREDIT)
     how: dict[str, Any] = {"bills": True, "refuses_far_field": True, "writes_down": False, "delay_s": DELAY_S}
+    how["reads_late"] = reads_late
     script = RealtimeScript(audio_ms=20_000, piece_ms=200, pause_s=0.01, **how)
     model = stand.model(script)
 

@@ -68,6 +68,26 @@ def test_what_the_client_commits_includes_what_the_provider_took_for_silence() -
     assert buffer.committed() == 10 * SECOND
 
 
+def test_what_waits_lasts_as_long_as_in_the_format_in_which_it_lasts_longer() -> None:
+    buffer = InputBuffer(detects_turns=False)
+    buffer.append(SECOND)
+    buffer.commit("before")
+    for weight in (6, 1, 6, 1, 6):
+        buffer.append(SECOND)
+        buffer.weigh(weight)
+    assert buffer.heard_chars == (1 + 5 * 6) * SECOND
+    assert buffer.committed() == SECOND
+    buffer.commit()
+    assert buffer.committed() == 30 * SECOND
+
+
+def test_who_detects_turns_has_read_what_waits() -> None:
+    buffer = InputBuffer()
+    buffer.append(SECOND)
+    buffer.weigh(6)
+    assert buffer.waiting_chars == SECOND
+
+
 def test_a_turn_that_has_ended_is_committed_before_what_the_client_commits() -> None:
     buffer = InputBuffer()
     buffer.heard_chars += 4 * SECOND
