@@ -1,4 +1,5 @@
-"""What of a session's configuration decides how its audio is counted, and how much an answer may be. Pure.
+"""What of a session's configuration decides how its audio is counted, who writes it down, and how much an answer may
+be. Pure.
 
 Audio is counted in characters of base64 of PCM16 at 24 kHz, 64 000 a second; a character of G.711 lasts six times as
 long. A `session.update` holds for what is sent after it, unless the provider refuses it, which is known only later:
@@ -6,7 +7,7 @@ until then what counts is whatever would cost more. Of an answer its own wishes 
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 CHARS_PER_S = 64_000
@@ -25,20 +26,23 @@ class Modes:
     detects_turns: bool = True
     answers_itself: bool = True  # the provider begins an answer when somebody has spoken
     output_most: int = OUTPUT_MOST_TOKENS
+    transcriber: str = ""  # the name of who writes down what is committed, as the client has it
 
     @classmethod
     def of(cls, session: Mapping[str, Any]) -> "Modes":
         """What is not there is as it is by default."""
         audio = session.get("audio") or {}
-        detection = (audio.get("input") or {}).get("turn_detection", {})
+        heard = audio.get("input") or {}
+        detection = heard.get("turn_detection", {})
         detects_turns = detection is not None
         return cls(
-            weight_of(audio.get("input")) or 1,
+            weight_of(heard) or 1,
             weight_of(audio.get("output")) or 1,
             session.get("output_modalities", ["audio"]) == ["audio"],
             detects_turns,
             detects_turns and detection.get("create_response", True) is not False,
             output_most_of(session) or OUTPUT_MOST_TOKENS,
+            (heard.get("transcription") or {}).get("model") or "",
         )
 
 
@@ -73,9 +77,11 @@ class InForce:
         self._sent[event_id] = Modes.of(config)
 
     def updated(self, session: Mapping[str, Any]) -> None:
-        """The oldest of them was taken; `session` is the provider's word on what is in force."""
+        """The oldest of them was taken; `session` is the provider's word on what is in force, but for the names of
+        models, which are its own.
+        """
         sent = self._sent.pop(next(iter(self._sent), ""), self.confirmed)
-        self.confirmed = Modes.of(session) if "audio" in session else sent
+        self.confirmed = replace(Modes.of(session), transcriber=sent.transcriber) if "audio" in session else sent
 
     def refused(self, event_id: str) -> None:
         """It was not taken."""

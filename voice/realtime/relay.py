@@ -178,6 +178,7 @@ class RelayEngine:
     def refused(self, event_id: str | None) -> None:
         """An event of ours was not understood; None where the provider does not say which."""
         self.meter.reckoning.refused(event_id)
+        self.transcribers.follow()
 
     def answered(self) -> None:
         """A response has ended well: another connection may be lost."""
@@ -231,7 +232,7 @@ class RelayEngine:
             await meter.close()
             raise
         self._offer, self._meter = offer, meter
-        self._transcribers = Transcribers(self.session, offer.provider, meter.reckoning.buffer, meter.make_room)
+        self._transcribers = Transcribers(self.session, offer.provider, meter.reckoning, meter.make_room)
         self._downstream = Downstream(self, meter, self._transcribers)
 
     async def _asking(self, event: Event) -> Answer | None:
@@ -350,7 +351,8 @@ class RelayEngine:
                 session = await self._upstream_config(config)
             except BadRequest:  # another provider's model was to write down what is said; the talk goes on without it
                 self.session.conversation.configure({"audio": {"input": {"transcription": None}}})
-                session = await self._upstream_config(self.session.conversation.config)
+                config = self.session.conversation.config
+                session = await self._upstream_config(config)
             update: Event = {"type": "session.update", "session": session}
             update["event_id"] = event_id = self.ids.of(update)
             self.meter.reckoning.send(config, event_id)

@@ -138,6 +138,7 @@ class Downstream:
 
     async def _updated(self, event: Event) -> None:
         self._meter.reckoning.updated(event["session"])
+        self._transcribers.follow()
         if self._waits_for_update:
             self._waits_for_update = False
             await self._say_created(event)

@@ -1,36 +1,26 @@
 """What the client said, written down by the provider beside the answer: models that are billed on their own.
 
-A transcription is charged when it is complete, from its own usage at the transcription model's price. Its hold is
+A transcription is charged when it is complete, from its own usage at the price of the model that was in force when its
+audio was committed: the client may take another model while something is still being written down. The hold of each is
 always ahead: it pays for what was committed and is not written down yet, for what is heard and may be committed, and
 for a minute more, where there is as much. Who leaves before a transcription is complete pays for the seconds that were
 committed.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any
 
 from komilion.common.errors import InsufficientBalance, KomilionError, ModelNotAllowed, UnknownModel
-from komilion.common.money import ceil_div
-from komilion.common.usage import Usage, UsageSource
 from routing.catalog.resolve import resolve_voice
 from routing.catalog.voice import VoiceOffer
 from routing.gateway.types import Outcome
-from routing.providers.realtime import transcription_usage
 from voice.realtime.in_order import InOrder
-from voice.realtime.input_buffer import MS_PER_S, InputBuffer
-from voice.realtime.modes import CHARS_PER_S
+from voice.realtime.reckoning import Reckoning
+from voice.realtime.scribe import Scribe
 from voice.realtime.session import Session
-from voice.realtime.tab import Bounds, Rolling, Spent
-from voice.speech.belief import can_be_true
-from voice.speech.listening import likely_usage
-
-HOLD_S = 60
-LEAST_S = 5
-HEARD_S = 1  # of speech that may go up before `covers` is asked again
-TOKENS_PER_S = 10  # of audio
-WRITTEN_TOKENS_PER_S = 5
-PADDING_MS = 1_000  # that a provider may add to what was committed
-
+from voice.realtime.tab import Spent
 
 type MakeRoom = Callable[[], Awaitable[None]]
 
@@ -40,147 +30,172 @@ class Transcribers:
     they hold as much as there is, which may be the whole of a small wallet.
     """
 
-    def __init__(self, session: Session, provider: str, buffer: InputBuffer, make_room: MakeRoom) -> None:
+    def __init__(self, session: Session, provider: str, reckoning: Reckoning, make_room: MakeRoom) -> None:
         self._session = session
         self._provider = provider
-        self._buffer = buffer
+        self._reckoning = reckoning
         self._make_room = make_room
-        self._pending: dict[str, int] = {}  # committed items that are not written down, in characters of their audio
-        self._rolling: Rolling | None = None
-        self._offer: VoiceOffer | None = None
+        self._scribes: dict[str, Scribe] = {}  # by the name in the configuration
+        self._opening: set[str] = set()  # names that are about to be in force
+        self._one_at_a_time = asyncio.Lock()
         self._behind = InOrder("realtime-transcription")
 
     @property
     def is_busy(self) -> bool:
         """Whether something is being written down, or soon will be."""
-        return self._offer is not None and bool(self._pending or self._buffer.sent_chars)
+        if any(scribe.pending for scribe in self._scribes.values()):
+            return True
+        return bool(self._in_force and self._reckoning.buffer.sent_chars)
 
     async def use(self, name: str) -> str:
-        """The provider's own name for a transcription model, with a hold for what it will cost.
+        """The provider's own name for a transcription model, with a hold for what it will cost. The configuration that
+        names it is reckoned with before anything else happens.
 
         Raises `UnknownModel` where the provider has none of that name with a price here, and what a hold raises.
         """
-        offer = self._find(name)
-        if offer != self._offer:
-            await self.close()
-            self._offer, self._rolling = offer, Rolling(self._session.tab, (offer,))
-            await self._open(self._rolling, offer)
-        return offer.target.upstream_id
+        self._opening.add(name)
+        try:
+            async with self._one_at_a_time:
+                if name not in self._scribes:
+                    scribe = Scribe(self._session, self._find(name), partial(self._waiting, name))
+                    await self._hold_for(scribe)
+                    self._scribes[name] = scribe
+                return self._scribes[name].offer.target.upstream_id
+        finally:
+            self._opening.discard(name)
 
     async def covers(self) -> bool:
-        """Whether what is held pays for what was heard, and a second more; extends the hold where it does not, and has
+        """Whether what is held pays for what was heard, and a second more; extends the holds where it does not, and has
         the session end where it cannot.
         """
-        if not self._is_covered():
+        if not self._is_covered:
             self._behind.add(self._cover())
             await self._behind.done()
-        return self._is_covered()
+        return self._is_covered
 
     def committed(self, item_id: str, chars: int) -> None:
         """So much audio became an item, which is written down now."""
-        if self._offer is not None:
-            self._pending[item_id] = chars
+        scribe = self._scribes.get(self._reckoning.in_force.confirmed.transcriber)
+        if scribe is not None:
+            scribe.pending[item_id] = chars
 
     def completed(self, event: Mapping[str, Any]) -> None:
-        """A transcription is complete: charge for it, and for its length where the usage cannot be true. What a
-        provider gives no usage for is not charged.
-        """
+        """A transcription is complete: charge for it, and for its length where the usage cannot be true."""
         item_id = str(event.get("item_id"))
-        length_ms = _milliseconds(self._pending.pop(item_id, 0))
-        usage = transcription_usage(event.get("usage"))
-        if usage is None:
-            self._charge(item_id, Usage(), "absent")
-        elif self._is_possible(usage, length_ms):
-            self._charge(item_id, usage, "provider")
-        elif self._offer is not None:
-            self._charge(item_id, _usage(self._offer, length_ms), "estimated")
+        scribe = self._scribe_of(item_id)
+        if scribe is not None:
+            usage, source = scribe.written(event, scribe.pending.pop(item_id, 0))
+            self._charge(scribe, scribe.spent(item_id, usage, source))
+        self.follow()
 
     def failed(self, item_id: str) -> None:
         """Nothing was written down, and nothing is charged."""
-        self._pending.pop(item_id, None)
+        for scribe in self._scribes.values():
+            scribe.pending.pop(item_id, None)
+        self.follow()
+
+    def follow(self) -> None:
+        """What is in force has changed, or something is done: who has nothing to do any more holds nothing."""
+        idle = [name for name, scribe in self._scribes.items() if scribe.is_idle]
+        for name in idle:
+            self._behind.add(self._scribes.pop(name).close())
 
     def dropped(self) -> None:
         """The connection was lost, and with it what was being written down."""
-        self._pending.clear()
+        for scribe in self._scribes.values():
+            scribe.pending.clear()
 
     def left(self, then: Outcome) -> None:
-        """Nobody waits any more: what was committed is charged by its length."""
-        chars = sum(self._pending.values()) + self._buffer.sent_chars
-        if self._offer is not None and chars:
-            self._charge(None, _usage(self._offer, _milliseconds(chars)), "estimated", then)
-        self._pending.clear()
+        """Nobody waits any more: what was committed is charged by its length. What was not confirmed is written down by
+        whom that would cost most.
+        """
+        sent = self._reckoning.buffer.sent_chars
+        last = max(self._in_force, key=lambda scribe: scribe.cost_nano(sent), default=None)
+        for scribe in self._scribes.values():
+            chars = sum(scribe.pending.values()) + (sent if scribe is last else 0)
+            if chars:
+                self._charge(scribe, scribe.spent(None, scribe.usage(chars), "estimated", then))
+            scribe.pending.clear()
 
     async def close(self) -> None:
         """Give back what is held, after what is being settled."""
         await self._behind.done()
-        if self._rolling is not None:
-            await self._rolling.close()
+        for scribe in self._scribes.values():
+            await scribe.close()
 
-    def _charge(self, item_id: str | None, usage: Usage, source: UsageSource, then: Outcome = "completed") -> None:
-        if self._rolling is not None and self._offer is not None:
-            detail = {"item_id": item_id, "session_id": self._session.id}
-            self._behind.add(self._turn(self._rolling, Spent(self._offer, usage, source, then, detail)))
+    @property
+    def _in_force(self) -> list[Scribe]:
+        """Who may write down what is committed next."""
+        names = {modes.transcriber for modes in self._reckoning.in_force}
+        return [scribe for name, scribe in self._scribes.items() if name in names]
 
-    def _is_possible(self, usage: Usage, length_ms: int) -> bool:
-        """Whether so much speech, and a second of silence around it, may come to this; what has no price is left out
-        where it is settled.
-        """
-        offer = self._offer
-        if offer is None or offer.price.unpriced(usage):
-            return True
-        return can_be_true(usage, likely_usage(length_ms + PADDING_MS, offer), offer, session_id=self._session.id)
+    def _waiting(self, name: str) -> int | None:
+        is_next = name in self._opening or any(modes.transcriber == name for modes in self._reckoning.in_force)
+        return self._reckoning.buffer.waiting_chars if is_next else None
 
-    async def _turn(self, rolling: Rolling, spent: Spent) -> None:
+    def _scribe_of(self, item_id: str) -> Scribe | None:
+        """Of an item that nobody was told of as committed, who is in force."""
+        for scribe in self._scribes.values():
+            if item_id in scribe.pending:
+                return scribe
+        return next(iter(self._in_force), None)
+
+    def _charge(self, scribe: Scribe, spent: Spent) -> None:
+        self._behind.add(self._turn(scribe, spent))
+
+    async def _turn(self, scribe: Scribe, spent: Spent) -> None:
+        is_last = self._session.is_ending or scribe not in self._scribes.values()
         try:
-            if self._session.is_ending:
-                await rolling.turn(spent, None)
-            else:
-                await self._go_on(rolling, spent)
+            try:
+                await scribe.turn(spent, is_last=is_last)
+            except InsufficientBalance:
+                await self._open(scribe)
         except KomilionError as error:
             self._session.fail(error)
         await self._session.tab.report()
 
-    async def _go_on(self, rolling: Rolling, spent: Spent) -> None:
-        try:
-            await rolling.turn(spent, self._bounds(spent.offer))
-        except InsufficientBalance:
-            await self._open(rolling, spent.offer)
+    async def _hold_for(self, scribe: Scribe) -> None:
+        """In its turn: others give back for it. Raises what a hold raises."""
+        refused: list[KomilionError] = []
 
-    async def _open(self, rolling: Rolling, offer: VoiceOffer) -> None:
-        try:
-            await rolling.open(self._bounds(offer))
-        except InsufficientBalance:
-            await self._make_room()
-            await rolling.open(self._bounds(offer))
+        async def open_it() -> None:
+            try:
+                await self._open(scribe)
+            except KomilionError as error:
+                refused.append(error)
 
+        self._behind.add(open_it())
+        await self._behind.done()
+        if refused:
+            raise refused[0]
+
+    async def _open(self, scribe: Scribe) -> None:
+        try:
+            await scribe.open()
+        except InsufficientBalance:
+            await self._make_room_for(scribe)
+            await scribe.open()
+
+    async def _make_room_for(self, scribe: Scribe) -> None:
+        for other in list(self._scribes.values()):
+            if other is not scribe:
+                await other.give_back()
+        await self._make_room()
+
+    @property
     def _is_covered(self) -> bool:
-        rolling, offer = self._rolling, self._offer
-        return rolling is None or offer is None or self._needs_nano(offer, HEARD_S) <= rolling.held
+        return all(scribe.is_covered for scribe in self._scribes.values())
 
     async def _cover(self) -> None:
-        rolling, offer = self._rolling, self._offer
-        if rolling is None or offer is None or not rolling.held:
-            return
-        needed = self._needs_nano(offer, HEARD_S), self._needs_nano(offer, HOLD_S)
         try:
-            try:
-                await rolling.cover(*needed)
-            except InsufficientBalance:
-                await self._make_room()
-                await rolling.cover(*needed)
+            for scribe in list(self._scribes.values()):
+                try:
+                    await scribe.cover()
+                except InsufficientBalance:
+                    await self._make_room_for(scribe)
+                    await scribe.cover()
         except KomilionError as error:
             self._session.fail(error)
-
-    def _needs_nano(self, offer: VoiceOffer, seconds: int) -> int:
-        return offer.price.charge(self._needs(offer, seconds)).charge
-
-    def _needs(self, offer: VoiceOffer, seconds: int) -> Usage:
-        """What is being written down or may be, and so many seconds more."""
-        chars = sum(self._pending.values()) + self._buffer.waiting_chars
-        return _usage(offer, _milliseconds(chars) + seconds * MS_PER_S)
-
-    def _bounds(self, offer: VoiceOffer) -> Bounds:
-        return Bounds(self._needs(offer, HOLD_S), self._needs(offer, LEAST_S))
 
     def _find(self, name: str) -> VoiceOffer:
         catalog = self._session.services.catalog
@@ -191,15 +206,3 @@ class Transcribers:
             if offer.provider == self._provider:
                 return offer
         raise UnknownModel(f"{model.id} cannot transcribe beside this realtime model; they are of different providers.")
-
-
-def _usage(offer: VoiceOffer, milliseconds: int) -> Usage:
-    """So much speech, by tokens where the price is of tokens and else by time."""
-    if "input_audio" in offer.price.components:
-        heard = ceil_div(milliseconds * TOKENS_PER_S, MS_PER_S)
-        return Usage(input_audio=heard, output=ceil_div(milliseconds * WRITTEN_TOKENS_PER_S, MS_PER_S))
-    return Usage(audio_ms=milliseconds)
-
-
-def _milliseconds(chars: int) -> int:
-    return ceil_div(chars * MS_PER_S, CHARS_PER_S)
