@@ -272,6 +272,9 @@ class Reckoning:
         if usage is None:
             return
         output = Usage(input=usage.output, input_audio=usage.output_audio)
+        for asked in self.asked:  # while this one ran, as who interrupts does: it is input of the next one too
+            if not (asked.is_beside or asked.has_own_input):
+                asked.most, asked.likely = _sum(asked.most, output), _sum(asked.likely, output)
         if answer is not None and answer.has_own_input:  # which says nothing of the conversation but what was added
             self.before = _sum(self.before, output)
             return

@@ -78,6 +78,17 @@ def test_what_is_said_while_an_answer_runs_is_input_of_the_next_one() -> None:
     assert reckoning.context() == Usage(input_audio=29)
 
 
+def test_an_answer_that_was_asked_for_while_another_one_ran_has_that_as_input() -> None:
+    reckoning = Reckoning(PRICE)
+    reckoning.begin("interrupted")
+    for wishes in ({}, {"conversation": "none"}, {"input": []}):
+        reckoning.asked.append(reckoning.asking(wishes))
+    reckoning.end("interrupted", Usage(input=2, output=3, output_audio=400))
+    next_one, beside, alone = reckoning.asked
+    assert next_one.most == next_one.likely == Usage(input=3, input_audio=400)
+    assert beside.most == alone.most == Usage()
+
+
 def test_an_answer_of_which_nothing_is_known_leaves_what_was_said_to_be_counted() -> None:
     reckoning = Reckoning(PRICE)
     reckoning.said.text("1234567890")
