@@ -16,7 +16,7 @@ from komilion.common.errors import BadRequest, KomilionError, ProviderTimeout
 from komilion.common.ids import new_id
 from komilion.common.tasks import spawn
 from voice.audio import vad
-from voice.realtime.cascade_ahead import Reserve
+from voice.realtime.cascade_ahead import Reserve, demand_tools
 from voice.realtime.cascade_answer import ENDS_SESSION, Answer
 from voice.realtime.cascade_chat import items_of
 from voice.realtime.cascade_ears import Began, Ears, Ended
@@ -98,6 +98,8 @@ class CascadeEngine:
         """Anything but audio. Raises `BadRequest`."""
         match event["type"]:
             case "session.update":
+                session = self.session
+                await demand_tools(session.services, session.caller, self.calls.parts, event["session"])
                 self._configure()
                 await self.session.emit({"type": "session.updated", "session": self._session_object()})
                 self._answer_what_is_owed()

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import orjson
 
 from billing.prices import PriceVersion
-from komilion.common.errors import KomilionError
+from komilion.common.errors import BadRequest, KomilionError, ModelNotAllowed
 from komilion.common.numbers import numbers
 from komilion.common.tasks import spawn
 from routing.gateway.choice.planning import plan_call
@@ -39,6 +39,7 @@ log = logging.getLogger(__name__)
 LEAST_S = 5  # of hearing and speaking that a wallet must pay for, beside the least that a chat starts with
 RENEW_AT = 0.5  # of a hold's lifetime
 TYPICAL_TURN = "That sounds good. And what would you do there if it rains tomorrow? Could we still go by train?"
+TOOLS = "tools"
 NO_EXTRAS = Extras("", "")
 
 
@@ -69,6 +70,23 @@ async def next_turn(
     least = min(_thinking(attempt, numbers.START_OUTPUT_TOKENS) for attempt in attempts)
     least += min(_heard_and_spoken(parts, LEAST_S))
     return Turn(attempts[0].offer.price, max(most + max(_heard_and_spoken(parts, hold_s)), least), least)
+
+
+async def demand_tools(
+    services: Services, caller: CallerSession, parts: Parts, config: Event, param: str = f"session.{TOOLS}"
+) -> None:
+    """Raise `BadRequest` where `config` has tools and no model that may think can use any.
+
+    Whatever else keeps a model from answering may be over by the next turn, and is told by that.
+    """
+    if not config.get(TOOLS):
+        return
+    try:
+        await next_turn(services, caller, parts, config)
+    except KomilionError as error:
+        if isinstance(error, BadRequest | ModelNotAllowed) and TOOLS in error.extra.get("filters", ()):
+            message = "No model that would answer here can use tools; leave them out, or take another policy."
+            raise BadRequest(message, param=param) from error
 
 
 def _thinking(attempt: Attempt, output_tokens: int) -> int:

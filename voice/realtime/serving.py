@@ -18,6 +18,7 @@ from routing.gateway.limit import count
 from routing.gateway.notes import usd
 from routing.gateway.services import Services
 from routing.selection.words import DEFAULT_POLICY
+from voice.realtime.cascade_ahead import TOOLS, demand_tools
 from voice.realtime.engines import answerer_of, estimated_per_minute
 from voice.realtime.events import Event
 from voice.realtime.schema import PCM_RATE_HZ, SESSION, SESSION_WISHES
@@ -42,6 +43,8 @@ async def serve_ticket(exchange: Exchange, services: Services) -> None:
     name = f"neo-mode/{policy}"
     answerer = answerer_of(await services.fresh_catalog(), name, session)
     config, identity = _config(body, answerer.writes), identity_of(credential_of(exchange))
+    if answerer.parts is not None:
+        await demand_tools(services, session, answerer.parts, config, TOOLS)
     tells_balance = body.get("showBalance", identity.page is not None)  # our own page shows it to a member
     per_minute_nano = await estimated_per_minute(answerer, services, session, config)
     ticket = Ticket(identity, name, config, tells_balance)
@@ -77,6 +80,8 @@ async def serve_client_secret(exchange: Exchange, services: Services) -> None:
     if not model:
         raise BadRequest("`session.model` is missing.", param="session.model")
     answerer = answerer_of(await services.fresh_catalog(), model, session)
+    if answerer.parts is not None:
+        await demand_tools(services, session, answerer.parts, config)
     ticket = Ticket(identity_of(credential_of(exchange)), model, config)
     token, expires_at = await _issue(ticket, _lifetime_s(body.get("expires_after")))
     told = {**config, "object": "realtime.session", "id": new_id("sess"), "model": answerer.model}

@@ -1,10 +1,13 @@
 """The session as a cascade tells it."""
 
-from tests.stand import Tenant
-from tests.voice.realtime.cascading import Cascade
+from tests.fakes.client import call
+from tests.routing.answers import key_of
+from tests.stand import Gateway, Tenant
+from tests.voice.realtime.cascading import NAME, Cascade, ask_in_text
 from tests.voice.realtime.talking import Talker
 from voice.realtime.cascade_session import DEFAULTS, complete
 
+TOOL = {"type": "function", "name": "look", "parameters": {"type": "object"}}
 PCM = {"type": "audio/pcm", "rate": 24_000}
 
 
@@ -45,3 +48,36 @@ def test_no_detection_stays_none_and_the_defaults_stay_as_they_are() -> None:
     assert whole["audio"]["input"]["turn_detection"] is None
     assert whole["audio"]["output"]["format"] == PCM
     assert complete({}) == DEFAULTS
+
+
+def test_tools_that_no_model_can_use_are_refused_before_anybody_talks(
+    cascade: Cascade, alice: Tenant, gateway: Gateway
+) -> None:
+    gateway.manage("model", "disable", cascade.parts())
+    gateway.add_model(capabilities="vision")
+    gateway.wait_for_catalog()
+    ticket = call(gateway.url, "/api/voice/realtime", alice.key, {"policy": "frugal", "tools": [TOOL]})
+    session = {"type": "realtime", "model": NAME, "tools": [TOOL]}
+    secret = call(gateway.url, "/v1/realtime/client_secrets", alice.key, {"session": session})
+    assert (ticket.status, ticket.json["error"]["param"]) == (400, "tools")
+    assert (secret.status, secret.json["error"]["param"]) == (400, "session.tools")
+    assert "can use tools" in ticket.json["error"]["message"]
+
+    async def converse(talker: Talker) -> None:
+        await talker.send("session.update", session={"type": "realtime", "tools": [TOOL]})
+        assert (await talker.until("error"))["error"]["param"] == "session.tools"
+        await ask_in_text(talker)
+        await talker.answer()
+        assert talker.of("response.done")[-1]["response"]["status"] == "completed"
+
+    cascade.talk(alice, converse)
+
+
+def test_tools_are_refused_to_a_key_whose_models_use_none(cascade: Cascade, alice: Tenant, gateway: Gateway) -> None:
+    able = cascade.parts()
+    gateway.add_model(capabilities="vision")
+    gateway.wait_for_catalog()
+    key = key_of(alice, models_allowed=[name for name in gateway._upstream_ids if name != able]).secret
+    refused = call(gateway.url, "/api/voice/realtime", key, {"policy": "frugal", "tools": [TOOL]})
+    assert (refused.status, refused.json["error"]["param"]) == (400, "tools")
+    assert call(gateway.url, "/api/voice/realtime", key, {"policy": "frugal"}).status == 200
