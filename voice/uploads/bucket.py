@@ -4,6 +4,7 @@ boto3 costs 25 MB, so only `store` imports this, where a bucket is set.
 """
 
 import contextlib
+import logging
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,8 +23,16 @@ from voice.uploads import folder
 from voice.uploads.names import media_type
 from voice.uploads.target import Target, not_there
 
+log = logging.getLogger(__name__)
+
 TIMEOUT_S = 60  # of silence
 TRIES = 2
+NOTHING_THERE = (404, 416)  # 416: it is shorter than what is read of it
+NO_ROOM = 507
+
+
+class Missing(Exception):
+    """The bucket has no such object."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +121,9 @@ class S3:
         return size
 
     def keep(self, upload: Upload, data: bytes) -> None:
-        """Raises `StorageFull` where the service does not take it, `Unavailable` where it is away."""
-        try:
-            with _answering():
-                self._client.put_object(**self._place(upload), Body=data, ContentType=upload.content_type)
-        except ClientError as error:
-            raise StorageFull from error
+        """Raises `StorageFull` where the service has no room, `Unavailable` where it is away or refuses us."""
+        with _answering():
+            self._client.put_object(**self._place(upload), Body=data, ContentType=upload.content_type)
 
     @contextlib.contextmanager
     def opened(self, upload: Upload) -> Iterator[Path]:
@@ -126,7 +132,7 @@ class S3:
             try:
                 with _answering():
                     self._client.download_fileobj(*self._place(upload).values(), copy)
-            except ClientError as error:
+            except Missing as error:
                 raise not_there(upload) from error
             copy.flush()
             yield Path(copy.name)
@@ -142,22 +148,19 @@ class S3:
                         raise Unavailable("The store of uploads gives no pieces.")
                     data: bytes = body.read(most_bytes)
                     return data
-        except ClientError as error:
+        except Missing as error:
             raise not_there(upload) from error
 
     def delete(self, upload: Upload) -> None:
         """Remove the object; one that is not there is as good."""
-        try:
-            with _answering():
-                self._client.delete_object(**self._place(upload))
-        except ClientError as error:
-            raise Unavailable("The store of uploads does not answer as it should.") from error
+        with contextlib.suppress(Missing), _answering():
+            self._client.delete_object(**self._place(upload))
 
     def _head(self, upload: Upload) -> dict[str, Any] | None:
         try:
             with _answering():
                 found: dict[str, Any] = self._client.head_object(**self._place(upload))
-        except ClientError:
+        except Missing:
             return None
         return found
 
@@ -167,8 +170,20 @@ class S3:
 
 @contextlib.contextmanager
 def _answering() -> Iterator[None]:
-    """Raises `Unavailable` where the service cannot be reached; its refusals are `ClientError`."""
+    """Raises `Missing`, `StorageFull`, and `Unavailable` where the service cannot be reached or refuses us.
+
+    The last is never the sender's doing: a wrong key or secret, or rights that are missing, for the operator to mend.
+    """
     try:
         yield
     except BotoCoreError as error:
         raise Unavailable("The store of uploads does not answer.") from error
+    except ClientError as error:
+        status, code = error.response["ResponseMetadata"]["HTTPStatusCode"], error.response["Error"]["Code"]
+        if status in NOTHING_THERE and code != "NoSuchBucket":
+            raise Missing from error
+        if status == NO_ROOM:
+            raise StorageFull from error
+        if status < 500:
+            log.error("the bucket refuses us", extra={"alarm": "bucket_refused", "status": status, "code": code})
+        raise Unavailable("The store of uploads does not answer as it should.") from error

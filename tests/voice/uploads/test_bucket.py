@@ -265,9 +265,28 @@ def test_who_deletes_without_an_end_has_to_wait(service: Service, alice: Person,
     assert ticket(alice, size=5).status_code == 409
 
 
-def test_a_service_that_refuses_us_or_is_away(where: dict[str, Any], alice: Person, settings):
+def test_a_service_that_refuses_us_is_the_operator_s_trouble_and_not_the_sender_s(
+    where: dict[str, Any], alice: Person, settings, caplog: pytest.LogCaptureFixture
+):
+    put(where, b"hello")
     settings.VOICE_BUCKET_SECRET = "another"
-    with pytest.raises(Unavailable):
-        store().delete(upload_of(where))
+    upload = upload_of(where)
+    acts = (
+        lambda: store().delete(upload),
+        lambda: store().demand_whole(upload),
+        lambda: store().read(upload, 0, 5),
+        lambda: store().keep(upload, b"hello"),
+        lambda: store().opened(upload).__enter__(),
+    )
+    for number, act in enumerate(acts, start=1):
+        with pytest.raises(Unavailable) as refused:
+            act()
+        assert refused.type is Unavailable
+        alarms = [each for each in caplog.records if getattr(each, "alarm", "") == "bucket_refused"]
+        assert (len(alarms), alarms[-1].status) == (number, 403)
+    assert api(alice)("GET", f"{UPLOAD}/{where['audioKey']}").status_code == 503
+
+
+def test_a_service_that_is_away(where: dict[str, Any], alice: Person, settings):
     settings.VOICE_BUCKET_ENDPOINT = "http://127.0.0.1:9"
     assert api(alice)("GET", f"{UPLOAD}/{where['audioKey']}").status_code == 503
