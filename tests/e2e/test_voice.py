@@ -84,6 +84,7 @@ class TestConversation:
         captions = stage.page.get_by_role("log")
         expect(captions).to_contain_text("A ledger is a book.")
         expect(captions).not_to_contain_text("What is a ledger?")
+        expect(captions.locator(".caption--user").first).to_contain_text("(spoken, not written down)")
         turns = {"input": {"turn_detection": {"type": "server_vad"}}}
         assert stage.socket.seen[0]["session"] == {"type": "realtime", "audio": turns}, "the ticket says all else"
         assert stage.socket.faults == []

@@ -6,6 +6,7 @@
   const GOODBYE_MS = 1500; // for the cost of an answer that is cancelled by the end
   const NORMAL_CLOSURE = 1000;
   const WHO_SPEAKS = ["user", "assistant"];
+  const UNWRITTEN = "(spoken, not written down)";
   const ASIDE = "aside_"; // events whose refusal means only that they came too late
 
   function base64(buffer) {
@@ -19,6 +20,7 @@
       this.isOpen = this.wasOpen = this.isHearing = this.isAwaited = this.isPlaying = this.isEnding = false;
       this.response = null; // that is being made
       this.silenced = new Set(); // responses of which nothing more is played
+      this.unwritten = new Map(); // items that were spoken and have no words yet -> whether that was told
       this.errorSaid = "";
       this.sequence = 0;
       this.handlers = { ...this.handledOfSession(), ...this.handledOfSpeech(), ...this.handledOfAnswers() };
@@ -179,12 +181,20 @@
           this.isAwaited = false;
           this.told.changed();
         },
-        [`${written}.delta`]: ({ item_id, delta }) => captions.add(item_id, "user", delta || ""),
+        "input_audio_buffer.committed": ({ item_id }) => this.unwritten.set(item_id, false),
+        [`${written}.delta`]: ({ item_id, delta }) => {
+          if (this.unwritten.delete(item_id)) captions.set(item_id, "user", ""); // late: something else stood there
+          captions.add(item_id, "user", delta || "");
+        },
         [`${written}.completed`]: ({ item_id, transcript }) => {
+          this.unwritten.delete(item_id);
           if (transcript.trim()) captions.set(item_id, "user", transcript.trim());
           else captions.remove(item_id);
         },
-        [`${written}.failed`]: ({ item_id }) => captions.mark(item_id, "this could not be written down"),
+        [`${written}.failed`]: ({ item_id }) => {
+          this.unwritten.delete(item_id);
+          captions.set(item_id, "user", UNWRITTEN);
+        },
       };
     }
 
@@ -211,9 +221,18 @@
       };
     }
 
+    // What was answered and has no words will hardly get any; should they come all the same, they take the place.
+    tellUnwritten() {
+      for (const [item, isTold] of this.unwritten) {
+        if (!isTold) this.captions.set(item, "user", UNWRITTEN);
+        this.unwritten.set(item, true);
+      }
+    }
+
     done(response) {
       if (this.response === response.id) this.response = null;
       this.speaker.whole();
+      if (response.status !== "cancelled") this.tellUnwritten();
       if (response.status === "failed") {
         const { error } = response.status_details || {};
         this.told.trouble((error && error.message) || "This answer failed. Say it again.");
