@@ -64,12 +64,13 @@ def find_speakers(samples: Samples, count: int | None = None) -> Speakers:
     """The turns in a recording at 16 kHz; `count` speakers when that is known. Blocks: 2 to 4 ms a second of audio.
 
     A long recording is taken in stretches, because one hour at once would take 1.3 GB. Who is who in different
-    stretches is then decided by an excerpt of each voice of each stretch, all of them heard as one recording.
+    stretches is then decided by an excerpt of each voice of each stretch, all of them heard as one recording. A stretch
+    in which fewer than `count` speak has one of them twice, who is then recognized as one.
     """
     size = STRETCH_S * RATE_HZ
     if len(samples) <= size:
         return Speakers(tuple(_turns(samples, count)))
-    stretches = [_turns(samples[start : start + size], None) for start in range(0, len(samples), size)]
+    stretches = [_turns(samples[start : start + size], count) for start in range(0, len(samples), size)]
     same = _same_voices(samples, stretches, count)
     turns = [
         replace(

@@ -22,17 +22,21 @@ AUDIO_MOST_BYTES = 4 * 2**20  # in the request itself; what is longer is uploade
 BODY_MOST_BYTES = AUDIO_MOST_BYTES + 2**18
 LANGUAGE_CHARACTERS = 35  # as BCP 47 has it
 NAME_CHARACTERS = 200
+SPEAKERS_MOST = 10
 TRUE, FALSE = ("true", "1"), ("false", "0", "")
 
 
 class MeetingOptions(msgspec.Struct, frozen=True):
-    """How a meeting is to be written down. `language` and `model` are empty where we are to choose."""
+    """How a meeting is to be written down. `language` and `model` are empty where we are to choose, `speakers` is None
+    where nobody says how many there are.
+    """
 
     language: str = ""
     model: str = ""
     format: MeetingFormat = "json"
     diarize: bool = True
     summarize: bool = False
+    speakers: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,7 @@ class MeetingAsked:
     ignored: tuple[str, ...] = ()
 
 
-FIELDS = frozenset({"language", "model", "format", "diarize", "summarize", "async", "webhookUrl", *SOURCES})
+FIELDS = frozenset({"language", "model", "format", "diarize", "speakers", "summarize", "async", "webhookUrl", *SOURCES})
 
 
 def parse_meeting(content_type: str, body: bytes) -> MeetingAsked:
@@ -99,12 +103,16 @@ def _options(fields: Mapping[str, Any]) -> MeetingOptions:
     wanted = _text(fields, "format") or "json"
     if wanted not in FORMATS:
         raise BadRequest(f"format must be one of {', '.join(FORMATS)}.", param="format")
+    diarize, speakers = _flag(fields, "diarize", default=True), _speakers(fields)
+    if speakers is not None and not diarize:
+        raise BadRequest("speakers says how many to tell apart, and diarize that nobody should.", param="speakers")
     return MeetingOptions(
         language=language,
         model=model,
         format=wanted,  # type: ignore[arg-type]  # checked above
-        diarize=_flag(fields, "diarize", default=True),
+        diarize=diarize,
         summarize=_flag(fields, "summarize", default=False),
+        speakers=speakers,
     )
 
 
@@ -115,6 +123,18 @@ def _text(fields: Mapping[str, Any], name: str) -> str:
     if not isinstance(value, str):
         raise BadRequest(f"{name} must be a text.", param=name)
     return value.strip()
+
+
+def _speakers(fields: Mapping[str, Any]) -> int | None:
+    """A number, or its digits in a form; nothing in either is for us to find out."""
+    value = fields.get("speakers")
+    if value is None or value == "":
+        return None
+    if isinstance(value, str) and value.isdecimal() and len(value) <= len(str(SPEAKERS_MOST)):
+        value = int(value)
+    if type(value) is not int or not 1 <= value <= SPEAKERS_MOST:
+        raise BadRequest(f"speakers must be a whole number from 1 to {SPEAKERS_MOST}.", param="speakers")
+    return value
 
 
 def _flag(fields: Mapping[str, Any], name: str, *, default: bool) -> bool:

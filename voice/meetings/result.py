@@ -38,14 +38,16 @@ class Told:
         return self.cost_nano + self.summary.cost_nano
 
 
-def name_speakers(transcript: Transcript, recording: Recording, *, diarize: bool) -> Transcript:
-    """Who says what: as the provider heard it, else guessed by the sound of the voices. Blocks."""
-    if not diarize:
+def name_speakers(transcript: Transcript, recording: Recording, options: MeetingOptions) -> Transcript:
+    """Who says what: as the provider heard it, else guessed by the sound of the voices, which are as many as the
+    options say. Blocks.
+    """
+    if not options.diarize:
         return without_speakers(transcript)
     if transcript.speakers == "heard" or not transcript.utterances:
         return transcript
     with _guessing:
-        return with_guessed_speakers(transcript, find_speakers(recording.samples))
+        return with_guessed_speakers(transcript, find_speakers(recording.samples, options.speakers))
 
 
 def told_json(told: Told) -> dict[str, Any]:
@@ -66,9 +68,15 @@ def told_json(told: Told) -> dict[str, Any]:
         "request_ids": [*told.request_ids, *told.summary.request_ids],
         "transcription_cost_nano_usd": told.cost_nano,
         "summary_cost_nano_usd": told.summary.cost_nano,
-        "adjusted": [{"param": name, "action": "dropped"} for name in told.ignored],
+        "adjusted": [{"param": name, "action": "dropped"} for name in _dropped(told)],
     }
     return answer
+
+
+def _dropped(told: Told) -> tuple[str, ...]:
+    """What had no effect: unknown fields, and a number of speakers where the provider heard who speaks."""
+    counted = told.options.speakers is not None and told.transcript.speakers == "heard"
+    return (*told.ignored, *(["speakers"] if counted else []))
 
 
 def told_as(told: Told, form: str) -> tuple[str, str]:

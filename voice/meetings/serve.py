@@ -155,7 +155,7 @@ async def _heard(exchange: Exchange, payer: Payer, meeting: _Meeting) -> Told | 
         audio = await in_thread(audio_of, chosen, recording, span)
         heeded = await hear(payer, chosen, PartAsked(exchange.request_id, audio, options))
         whole = joined([(span, heeded.heard.transcript)])
-        transcript = await _workshop.finish(lambda: name_speakers(whole, recording, diarize=options.diarize))
+        transcript = await _workshop.finish(lambda: name_speakers(whole, recording, options))
     return Told(
         transcript=transcript,
         options=options,

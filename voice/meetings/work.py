@@ -192,8 +192,7 @@ class JobWork:
             path = await self._source(stack)
             recording = await in_thread(lambda: stack.enter_context(recording_of(path, folder())))
             await self._hear_all(chosen, recording)
-            heard, diarize = joined(self._answers()), self._options.diarize
-            return await in_thread(name_speakers, heard, recording, diarize=diarize)
+            return await in_thread(name_speakers, joined(self._answers()), recording, self._options)
 
     async def _source(self, stack: contextlib.ExitStack) -> Path:
         """The file."""

@@ -7,7 +7,7 @@ from komilion.common.audio.encode import CONTENT_TYPES
 from komilion.web.rest.inference import KEY_ONLY, content, errors
 from routing.selection.words import POLICIES
 from voice.api.documented import JOB_EXAMPLE
-from voice.meetings.options import FORMATS
+from voice.meetings.options import FORMATS, SPEAKERS_MOST
 from voice.realtime.schema import VOICES
 from voice.speech.captions import SRT_TYPE, VTT_TYPE
 from voice.speech.raw import FILES
@@ -95,6 +95,12 @@ SPEAK_REQUEST: JsonSchema = {
 MEETING_FIELDS: dict[str, JsonSchema] = {
     "language": {"type": "string", "maxLength": 35, "description": "without it, or with `auto`, it is found out"},
     "diarize": {"type": "boolean", "default": True},
+    "speakers": {
+        **COUNT,
+        "minimum": 1,
+        "maximum": SPEAKERS_MOST,
+        "description": "how many speak; without it that is guessed. Of no effect where the provider hears who speaks",
+    },
     "summarize": {"type": "boolean", "default": False},
     "format": {"type": "string", "enum": list(FORMATS), "default": "json"},
     "model": {"type": "string", "maxLength": 200},

@@ -15,7 +15,7 @@ from komilion.web.voice.export import exported, names_in
 from komilion.web.voice.rows import LANGUAGES, SCRIPTS, MeetingRow, told_of
 from voice.access import access_job
 from voice.actions.jobs import do_cancel_or_delete, result_of
-from voice.meetings.options import AUDIO_MOST_BYTES
+from voice.meetings.options import AUDIO_MOST_BYTES, SPEAKERS_MOST
 from voice.models import UploadState
 from voice.models.job import OPEN_STATES
 from voice.page_queries import names_of
@@ -36,6 +36,7 @@ def list_meetings(request: HttpRequest, viewer: Viewer) -> HttpResponse:
         "any_open": any(job.state in OPEN_STATES for job in jobs),
         "languages": LANGUAGES,
         "direct_limit_bytes": AUDIO_MOST_BYTES,
+        "speakers": range(1, SPEAKERS_MOST + 1),
         "scripts": SCRIPTS["list"],
     }
     return render(request, "voice/meetings.html", context)

@@ -33,6 +33,7 @@
         this.chosen();
       });
       this.get("file").addEventListener("change", () => this.chosen());
+      this.get("diarize").addEventListener("change", () => this.show());
       this.form.addEventListener("submit", (event) => {
         event.preventDefault();
         if (!this.running) this.begin();
@@ -79,7 +80,8 @@
     }
 
     async transcribe(file, signal) {
-      const options = { language: this.get("language").value, diarize: this.get("diarize").checked, summarize: this.get("summarize").checked, async: true };
+      const diarize = this.get("diarize").checked;
+      const options = { language: this.get("language").value, diarize, speakers: diarize ? this.get("speakers").value : "", summarize: this.get("summarize").checked, async: true };
       let asked;
       this.progress({ sent: this.upload ? this.upload.sent : 0, isWaiting: false });
       if (file.size <= Number(this.form.dataset.directLimit)) {
@@ -121,6 +123,7 @@
       this.get("stop").hidden = !runs;
       this.get("transcribe").hidden = runs;
       for (const id of ["file", "language", "diarize", "summarize"]) this.get(id).disabled = runs;
+      this.get("speakers").disabled = runs || !this.get("diarize").checked;
       this.get("resume").hidden = runs || !this.canResume;
       if (runs) this.get("stop").focus();
       this.canResume = false;

@@ -21,12 +21,15 @@ MANS = (
 )
 
 
-def meeting() -> tuple[Samples, list[tuple[int, int]]]:
+LIKE_VOICES = ("en-us+m5", "en-us+m6")
+
+
+def meeting(voices: tuple[str, str] = (WOMAN, MAN)) -> tuple[Samples, list[tuple[int, int]]]:
     """Four sentences by turns, and the start and end of each in milliseconds."""
     pieces: list[Samples] = []
     spans = []
-    for woman, man in zip(WOMANS, MANS, strict=True):
-        for sentence, voice in ((woman, WOMAN), (man, MAN)):
+    for sentences in zip(WOMANS, MANS, strict=True):
+        for sentence, voice in zip(sentences, voices, strict=True):
             begin = sum(len(piece) for piece in pieces) // 16
             pieces.append(spoken(sentence, voice))
             spans.append((begin, begin + len(pieces[-1]) // 16))
@@ -53,6 +56,19 @@ def test_one_voice_is_one_speaker():
 @needs_espeak
 def test_a_known_number_of_speakers_is_kept_to():
     assert find_speakers(meeting()[0], count=1).count == 1
+
+
+@needs_espeak
+@pytest.mark.parametrize("times", [1, 4])
+def test_like_voices_are_told_apart_where_their_number_is_known(monkeypatch: pytest.MonkeyPatch, times: int):
+    samples, spans = meeting(LIKE_VOICES)
+    assert find_speakers(samples).count == 1
+    monkeypatch.setattr(diarize, "STRETCH_S", 20)
+    length_ms = pcm.duration_ms(samples, 16_000)
+    assert length_ms > 16_000, "four times as much is several stretches"
+    speakers = find_speakers(np.tile(samples, times), count=2)
+    said = [speakers.at(start + i * length_ms, end + i * length_ms) for i in range(times) for start, end in spans]
+    assert said == [0, 1, 0, 1] * times
 
 
 def test_silence_and_nothing_have_no_speaker():

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.fakes import sounds
 from tests.fakes.replies import Reply
 from tests.fakes.speech_server import SpeechReply
 from tests.routing.books import only_row, organization_id, usage_rows
@@ -64,6 +65,23 @@ def test_speakers_are_guessed_where_the_provider_hears_none(meetings: Meetings, 
     body = meetings.send(alice, talk(3), model=whisper).json
     assert body["speakerSource"] == "heuristic"
     assert [speaker["id"] for speaker in body["speakers"]] == [0]
+
+
+@pytest.mark.parametrize("speakers", [1, 2, 3])
+def test_there_are_as_many_speakers_as_is_said(meetings: Meetings, alice: Tenant, whisper: str, speakers: int):
+    voices = (sounds.tone(3, hertz, rate_hz=8_000) for hertz in (440, 660, 880))
+    talk_of_three = sounds.wav(b"".join(voices), rate_hz=8_000)
+    body = meetings.send(alice, talk_of_three, model=whisper, speakers=str(speakers)).json
+    assert (body["speakerSource"], len(body["speakers"])) == ("heuristic", speakers)
+    assert body["x_komilion"]["adjusted"] == []
+
+
+def test_how_many_speak_is_the_provider_s_business_where_it_hears_who_does(
+    meetings: Meetings, alice: Tenant, nova: str
+):
+    body = meetings.send(alice, talk(), model=nova, speakers="3").json
+    assert body["speakerSource"] == "provider"
+    assert body["x_komilion"]["adjusted"] == [{"param": "speakers", "action": "dropped"}]
 
 
 def test_nobody_is_named_where_nobody_asked(meetings: Meetings, alice: Tenant, nova: str):
@@ -231,6 +249,12 @@ def served():
         ({"audioUrl": "http://files.example/"}, "audioUrl"),
         ({"audioUrl": "https://files.example/", "format": "pdf"}, "format"),
         ({"audioUrl": "https://files.example/", "diarize": "maybe"}, "diarize"),
+        ({"audioUrl": "https://files.example/", "speakers": 0}, "speakers"),
+        ({"audioUrl": "https://files.example/", "speakers": 11}, "speakers"),
+        ({"audioUrl": "https://files.example/", "speakers": True}, "speakers"),
+        ({"audioUrl": "https://files.example/", "speakers": "two"}, "speakers"),
+        ({"audioUrl": "https://files.example/", "speakers": "2" * 5_000}, "speakers"),
+        ({"audioUrl": "https://files.example/", "speakers": 2, "diarize": False}, "speakers"),
         ({"audioUrl": "https://files.example/", "summarize": 1}, "summarize"),
         ({"audioUrl": "https://files.example/", "language": "e n"}, "language"),
         ({"audioUrl": "https://files.example/", "model": "a\nb"}, "model"),

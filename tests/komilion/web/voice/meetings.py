@@ -67,6 +67,14 @@ def new_meeting(person: Person, *, state: str = "completed", told: dict[str, Any
     return TranscriptionJob.objects.get(pk=fields.get("id", job.pk))
 
 
+def demand_options(**options: Any) -> None:
+    """The newest job was made with these."""
+    from voice.models import TranscriptionJob
+
+    made = TranscriptionJob.objects.latest("created_at").options
+    assert made | options == made, made
+
+
 def end_meeting(told: dict[str, Any] | None = None) -> None:
     """The newest job ends as a worker would end it."""
     from komilion.common.clock import utc_now
