@@ -79,8 +79,12 @@ class CascadeEngine:
             await self.append(frame, 0)
             if number == committed and not self._ears.detects_turns:
                 await self._commit(self._ears.commit())
-        if conversation.asked is not None:
-            self._begin(conversation.asked.get("response") or {})
+        asked, conversation.asked = conversation.asked, []
+        for event in asked:
+            try:
+                self._begin(event.get("response") or {})
+            except BadRequest as error:
+                await self.session.complain(error, event.get("event_id"))
 
     async def ready(self) -> None:
         """Always."""
@@ -222,7 +226,6 @@ class CascadeEngine:
             config["audio"] = {**(self.session.conversation.config.get("audio") or {}), **wishes["audio"]}
         conversation = self.session.conversation
         items = None if wishes.get("input") is None else items_of(wishes["input"], conversation.items)
-        conversation.asked = None
         self._owes = self._owes and wishes.get("conversation") == "none"
         self._answer = answer = Answer(self, config, wishes, items)
         self._answering = running = spawn(self._run(answer), name="cascade-answer")

@@ -34,7 +34,7 @@ class Conversation:
         self.items: dict[str, Event] = {}  # by id, in their order; what can be sent as `conversation.item.create`
         self.unanswered: deque[Heard] = deque()
         self.committed_frames = 0  # the first so many of them are an item already
-        self.asked: Event | None = None  # a `response.create` of which nothing came yet
+        self.asked: list[Event] = []  # `response.create` events that were lost with a connection, with nothing to show
         self._audio_chars = 0
         self._sizes: dict[str, int] = {}  # of items, in bytes
 

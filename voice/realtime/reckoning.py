@@ -106,6 +106,7 @@ class Answer:
     has_own_input: bool = False  # instead of the conversation
     has_own_config: bool = False  # instructions or tools instead of the session's
     event_id: str = ""  # of the event that asked for it, as it went up
+    asked_by: Mapping[str, Any] | None = None  # that event, as the client sent it; None: it began by itself
     is_spoken: bool | None = None  # None: as answers of the session are
     weight: int | None = None  # of a character of its audio; None: as the session's, when it begins
     output_most: int | None = None  # tokens of output, thoughts included; None: as the session's, when it begins
@@ -253,6 +254,12 @@ class Reckoning:
         answer.output_most = answer.output_most or self.in_force.confirmed.output_most
         # What was committed before it was asked for is confirmed by now, or was refused.
         answer.heard.heard_chars = min(answer.heard.heard_chars, self._all_said().heard_chars)
+
+    @property
+    def unanswered(self) -> list[Mapping[str, Any]]:
+        """What was asked for and nothing came of."""
+        answers = [*self.answers.values(), *self.asked]
+        return [answer.asked_by for answer in answers if answer.asked_by is not None and not answer.is_begun]
 
     def refused(self, event_id: str | None) -> None:
         """What went up by this event was not done; where it is not told which, the oldest answer that was asked for."""

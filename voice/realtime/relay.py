@@ -35,7 +35,7 @@ from voice.realtime.meter import HEARD_S, Meter
 from voice.realtime.modes import CHARS_PER_S
 from voice.realtime.reckoning import LEAST_S, Answer
 from voice.realtime.relay_events import Downstream
-from voice.realtime.replay import act_out, audio_again, dropped
+from voice.realtime.replay import act_out, audio_again, ended_by_drop
 from voice.realtime.session import Session
 from voice.realtime.transcribers import Transcribers
 from voice.realtime.upstream import Dropped, Upstream
@@ -244,8 +244,8 @@ class RelayEngine:
         return answer if await self.meter.covers(LEAST_S, answer) else None
 
     async def _ask(self, event: Event, answer: Answer) -> None:
+        answer.asked_by = event
         self.meter.reckoning.asked.append(answer)
-        self.session.conversation.asked = event
         await self._send(dump({**event, "event_id": answer.event_id}))
 
     async def _pays_for_audio(self) -> bool:
@@ -283,6 +283,7 @@ class RelayEngine:
         except Exception:
             log.exception("realtime provider not understood", extra={"provider": self._offer.provider})
         self._is_lost = True
+        self.session.conversation.asked += map(dict, self.meter.reckoning.unanswered)
         await act_out(self.session, self.meter.reckoning.buffer)
         self._connected.set()  # whoever waits to send finds nobody there
         _ = spawn(self.session.fail_over(self, error), name="realtime-fail-over")
@@ -298,6 +299,7 @@ class RelayEngine:
         self._connected.clear()
         if self.downstream.has_delivered:
             self.session.conversation.answered()
+        self.session.conversation.asked += map(dict, self.meter.reckoning.unanswered)
         for event in self._give_up("provider_cut"):
             await self.session.emit(event)
         await self.meter.settled()
@@ -320,16 +322,17 @@ class RelayEngine:
         commits = await act_out(self.session, buffer)
         for text in audio_again(conversation, buffer, self.ids, commits):
             await self._send(text)
-        if conversation.asked is not None:
-            answer = await self._asking(conversation.asked)
-            if answer is not None:
-                await self._ask(conversation.asked, answer)
+        while conversation.asked:
+            answer = await self._asking(conversation.asked[0])
+            if answer is None:
+                return
+            await self._ask(conversation.asked.pop(0), answer)
 
     def _give_up(self, then: Outcome) -> list[Event]:
         """Charge what was used of the responses that run or were asked for; returns the events that end them."""
         is_dropped = then == "provider_cut"
         status = "failed" if is_dropped else "cancelled"
-        events = list(map(dropped, self.meter.reckoning.answers))
+        events = list(map(ended_by_drop, self.meter.reckoning.answers))
         for event in events:
             self.meter.ended({**event["response"], "status": status}, self.downstream.detail(status), then)
         if is_dropped:

@@ -77,13 +77,13 @@ class Downstream:
             event = orjson.loads(text)
         if kind == "response.output_audio.delta":
             self._meter.spoke(event["response_id"], len(event["delta"]))
-            self._deliver()
+            self.has_delivered = True
             if not self._relay.is_closing:
                 await self._session.emit_audio(text)
             return
         if kind in TEXTS:
             self._meter.wrote(event["response_id"], event["delta"])
-            self._deliver()
+            self.has_delivered = True
         handler = self._handlers.get(kind)
         if handler is not None:
             await handler(event)
@@ -106,12 +106,6 @@ class Downstream:
             with suppress(TimeoutError):
                 async with asyncio.timeout(timeout_s):
                     await self._idle.wait()
-
-    def _deliver(self) -> None:
-        """Something of an answer came: another connection must not answer the same again."""
-        if not self.has_delivered:
-            self.has_delivered = True
-            self._session.conversation.asked = None
 
     async def _pass(self, event: Event) -> None:
         item = event.get("item")
@@ -167,7 +161,6 @@ class Downstream:
         self._meter.ended(response, self.detail(str(response.get("status"))), self.then)
         self._relay.answered()
         self.has_delivered = False
-        self._session.conversation.asked = None
         self._look_idle()
 
     def _look_idle(self) -> None:

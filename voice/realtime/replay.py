@@ -43,7 +43,7 @@ def audio_again(conversation: Conversation, buffer: InputBuffer, ids: EventIds, 
     return texts
 
 
-def dropped(response_id: str) -> Event:
+def ended_by_drop(response_id: str) -> Event:
     """What ends a response whose connection was lost."""
     error = {"type": "server_error", "code": "provider_dropped"}
     response = {

@@ -202,7 +202,7 @@ class Understudy:
     async def start(self) -> None:
         """Go on with what was asked."""
         Understudy.found = [*self._session.conversation.items.values()]
-        if self._session.conversation.asked is not None:
+        if self._session.conversation.asked:
             await self._answer()
 
     async def ready(self) -> None:

@@ -174,3 +174,21 @@ def test_what_was_appended_before_a_commit_or_a_clear_was_confirmed_is_not_lost(
             assert await replayed(stand, model, 2) == kept
 
     asyncio.run(converse())
+
+
+def test_every_answer_that_was_asked_for_and_of_which_nothing_came_is_asked_for_again(
+    stand: Stand, alice: Tenant
+) -> None:
+    model = stand.model(RealtimeScript(lost_at="response.created", begins_after_s=0.2))
+
+    async def converse() -> None:
+        async with talking(stand, alice.key, model) as talker:
+            for number in range(3):
+                wishes = {"conversation": "none", "metadata": {"number": str(number)}}
+                await talker.send("response.create", response=wishes)
+            for _ in range(3):
+                await talker.until("response.done", lambda event: event["response"]["status"] == "completed")
+            again = [event["response"]["metadata"]["number"] for event in stand.sessions_of(model)[1].received]
+            assert again == ["0", "1", "2"]
+
+    asyncio.run(converse())
