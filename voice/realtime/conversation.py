@@ -35,6 +35,7 @@ class Conversation:
         self.unanswered: deque[Heard] = deque()
         self.committed_frames = 0  # the first so many of them are an item already
         self.asked: list[Event] = []  # `response.create` events that were lost with a connection, with nothing to show
+        self._answering_frames = 0  # the first so many of them are being answered
         self._audio_chars = 0
         self._sizes: dict[str, int] = {}  # of items, in bytes
 
@@ -50,12 +51,16 @@ class Conversation:
             self._forget_oldest()
 
     def committed(self, until: int) -> None:
-        """What was heard until there has become an item, which is answered next."""
+        """What was heard until there has become an item."""
         self.committed_frames = sum(heard.begin < until for heard in self.unanswered)
 
+    def began(self) -> None:
+        """An answer begins, to what is an item by now."""
+        self._answering_frames = self.committed_frames
+
     def answered(self) -> None:
-        """What became an item has been answered."""
-        while self.committed_frames:
+        """It was given; what became an item meanwhile is answered next."""
+        while self._answering_frames:
             self._forget_oldest()
 
     def cleared(self, until: int) -> None:
@@ -69,12 +74,13 @@ class Conversation:
         """The audio that was not answered, for somebody else to hear it: he keeps what he needs of it."""
         frames = [heard.frame for heard in self.unanswered]
         self.unanswered.clear()
-        self.committed_frames = self._audio_chars = 0
+        self.committed_frames = self._answering_frames = self._audio_chars = 0
         return frames
 
     def _forget_oldest(self) -> None:
         self._audio_chars -= len(self.unanswered.popleft().frame)
         self.committed_frames = max(0, self.committed_frames - 1)
+        self._answering_frames = max(0, self._answering_frames - 1)
 
     def expect(self, item_id: str, role: str) -> None:
         """A message takes its place in the conversation, and `keep` will say what is in it."""

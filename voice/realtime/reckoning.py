@@ -256,6 +256,11 @@ class Reckoning:
         answer.heard.heard_chars = min(answer.heard.heard_chars, self._all_said().heard_chars)
 
     @property
+    def is_answering(self) -> bool:
+        """Whether something came of an answer that belongs to the conversation and runs."""
+        return any(answer.is_begun and not answer.is_beside for answer in self.answers.values())
+
+    @property
     def unanswered(self) -> list[Mapping[str, Any]]:
         """What was asked for and nothing came of."""
         answers = [*self.answers.values(), *self.asked]

@@ -297,7 +297,7 @@ class RelayEngine:
     async def _go_on(self) -> None:
         """Replay the conversation over one new connection. Raises `KomilionError` where that is not to be had."""
         self._connected.clear()
-        if self.downstream.has_delivered:
+        if self.meter.reckoning.is_answering:
             self.session.conversation.answered()
         self.session.conversation.asked += map(dict, self.meter.reckoning.unanswered)
         for event in self._give_up("provider_cut"):

@@ -37,7 +37,6 @@ class Downstream:
 
     def __init__(self, relay: "RelayEngine", meter: Meter, transcribers: Transcribers) -> None:
         self.known: set[str] = set()  # ids of items that were replayed: the client knows them
-        self.has_delivered = False  # something of an answer that runs
         self.then: Outcome = "completed"  # how what runs is booked when it ends
         self._relay = relay
         self._session = relay.session
@@ -77,13 +76,11 @@ class Downstream:
             event = orjson.loads(text)
         if kind == "response.output_audio.delta":
             self._meter.spoke(event["response_id"], len(event["delta"]))
-            self.has_delivered = True
             if not self._relay.is_closing:
                 await self._session.emit_audio(text)
             return
         if kind in TEXTS:
             self._meter.wrote(event["response_id"], event["delta"])
-            self.has_delivered = True
         handler = self._handlers.get(kind)
         if handler is not None:
             await handler(event)
@@ -96,7 +93,6 @@ class Downstream:
 
     def all_ended(self) -> None:
         """Nothing runs any more."""
-        self.has_delivered = False
         self._idle.set()
 
     async def wait_until_idle(self, timeout_s: float) -> None:
@@ -160,7 +156,6 @@ class Downstream:
         await self._session.emit({**event, "response": self._without_account(response)})
         self._meter.ended(response, self.detail(str(response.get("status"))), self.then)
         self._relay.answered()
-        self.has_delivered = False
         self._look_idle()
 
     def _look_idle(self) -> None:

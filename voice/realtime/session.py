@@ -317,9 +317,12 @@ class Session:
             conversation.delete(event["item_id"])
         elif kind == "session.created":
             self.is_created = True
+        elif kind == "response.created" and not _is_beside(event):
+            conversation.began()
         elif kind == "response.done" and event["response"].get("status") in ANSWERED:
-            conversation.answered()
             self.has_answered = True
+            if not _is_beside(event):
+                conversation.answered()
 
     async def _open_next(self, error: KomilionError) -> None:
         for make in self._engines:
@@ -364,3 +367,8 @@ class Session:
             self.end(IDLE)
         else:
             self._idle_timer = loop.call_later(left_s, self._check_idle)
+
+
+def _is_beside(event: Event) -> bool:
+    """Whether the response of an event is outside of the conversation."""
+    return event["response"].get("conversation_id", "") is None

@@ -298,6 +298,7 @@ def test_audio_is_kept_until_it_was_answered(settings: Any) -> None:
     conversation.committed(20)
     conversation.heard("d" * 10, 30)  # the oldest goes
     assert conversation.committed_frames == 1
+    conversation.began()
     conversation.answered()
     assert [heard.frame[0] for heard in conversation.unanswered] == ["c", "d"]
     assert conversation.take_unanswered() == ["c" * 10, "d" * 10]
@@ -316,6 +317,7 @@ def test_what_was_heard_after_a_commit_or_a_clear_is_there_when_that_is_confirme
     conversation.committed(15)  # in the middle of a piece, which is in the item
     conversation.cleared(40)
     assert "".join(heard.frame[0] for heard in conversation.unanswered) == "abef"
+    conversation.began()
     conversation.answered()
     assert "".join(heard.frame[0] for heard in conversation.unanswered) == "ef"
 

@@ -192,3 +192,25 @@ def test_every_answer_that_was_asked_for_and_of_which_nothing_came_is_asked_for_
             assert again == ["0", "1", "2"]
 
     asyncio.run(converse())
+
+
+@pytest.mark.parametrize("wishes", [{"conversation": "none"}, {}])
+def test_an_answer_says_nothing_of_what_it_was_no_answer_to(
+    stand: Stand, alice: Tenant, wishes: dict[str, str]
+) -> None:
+    """One that is outside of the conversation, and one that ran while more was said."""
+    model = stand.model(RealtimeScript(audio_ms=600, pause_s=0.1, **LOST_ON_DELETE))
+
+    async def converse() -> None:
+        async with talking(stand, alice.key, model) as talker:
+            await push_to_talk(talker)
+            await talker.send("response.create", response=wishes)
+            await talker.until("response.created")
+            await append(talker, FIRST)
+            await talker.send(COMMIT)
+            await talker.until("input_audio_buffer.committed")
+            await talker.until("response.done")
+            await lose_connection(talker)
+            assert await replayed(stand, model, 2) == [FIRST, COMMIT]
+
+    asyncio.run(converse())
