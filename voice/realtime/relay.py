@@ -244,6 +244,9 @@ class RelayEngine:
         return answer if await self.meter.covers(LEAST_S, answer) else None
 
     async def _ask(self, event: Event, answer: Answer) -> None:
+        if self._is_lost:
+            self.session.conversation.asked.append(event)
+            return
         answer.asked_by = event
         self.meter.reckoning.asked.append(answer)
         await self._send(dump({**event, "event_id": answer.event_id}))
@@ -285,8 +288,8 @@ class RelayEngine:
         self._is_lost = True
         self.session.conversation.asked += map(dict, self.meter.reckoning.unanswered)
         await act_out(self.session, self.meter.reckoning.buffer)
-        self._connected.set()  # whoever waits to send finds nobody there
         _ = spawn(self.session.fail_over(self, error), name="realtime-fail-over")
+        self._connected.set()  # whoever waits to send finds that being done
 
     async def _take_all(self) -> None:
         assert self._upstream is not None

@@ -262,10 +262,7 @@ class Session:
 
     async def _take(self, text: str) -> None:
         self._heard_s = asyncio.get_running_loop().time()
-        if self._switching.locked():
-            async with self._switching:
-                pass
-        await self.engine.ready()
+        await self._ready()
         audio_chars = append_audio(text)
         if audio_chars is not None:
             await self.engine.append(text, audio_chars)
@@ -278,6 +275,14 @@ class Session:
             await self._handle(event)
         except BadRequest as error:
             await self.complain(error, event_id or error.extra.get("event_id"))
+
+    async def _ready(self) -> None:
+        """Until there is an engine to take a frame, and nobody is about to replace it."""
+        await self.engine.ready()
+        while self._switching.locked():
+            async with self._switching:
+                pass
+            await self.engine.ready()
 
     async def _handle(self, event: Event) -> None:
         kind = event["type"]

@@ -17,6 +17,7 @@ from tests.async_waiting import eventually
 from tests.fakes.realtime import RealtimeScript
 from tests.routing.servers import second_server
 from tests.stand import Gateway, Tenant
+from tests.voice.realtime.dropping import hold_up
 from tests.voice.realtime.talking import Stand, Talker, eventually_equal, in_thread, talking
 
 ANSWER_NANO = 14_196_000
@@ -264,6 +265,25 @@ def test_another_engine_goes_on_where_the_first_one_drops_before_it_ever_answere
     asyncio.run(converse())
 
 
+@pytest.mark.usefixtures("understudies")
+def test_what_comes_while_there_is_no_connection_goes_to_the_engine_that_takes_over(
+    stand: Stand, alice: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = stand.model(RealtimeScript(lost_at="conversation.item.deleted"))
+    is_lost = hold_up(monkeypatch, ProviderUnavailable())
+
+    async def converse() -> None:
+        async with talking(stand, alice.key, model) as talker:
+            await talker.send("conversation.item.delete", item_id="nobody's")
+            await eventually(is_lost.is_set)
+            await talker.send("response.create")
+            done = await talker.until("response.done")
+            assert done["response"]["id"] == "resp_u"
+
+    asyncio.run(converse())
+
+
+@pytest.mark.usefixtures("understudies")
 def test_another_provider_s_model_goes_on_where_the_first_one_is_lost(
     stand: Stand, alice: Tenant, monkeypatch: pytest.MonkeyPatch
 ) -> None:

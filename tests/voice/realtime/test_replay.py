@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-from itertools import count
 from typing import Any
 
 import pytest
@@ -10,9 +9,8 @@ import pytest
 from tests.async_waiting import eventually
 from tests.fakes.realtime import RealtimeScript
 from tests.stand import Tenant
+from tests.voice.realtime.dropping import hold_up
 from tests.voice.realtime.talking import Stand, Talker, sound, talking
-from voice.realtime.relay import RelayEngine
-from voice.realtime.upstream import Upstream
 
 APPEND, COMMIT, CLEAR = (f"input_audio_buffer.{kind}" for kind in ("append", "commit", "clear"))
 FIRST, SECOND, THIRD = sound(200, loud=True), sound(300, loud=True), sound(400, loud=True)
@@ -50,25 +48,8 @@ async def replayed(stand: Stand, model: str, count: int) -> list[str]:
 
 
 @pytest.fixture
-def held_up(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
-    """Set when a connection is lost; there is no other one until the client has sent something."""
-    is_lost, came = threading.Event(), threading.Event()
-    connect, ready, connections = Upstream.connect, RelayEngine.ready, count()
-
-    async def connect_later(*arguments: Any) -> Upstream:
-        if next(connections):
-            is_lost.set()
-            await eventually(came.is_set)
-        return await connect(*arguments)
-
-    async def note(engine: RelayEngine) -> None:
-        if is_lost.is_set():
-            came.set()
-        await ready(engine)
-
-    monkeypatch.setattr(Upstream, "connect", connect_later)
-    monkeypatch.setattr(RelayEngine, "ready", note)
-    return is_lost
+def held_up(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    return hold_up(monkeypatch)
 
 
 def test_a_piece_that_comes_while_there_is_no_connection_is_sent_once(
