@@ -11,10 +11,11 @@ organization, and closes the socket once, with one code, after the engine has se
 engine cannot take yet is not taken from the socket, which makes the client wait.
 
 **What an engine does** (`Engine`): `open` reserves money and reaches what it needs, before the client is accepted, so
-that 402 and 503 are statuses of the handshake; `start` says `session.created` and begins; `append` gets a checked
-`input_audio_buffer.append` as it came, `client_event` every other event, checked and in GA shape; `close` cancels what
-runs, settles it and returns when nothing more will be emitted. An engine speaks by `session.emit`, which waits while
-the client does not read, charges by `session.tab`, and never closes the socket itself: it calls `session.end`.
+that 402 and 503 are statuses of the handshake; `start` says `session.created` and begins; `ready` waits until the next
+frame can be taken; `append` gets a checked `input_audio_buffer.append` as it came, `client_event` every other event,
+checked and in GA shape; `close` cancels what runs, settles it and returns when nothing more will be emitted. An engine
+speaks by `session.emit`, which waits while the client does not read, charges by `session.tab`, and never closes the
+socket itself: it calls `session.end`.
 
 **Order of one session**
 
