@@ -117,16 +117,17 @@ class MeteredCall:
 
         Raises `InsufficientBalance`, `KeyCapReached`, `LedgerUnavailable`, `Unauthenticated`, `Suspended`.
         """
-        self._offers = offers
         ceiling = max(offer.price.charge(most).charge for offer in offers)
         minimum = min(offer.price.charge(least or most).charge for offer in offers)
-        await self.hold_nano(ceiling, minimum if least else ceiling)
+        await self.hold_nano(ceiling, minimum if least else ceiling, offers)
 
-    async def hold_nano(self, ceiling: int, minimum: int) -> None:
-        """Hold `ceiling`; where the wallet has less, down to `minimum`. Raises what `hold` does.
+    async def hold_nano(self, ceiling: int, minimum: int, offers: Sequence[VoiceOffer] = ()) -> None:
+        """Hold `ceiling` for a call of one of these offers; where the wallet has less, down to `minimum`. Raises what
+        `hold` does.
 
-        By itself it is for what is given back (`void`) before anything is used: no price stands behind it.
+        Without offers it is for what is given back (`void`) before anything is used: no price stands behind it.
         """
+        self._offers = offers
         for _ in range(ROUNDS):
             outcome = await self._services.committer.submit(self._place(ceiling, minimum))
             if not isinstance(outcome, AuthorizationChanged):

@@ -1,7 +1,7 @@
 """The parts of a recording at the models that hear them: which model, how the recording is cut, one call each."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from komilion.common.errors import ModelNotServed
 from komilion.common.usage import Usage
@@ -88,19 +88,22 @@ class PartAsked:
     on_heard: OnHeard | None = None
 
 
+def _taking_hours(offers: Sequence[VoiceOffer]) -> tuple[VoiceOffer, ...]:
+    return tuple(offer for offer in offers if offer.dialect in TAKES_HOURS)
+
+
 async def hear(payer: Payer, chosen: Chosen, part: PartAsked) -> Heeded:
     """Hold, hear and charge one part under its request id. Raises what `transcribe` does."""
     audio, options = part.audio, part.options
-    offers = chosen.offers
     if audio.length_ms > PART_MOST_MS:  # sent whole, since the first offer takes that
-        offers = tuple(offer for offer in offers if offer.dialect in TAKES_HOURS)
+        chosen = replace(chosen, offers=_taking_hours(chosen.offers), others=_taking_hours(chosen.others))
     listening = Listening(
         language=options.language,
         with_times=True,
         with_words=True,
-        with_speakers=options.diarize and TELLS_SPEAKERS in offers[0].target.capabilities,
+        with_speakers=options.diarize and TELLS_SPEAKERS in chosen.offers[0].target.capabilities,
     )
     facts = CallFacts(ENDPOINT, options.model or chosen.model.id)
     async with MeteredCall(payer.services, await payer.renew(), part.request_id, facts, payer.renew) as call:
         hearing = Hearing(audio, listening, path=PATH, on_heard=part.on_heard)
-        return await transcribe(call, offers, hearing, payer.services)
+        return await transcribe(call, chosen, hearing, payer.services)

@@ -94,7 +94,7 @@ class Calls:
         hearing = listening.Hearing(audio, self._options)
         try:
             async with self._session.tab.new_call() as call:
-                heard = await listening.transcribe(call, self._hears.offers, hearing, self._session.services)
+                heard = await listening.transcribe(call, self._hears, hearing, self._session.services)
         except NotSent as error:
             raise error.error from error
         self._charge(call, heard.offer, heard.settled)

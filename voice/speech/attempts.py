@@ -1,7 +1,7 @@
 """The offers of one call of speech, one after the other, until one of them brings an answer.
 
-What follows a failure is the table of chats, `routing.gateway.verdicts`, and so are the breakers; there is no
-second model to fall back to. Nothing follows once a byte of an answer was passed on.
+What follows a failure is the table of chats, `routing.gateway.verdicts`, and so are the breakers; which models' offers
+they are is the caller's business. Nothing follows once a byte of an answer was passed on.
 """
 
 import asyncio
@@ -34,6 +34,7 @@ class Attempts:
     def __init__(self, services: Services, offers: Sequence[VoiceOffer], path: str = "/v1") -> None:
         self.notes: list[dict[str, Any]] = []
         self.is_committed = False  # something of an answer was passed on: no other can take its place
+        self.is_at_last = False  # no other offer comes after the one that is asked
         self._services = services
         self._offers = offers
         self._path = path  # of the caller's request: it decides how a time limit is told
@@ -51,12 +52,13 @@ class Attempts:
         place, tries_here = 0, 0
         while True:
             tries_here += 1
+            self.is_at_last = place + 1 == len(offers)
             try:
                 return offers[place], await self._try(offers[place], ask)
             except AttemptFailed as failure:
-                wait_s = self._wait_s(failure, tries_here, is_last=place + 1 == len(offers))
+                wait_s = self._wait_s(failure, tries_here)
                 if wait_s is None:
-                    if self._is_over(failure) or place + 1 == len(offers):
+                    if self._is_over(failure) or self.is_at_last:
                         raise (failure.error if self._was_reached else NotSent(failure.error)) from failure
                     place, tries_here = place + 1, 0
                 else:
@@ -100,7 +102,7 @@ class Attempts:
         is_enough = is_late or len(self.notes) >= numbers.ATTEMPTS_MOST
         return self.is_committed or is_enough or VERDICTS[failure.kind].then != "any"
 
-    def _wait_s(self, failure: AttemptFailed, tries_here: int, *, is_last: bool) -> float | None:
+    def _wait_s(self, failure: AttemptFailed, tries_here: int) -> float | None:
         """After how long the same offer is tried once more; None where it is not."""
         verdict = VERDICTS[failure.kind]
         if self.is_committed or tries_here >= numbers.TRIES_PER_OFFER or len(self.notes) >= numbers.ATTEMPTS_MOST:
@@ -109,7 +111,8 @@ class Attempts:
             return 0.0
         if verdict.again == "when told" and failure.wait_s is not None:
             return failure.wait_s if failure.wait_s <= numbers.RETRY_AFTER_MOST_S else None
-        may_again = verdict.again == "after a pause" or (is_last and verdict.again in ("as a last resort", "when told"))
+        is_last_resort = self.is_at_last and verdict.again in ("as a last resort", "when told")
+        may_again = verdict.again == "after a pause" or is_last_resort
         return numbers.RETRY_PAUSE_S * random.uniform(0.5, 1.5) if may_again else None  # noqa: S311 - spreads callers
 
 

@@ -1,11 +1,11 @@
 """Which model hears or speaks, and who offers it.
 
-A request that names none gets the cheapest that can do what it asks for; a model that runs on this machine only where
-nothing else has a key.
+A request that names none gets the cheapest that can do what it asks for, and where its offers fail the next ones; a
+model that runs on this machine only where nothing else has a key.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from accounts.access import Caller
 from komilion.common.errors import BadRequest, KomilionError, ModelNotAllowed, ModelNotServed, UnknownModel
@@ -18,6 +18,7 @@ from routing.providers.deepgram import voice_of
 
 LOCAL = "local/"
 DEEPGRAM = "deepgram"
+OTHERS_MOST = 2  # models that may take over
 
 WORDS = {
     "word_timestamps": "gives the times of what it hears",
@@ -39,10 +40,14 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """A model and those of its offers that can serve, the first choice first."""
+    """A model and those of its offers that can serve, the first choice first.
+
+    `others` may take over, in this order: offers of the next models, where the request names none.
+    """
 
     model: VoiceModel
     offers: tuple[VoiceOffer, ...]
+    others: tuple[VoiceOffer, ...] = ()
 
 
 def choose(wanted: Wanted, catalog: Catalog, caller: Caller, likely: Callable[[VoiceOffer], Usage]) -> Chosen:
@@ -70,7 +75,9 @@ def choose(wanted: Wanted, catalog: Catalog, caller: Caller, likely: Callable[[V
     if not found:
         raise ModelNotServed("No model that can do this is served here, or this key may call none.", param="model")
     found.sort(key=lambda each: each.model.id, reverse=True)  # of two at one price rather the newer
-    return min(found, key=lambda each: _rank(each, wanted, likely))
+    first, *rest = sorted(found, key=lambda each: _rank(each, wanted, likely))
+    others = [each for each in rest if _is_local(each) == _is_local(first)][:OTHERS_MOST]
+    return replace(first, others=tuple(offer for each in others for offer in each.offers))
 
 
 async def choose_now(
@@ -121,7 +128,11 @@ def _has_voice(offer: VoiceOffer, voice: str) -> bool:
 def _rank(each: Chosen, wanted: Wanted, likely: Callable[[VoiceOffer], Usage]) -> tuple[bool, bool, int]:
     first = each.offers[0]
     price = first.price.charge(likely(first)).charge
-    return each.model.id.startswith(LOCAL), bool(wanted.dialect) and first.dialect != wanted.dialect, price
+    return _is_local(each), bool(wanted.dialect) and first.dialect != wanted.dialect, price
+
+
+def _is_local(each: Chosen) -> bool:
+    return each.model.id.startswith(LOCAL)
 
 
 def _able(model: VoiceModel, wanted: Wanted) -> tuple[VoiceOffer, ...]:

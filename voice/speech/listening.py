@@ -3,7 +3,7 @@
 Whoever has an `Audio` can use it: the endpoints of speech, meetings, a conversation. Provider errors cost nothing.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -26,7 +26,7 @@ from routing.providers.scrub import scrub
 from routing.providers.speech import Heard, Listening, TextDelta, TranscriptionStream
 from voice.speech.attempts import Attempts, opened
 from voice.speech.belief import can_be_true
-from voice.speech.choice import same_units
+from voice.speech.choice import Chosen
 from voice.speech.lengths import Audio
 
 # The most that a second of speech can come to where tokens are paid: of sound, and of text.
@@ -37,10 +37,13 @@ LIKELY_AUDIO_TOKENS_PER_S = 10  # where a provider does not say
 BYTES_PER_TOKEN = 4
 ANSWER_BASE_S = 30.0
 HEARD_PER_S = 2.0  # seconds of audio that the slowest provider hears in one
+FOLLOWED_BASE_S = 15.0  # where another offer can still be asked
+FOLLOWED_PER_S = 5.0
 
 NOTHING = Usage()
 
-type OnText = Callable[[str], Awaitable[None]]
+type Priced = tuple[VoiceOffer, int]  # and what all of it comes to there at most, nano-USD
+type OnText = Callable[[VoiceOffer, str], Awaitable[None]]
 type OnHeard = Callable[[VoiceOffer, Heard, Usage, UsageSource], Awaitable[None]]
 
 
@@ -56,8 +59,8 @@ class Heeded:
 
 @dataclass(frozen=True, slots=True)
 class Hearing:
-    """What is to be heard and how. `on_text` gets the text as it comes, where the provider streams it; `on_heard` all
-    of it and what it is charged by, before it is charged.
+    """What is to be heard and how. `on_text` gets the text as it comes, and whose it is, where the provider streams it;
+    `on_heard` all of it and what it is charged by, before it is charged.
 
     `path` is the caller's, by which a time limit is told.
     """
@@ -113,27 +116,39 @@ def _heard_ms(audio: Audio, options: Listening) -> int:
     return audio.length_ms * (audio.channels if "true" in (options.query or {}).get("multichannel", ()) else 1)
 
 
-def payable_for(hearing: Hearing, offers: Sequence[VoiceOffer]) -> tuple[tuple[VoiceOffer, ...], Usage]:
-    """The offers that have a price for all that is asked for, and the hold. Raises `BadRequest` where none has."""
-    add_ons = max((_add_ons(hearing.options, offer) for offer in offers), key=len)
-    bound = bound_of(hearing.audio, hearing.options, offers[0], len(add_ons))
-    payable = same_units(offers, bound)
-    if not payable:
+def _payable(hearing: Hearing, chosen: Chosen) -> tuple[list[Priced], list[Priced]]:
+    """The offers that have a price for all of it: the model's, and those others that take audio of this size.
+
+    Raises `BadRequest` where the model has none.
+    """
+    add_ons = max((_add_ons(hearing.options, offer) for offer in chosen.offers), key=len)
+    mine = _priced(hearing, chosen.offers, len(add_ons))
+    if not mine:
         raise BadRequest(f"{', '.join(add_ons)} cost extra, and have no price here.", param=add_ons[0])
-    return payable, bound
+    size = len(hearing.audio.data)
+    others = [offer for offer in chosen.others if size <= speech_dialect(offer.dialect).largest_audio_bytes]
+    return mine, _priced(hearing, others, len(add_ons))
+
+
+def _priced(hearing: Hearing, offers: Iterable[VoiceOffer], add_ons: int) -> list[Priced]:
+    bounds = ((offer, bound_of(hearing.audio, hearing.options, offer, add_ons)) for offer in offers)
+    return [(offer, offer.price.charge(bound).charge) for offer, bound in bounds if not offer.price.unpriced(bound)]
 
 
 def _add_ons(options: Listening, offer: VoiceOffer) -> tuple[str, ...]:
     return speech_dialect(offer.dialect).add_ons(options, offer.target)
 
 
-async def transcribe(call: MeteredCall, offers: Sequence[VoiceOffer], hearing: Hearing, services: Services) -> Heeded:
-    """Hear it at the first of these offers that can, and settle `call`.
+async def transcribe(call: MeteredCall, chosen: Chosen, hearing: Hearing, services: Services) -> Heeded:
+    """Hear it at the first of these offers that can, and settle `call`. Others than the model's are asked as far as the
+    wallet had enough for them when it was held for.
 
     Raises what a hold does, what the last offer's failing means, `NotSent` where none could be reached.
     """
-    payable, bound = payable_for(hearing, offers)
-    await call.hold(payable, bound)
+    mine, others = _payable(hearing, chosen)
+    ceiling, minimum = (max(nano for _, nano in priced) for priced in ([*mine, *others], mine))
+    await call.hold_nano(ceiling, minimum, [offer for offer, _ in (*mine, *others)])
+    payable = [offer for offer, nano in (*mine, *others) if nano <= call.held]
     attempts = Attempts(services, payable, hearing.path)
     ask = _Ask(services, hearing, attempts)
     try:
@@ -187,12 +202,14 @@ async def _ask(ask: _Ask, offer: VoiceOffer) -> Heard:
         raise PayloadTooLarge(f"{offer.provider} takes {dialect.largest_audio_bytes // 2**20} MiB of audio at most.")
     upload = dialect.transcription_request(ask.hearing.options, offer.target, ask.hearing.audio.media_type)
     ask.dropped = upload.dropped
-    limit_s = min(numbers.TOTAL_TIMEOUT_S, ANSWER_BASE_S + ask.hearing.audio.length_ms / 1000 / HEARD_PER_S)
+    is_last, length_s = ask.attempts.is_at_last, ask.hearing.audio.length_ms / 1000
+    limit_s = ANSWER_BASE_S + length_s / HEARD_PER_S if is_last else FOLLOWED_BASE_S + length_s / FOLLOWED_PER_S
+    limit_s = min(numbers.TOTAL_TIMEOUT_S, limit_s)
     body = upload.parts(ask.hearing.audio.data)
     async with opened(ask.services, offer, upload.url, upload.headers, body, timeout_s=limit_s) as response:
         stream = dialect.transcription_stream()
         if stream is not None and response.headers.get("content-type", "").startswith("text/event-stream"):
-            return await _read_stream(ask, stream, response)
+            return await _read_stream(ask, offer, stream, response)
         try:
             data = await response.read(numbers.UPSTREAM_BODY_LIMIT_BYTES)
         except TooLarge:
@@ -200,23 +217,23 @@ async def _ask(ask: _Ask, offer: VoiceOffer) -> Heard:
         return dialect.transcription_answer(scrub(data, offer.target.api_key.encode()))
 
 
-async def _read_stream(ask: _Ask, stream: TranscriptionStream, response: Response) -> Heard:
+async def _read_stream(ask: _Ask, offer: VoiceOffer, stream: TranscriptionStream, response: Response) -> Heard:
     heard: Heard | None = None
     while data := await response.read_some():
         for event in stream.feed(data):
-            heard = await _take(ask, event) or heard
+            heard = await _take(ask, offer, event) or heard
     for event in stream.close():
-        heard = await _take(ask, event) or heard
+        heard = await _take(ask, offer, event) or heard
     if heard is None:
         raise ProviderError("The provider broke off the transcription.")
     return heard
 
 
-async def _take(ask: _Ask, event: Any) -> Heard | None:
+async def _take(ask: _Ask, offer: VoiceOffer, event: Any) -> Heard | None:
     if not isinstance(event, TextDelta):
         whole: Heard = event
         return whole
     if ask.hearing.on_text is not None and event.text:
         ask.attempts.is_committed = True
-        await ask.hearing.on_text(event.text)
+        await ask.hearing.on_text(offer, event.text)
     return None

@@ -80,15 +80,15 @@ async def _serve(exchange: Exchange, services: Services, endpoint: str, parse: P
         async with MeteredCall(services, session, exchange.request_id, facts, renew) as call, Watch(exchange) as watch:
             # Who leaves is charged all the same: the provider has the audio, and bills it.
             watch.begin_stream(first_content_s=math.inf, gap_s=math.inf, ends_with_client=False)
-            answer = _Answer(exchange, watch, asked, chosen.offers[0])
+            answer = _Answer(exchange, watch, asked)
 
-            async def on_text(text: str) -> None:
+            async def on_text(offer: VoiceOffer, text: str) -> None:
                 call.note_first_content()
-                await answer.on_text(text)
+                await answer.on_text(offer, text)
 
             try:
                 hearing = Hearing(audio, asked.options, on_text if asked.options.stream else None, exchange.path)
-                heeded = await transcribe(call, chosen.offers, hearing, services)
+                heeded = await transcribe(call, chosen, hearing, services)
                 watch.wind_up()
                 await answer.finish(heeded)
             except KomilionError as error:
@@ -121,15 +121,15 @@ async def _fetch(url: str) -> bytes:
 class _Answer:
     """The response: whole in one of its shapes, or as events."""
 
-    def __init__(self, exchange: Exchange, watch: Watch, asked: TranscriptionAsked, first: VoiceOffer) -> None:
+    def __init__(self, exchange: Exchange, watch: Watch, asked: TranscriptionAsked) -> None:
         self._exchange = exchange
         self._watch = watch
         self._asked = asked
-        self._offer = first
         self._is_v1 = exchange.path.startswith("/v1/")
 
-    async def on_text(self, text: str) -> None:
+    async def on_text(self, offer: VoiceOffer, text: str) -> None:
         """A piece of a text that is streamed."""
+        await self._begin(offer)
         await self._event({"type": "transcript.text.delta", "delta": text})
 
     async def break_off(self, error: KomilionError) -> None:
@@ -138,7 +138,6 @@ class _Answer:
 
     async def finish(self, heeded: Heeded) -> None:
         """Send the transcription, or what is left of it, with its bill."""
-        self._offer = heeded.offer
         if self._asked.options.stream:
             await self._finish_stream(heeded)
             return
@@ -155,17 +154,20 @@ class _Answer:
     async def _finish_stream(self, heeded: Heeded) -> None:
         transcript = heeded.heard.transcript
         if not self._exchange.started and transcript.text:
-            await self.on_text(transcript.text)
+            await self.on_text(heeded.offer, transcript.text)
+        await self._begin(heeded.offer)
         if self._asked.response_format == "diarized_json":
             for segment in diarized_json(transcript)["segments"]:
                 await self._event(segment)
         done = {"type": "transcript.text.done", "text": transcript.text, **self._bill(heeded)}
         await self._event(done, last=True)
 
-    async def _event(self, event: dict[str, Any], *, last: bool = False) -> None:
+    async def _begin(self, offer: VoiceOffer) -> None:
         if not self._exchange.started:
-            headers = origin_headers(self._offer, self._asked.dropped, is_v1=self._is_v1)
+            headers = origin_headers(offer, self._asked.dropped, is_v1=self._is_v1)
             await self._exchange.start(200, [*EVENT_STREAM, *headers])
+
+    async def _event(self, event: dict[str, Any], *, last: bool = False) -> None:
         if not self._exchange.is_gone:
             await self._watch.write(b"data: " + orjson.dumps(event) + b"\n\n", last=last)
 

@@ -16,6 +16,7 @@ from routing.providers.base import Target
 from voice.speech.choice import Wanted, choose, choose_now, same_units
 
 MINUTE = Usage(audio_ms=60_000)
+CALLER = Caller(1, 1, 1, 1, 1, "free", {}, {}, None, is_suspended=False, expires_at_unix_s=None)
 
 
 def model(
@@ -28,7 +29,7 @@ def model(
 
 def chosen(models: list[VoiceModel], wanted: Wanted, allowed: frozenset[str] | None = None) -> str:
     catalog = Catalog(1, {}, (), voice={each.id: each for each in models})
-    caller = Caller(1, 1, 1, 1, 1, "free", {}, {}, allowed, is_suspended=False, expires_at_unix_s=None)
+    caller = replace(CALLER, models_allowed=allowed)
     return choose(wanted, catalog, caller, lambda _: MINUTE).model.id
 
 
@@ -43,6 +44,14 @@ def test_the_cheapest_is_taken() -> None:
 def test_this_machine_hears_only_where_nobody_else_does() -> None:
     assert chosen([LOCAL, DEAR], ANY) == "acme/dear"
     assert chosen([LOCAL], ANY) == "local/tiny"
+
+
+def test_where_no_model_is_named_the_next_ones_may_take_over() -> None:
+    models = [DEAR, CHEAP, LOCAL, model("acme/dearer", 190), model("acme/dearest", 290)]
+    catalog = Catalog(1, {}, (), voice={each.id: each for each in models})
+    found = choose(ANY, catalog, CALLER, lambda _: MINUTE)
+    assert [offer.model_id for offer in found.others] == ["acme/dear", "acme/dearer"]
+    assert choose(Wanted("transcription", "acme/dear"), catalog, CALLER, lambda _: MINUTE).others == ()
 
 
 def test_of_two_at_one_price_the_newer_is_taken() -> None:
