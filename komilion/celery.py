@@ -40,6 +40,8 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 app.conf.beat_max_loop_interval = BEAT_LOOK_EVERY_S
 app.conf.redbeat_lock_timeout = BEAT_LOCK_S
+app.conf.redbeat_redis_url = settings.CELERY_REDBEAT_REDIS_URL  # redbeat does not see it in the settings, and warns
+app.conf.redbeat_redis_options = {"socket_timeout": BEAT_LOOK_EVERY_S}
 app.conf.result_expires = None  # no results are kept, so beat need not clean them up
 app.conf.task_routes = {
     **{f"billing.tasks.{name}": {"queue": OUTSIDE} for name in WAITS_FOR_OTHERS},
