@@ -77,11 +77,11 @@ def installed() -> list[str]:
 
 
 def log_what_speaks() -> None:
-    """For the operator, once at the start. espeak-ng is always offered, so its absence is a warning; Piper is not."""
+    """For the operator, once at the start. Piper is for who wants it; without espeak-ng too nothing speaks offline."""
     there = installed()
     logger.info("models that speak here: %s", ", ".join(there) or "none")
     if ESPEAK not in there:
-        logger.warning("local/espeak cannot speak. %s", HOW_TO_INSTALL[ESPEAK])
+        logger.warning("local/espeak is not offered. %s Then start Komilion again.", HOW_TO_INSTALL[ESPEAK])
 
 
 def _espeak(voice: Voice, speed: float) -> Program:

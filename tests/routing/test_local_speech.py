@@ -136,7 +136,7 @@ def test_the_start_says_how_to_get_a_voice_that_is_not_installed(
 ):
     monkeypatch.setattr(shutil, "which", lambda name: None)
     speaking.log_what_speaks()
-    assert "local/espeak cannot speak. Install the program espeak-ng" in caplog.text
+    assert "local/espeak is not offered. Install the program espeak-ng" in caplog.text
 
 
 def test_piper_plays_its_one_voice_at_the_pace_of_each_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):

@@ -28,6 +28,7 @@ def shipped(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
             request.getfixturevalue("db")
             for name in keys:
                 monkeypatch.setenv(name, "sk-test")
+            monkeypatch.setattr("routing.local_models.speaking.installed", lambda: ["espeak"])
             with time_machine.travel(at, tick=False):
                 call_command("catalog_seed", verbosity=0)
                 _made[at, keys] = read_catalog()

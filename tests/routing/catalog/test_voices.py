@@ -27,6 +27,21 @@ def test_without_a_key_there_is_what_runs_on_the_machine(shipped: Shipped) -> No
     assert catalog.voices("realtime") == []
 
 
+@pytest.mark.django_db
+def test_what_speaks_is_offered_where_its_program_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    def speaks(*programs: str) -> list[str]:
+        monkeypatch.setattr("routing.local_models.speaking.installed", lambda: list(programs))
+        call_command("catalog_seed", verbosity=0)
+        return ids(read_catalog().voices("speech"))
+
+    assert speaks() == []
+    assert speaks("espeak", "piper") == ["local/espeak", "local/piper"]
+    assert speaks("piper") == ["local/piper"]
+    call_command("model", "disable", "local/piper", "--provider", "local", verbosity=0)
+    assert speaks() == []
+    assert speaks("espeak", "piper") == ["local/espeak"]
+
+
 def test_a_key_switches_a_makers_models_on(shipped: Shipped) -> None:
     catalog = shipped(keys=EVERYTHING)
     assert "openai/gpt-realtime-2.1" in ids(catalog.voices("realtime"))
