@@ -1,7 +1,7 @@
 """`/health*`: whether the process lives, and whether it can do its job. Answered without Django's middleware.
 
 liveliness: the process answers. readiness: database, journal and (where a supervisor says so) start-up are in order.
-Redis or the local models away is `degraded` with 200, because requests are still served.
+Redis or the local models away, or jobs that no worker takes, is `degraded` with 200: requests are still served.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ from django.db import DatabaseError, connection
 from komilion.common.http_client import HttpClient
 from komilion.common.http_errors import HttpError
 from routing.gateway.services import Services
+from voice.monitoring import have_jobs_no_worker
 
 CHECK_TIMEOUT_S = 2.0
 NEEDED = frozenset({"database", "ledger", "startup"})  # without one of them nothing can be served
@@ -22,12 +23,14 @@ NEEDED = frozenset({"database", "ledger", "startup"})  # without one of them not
 
 async def readiness(services: Services) -> tuple[int, dict[str, Any]]:
     """Status and body of `/health/readiness`."""
+    database, jobs = await asyncio.to_thread(_database_and_jobs)
     checks = {
-        "database": await asyncio.to_thread(_database),
+        "database": database,
         "ledger": "ok" if services.committer.is_accepting else "settlements wait in the journal",
         "redis": "degraded" if services.limiter.degraded else "ok",
         "local_models": await _local_models(services.client),
         "startup": _startup(),
+        "jobs": jobs,
     }
     failed = {name for name, state in checks.items() if state != "ok"}
     if failed & NEEDED:
@@ -36,15 +39,15 @@ async def readiness(services: Services) -> tuple[int, dict[str, Any]]:
     return 200, {"status": status, "checks": checks, "catalog_version": services.catalog.version}
 
 
-def _database() -> str:
+def _database_and_jobs() -> tuple[str, str]:
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
+        return "ok", "no worker takes those that wait" if have_jobs_no_worker() else "ok"
     except DatabaseError:
-        return "cannot be reached"
+        return "cannot be reached", "unknown"
     finally:
         connection.close()
-    return "ok"
 
 
 async def _local_models(client: HttpClient) -> str:

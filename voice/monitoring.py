@@ -1,13 +1,31 @@
-"""The state of jobs, webhooks and uploads as an operator watches it: sums over all tenants, for `/metrics`."""
+"""The state of jobs, webhooks and uploads as an operator watches it, of all tenants together."""
+
+from datetime import timedelta
 
 from django.db.models import Count, Min, Q, Sum
 
 from komilion.common.clock import utc_now
 from voice.models import DeliveryState, JobState, TranscriptionJob, Upload, WebhookDelivery
+from voice.models.job import OFFERED
+
+TAKEN_WITHIN = timedelta(minutes=2)  # by a worker that is there and free
+
+
+def have_jobs_no_worker() -> bool:
+    """Whether a new job has waited for long and none is being worked on. Two short queries, for `/health/readiness`.
+
+    Not those that were put off, or wait for a place among the calls of who made them: they have a reason.
+    """
+    now = utc_now()
+    new = TranscriptionJob.objects.filter(state=JobState.QUEUED, starts=0, error_reason="")
+    at_work = TranscriptionJob.objects.filter(state=JobState.RUNNING, lease_ends_at__gt=now).exclude(
+        lease_owner=OFFERED
+    )
+    return new.filter(created_at__lte=now - TAKEN_WITHIN).exists() and not at_work.exists()
 
 
 def voice_state() -> dict[str, tuple[str, float]]:
-    """Name -> (what it is, value). Three queries."""
+    """Name -> (what it is, value), for `/metrics`. Three queries."""
     waits = Q(state=JobState.QUEUED)
     jobs = TranscriptionJob.objects.aggregate(
         waiting=Count("pk", filter=waits),

@@ -3,12 +3,14 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from django.db import OperationalError
 
+from komilion.common.clock import utc_now
 from komilion.env import free_port
 from tests.fakes.client import Answer, call
 from tests.routing.servers import second_server
@@ -20,6 +22,14 @@ from tests.waiting import wait_until
 def readiness(url: str) -> Answer:
     """What `/health/readiness` says."""
     return call(url, "/health/readiness")
+
+
+@pytest.fixture(autouse=True)
+def _no_jobs(gateway: Gateway) -> None:
+    """What other tests left in the queue would be told here."""
+    from voice.models import TranscriptionJob
+
+    TranscriptionJob.objects.all().delete()
 
 
 @contextmanager
@@ -95,6 +105,28 @@ def test_settlements_in_the_journal_are_not_ready(gateway: Gateway, monkeypatch:
     answer = readiness(gateway.url)
     assert answer.status == 503
     assert answer.json["checks"]["ledger"] == "settlements wait in the journal"
+
+
+def test_jobs_that_no_worker_takes_are_told_and_keep_no_traffic_away(gateway: Gateway):
+    from accounts.models import Organization
+    from tests.routing.books import organization_id
+    from voice.actions.jobs import NewJob, do_make_job, do_offer_jobs, do_take_job
+    from voice.meetings.options import MeetingOptions
+    from voice.models import TranscriptionJob
+
+    def told() -> tuple[int, str, str]:
+        answer = readiness(gateway.url)
+        return answer.status, answer.json["status"], answer.json["checks"]["jobs"]
+
+    organization = Organization.objects.get(pk=organization_id(gateway.tenant()))
+    jobs = [do_make_job(NewJob(organization.pk, None, None, MeetingOptions())) for _ in range(2)]
+    do_offer_jobs()
+    assert told() == (200, "ok", "ok")
+    waiting_since = utc_now() - timedelta(minutes=3)
+    TranscriptionJob.objects.filter(pk__in=[job.pk for job in jobs]).update(created_at=waiting_since)
+    assert told() == (200, "degraded", "no worker takes those that wait")
+    assert do_take_job(jobs[0].pk, "worker-1") is not None
+    assert told() == (200, "ok", "ok")
 
 
 class TestUnderASupervisor:

@@ -24,12 +24,11 @@ from voice.actions.webhooks import do_queue_delivery
 from voice.meetings.options import MeetingOptions
 from voice.meetings.recording import Span
 from voice.models import JobPart, JobState, TranscriptionJob
-from voice.models.job import OPEN_STATES
+from voice.models.job import OFFERED, OPEN_STATES
 
 log = logging.getLogger(__name__)
 
 LEASE = timedelta(seconds=60)
-OFFERED = "offered"  # in place of a worker's name: it is in the queue
 OFFERED_FOR = timedelta(seconds=60)  # after that it is put there again
 WAITS_MOST = timedelta(days=1)  # for a place among the calls of who made it
 STARTS_MOST = 6

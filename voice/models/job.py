@@ -20,6 +20,7 @@ class JobState(models.TextChoices):
 
 
 OPEN_STATES = (JobState.QUEUED, JobState.RUNNING)
+OFFERED = "offered"  # in place of a worker's name: it is in the queue
 HEARD_PERCENT = 85  # `progress` once every part is heard; what is left is the summary
 
 
