@@ -156,9 +156,9 @@ def do_wait_for_place(job: TranscriptionJob, refusal: KomilionError) -> bool:
     return True
 
 
-def do_renew(job: TranscriptionJob) -> bool:
-    """Keep it for another `LEASE`; whether it is still wanted. Raises `LeaseLost`."""
-    if not _held(job).update(lease_ends_at=utc_now() + LEASE):
+def do_renew(job: TranscriptionJob, worked_s: int) -> bool:
+    """Keep it for another `LEASE`, after so much work; whether it is still wanted. Raises `LeaseLost`."""
+    if not _held(job).update(lease_ends_at=utc_now() + LEASE, stalled_s=F("stalled_s") + worked_s):
         raise LeaseLost
     return bool(_mine(job).exists())
 
@@ -195,8 +195,9 @@ def do_plan_parts(job: TranscriptionJob, length_ms: int, spans: Sequence[Span]) 
     """The parts of the job: those that are there once one of them is answered, else these. Raises `LeaseLost`."""
     with transaction.atomic():
         _demand_lease(job)
-        job.duration_ms = length_ms
-        job.save(update_fields=["duration_ms"])
+        if job.duration_ms is None:  # it is there and decoded for the first time
+            job.duration_ms, job.stalled_s = length_ms, 0
+            job.save(update_fields=["duration_ms", "stalled_s"])
         parts = list(job.parts.order_by("number"))
         if any(part.answer_sealed for part in parts):
             return parts
@@ -254,9 +255,10 @@ def transcript_of(part: JobPart) -> Transcript:
 
 
 def do_settle_part(part: JobPart, charge_nano: int) -> None:
-    """It is charged."""
+    """It is charged, and the job got further."""
     part.is_settled, part.charge_nano = True, charge_nano
     part.save(update_fields=["is_settled", "charge_nano"])
+    TranscriptionJob.objects.filter(pk=part.job_id).update(stalled_s=0)
 
 
 def do_complete(job: TranscriptionJob, result: bytes, cost_nano: int) -> None:
@@ -278,6 +280,11 @@ def do_fail(job: TranscriptionJob, reason: str, message: str, partial: bytes = b
         job.cost_nano = _charged(job)
         _end(job, JobState.FAILED)
     log.warning("job failed", extra={"job": job.pk, "error": job.error_reason, "starts": job.starts})
+
+
+def is_stalled(job: TranscriptionJob) -> bool:
+    """Whether it was worked on for long without getting further: each try of a provider that hangs takes minutes."""
+    return bool(_mine(job).filter(stalled_s__gt=settings.VOICE_JOB_STALL_LIMIT_S).exists())
 
 
 def do_put_off(job: TranscriptionJob, error: KomilionError) -> bool:

@@ -23,8 +23,16 @@ from django.conf import settings
 from django.db import DatabaseError
 
 from billing.prices import PriceVersion
+from komilion.common.clock import monotonic_s
 from komilion.common.egress import Egress
-from komilion.common.errors import KomilionError, ProviderError, RateLimited, Unauthenticated, Unavailable
+from komilion.common.errors import (
+    KomilionError,
+    ProviderError,
+    ProviderTimeout,
+    RateLimited,
+    Unauthenticated,
+    Unavailable,
+)
 from komilion.common.failpoints import failpoint
 from komilion.common.tasks import spawn
 from komilion.common.usage import Usage, UsageSource
@@ -60,6 +68,7 @@ log = logging.getLogger(__name__)
 RENEW_EVERY_S = 15
 FETCH_TIMEOUT_S = 1_800
 PREPARED_PERCENT = 5
+STALLED = "The provider took too long, again and again. The result has what was heard by then, which alone was charged."
 
 
 def work_on(job_id: str, owner: str) -> bool:
@@ -123,16 +132,19 @@ async def _trouble_of(work: "JobWork") -> KomilionError | None:
 
 async def _keep_lease(job: TranscriptionJob, work: "JobWork", task: "asyncio.Task[Any]") -> None:
     """Renew it, and end the work once nobody wants it; but what a provider hears is waited for, as it is paid for."""
+    renewed_s = monotonic_s()
     while True:
         await asyncio.sleep(RENEW_EVERY_S)
+        now_s = monotonic_s()
         try:
-            is_wanted = await in_thread(jobs.do_renew, job)
+            is_wanted = await in_thread(jobs.do_renew, job, round(now_s - renewed_s))
         except jobs.LeaseLost:
             task.cancel()
             return
         except DatabaseError as error:
             log.warning("lease not renewed", extra={"job": job.pk, "error": str(error)})
             continue
+        renewed_s = now_s
         if not is_wanted and not work.is_asking:
             task.cancel()
             return
@@ -167,9 +179,11 @@ class JobWork:
 
     def end_badly(self, error: KomilionError) -> None:
         """Later, if that may help; else for good, with what was transcribed so far."""
-        passes = isinstance(error, Unavailable | ProviderError | RateLimited)
-        if passes and jobs.do_put_off(self._job, error):
-            return
+        if isinstance(error, Unavailable | ProviderError | RateLimited):
+            if jobs.is_stalled(self._job):
+                error = ProviderTimeout(STALLED)
+            elif jobs.do_put_off(self._job, error):
+                return
         answers = self._answers()
         partial = b""
         if answers:

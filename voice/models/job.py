@@ -48,6 +48,7 @@ class TranscriptionJob(models.Model):
     error_reason = models.CharField(max_length=60, default="", blank=True)
     error_message = models.CharField(max_length=500, default="", blank=True)
     starts = models.PositiveSmallIntegerField(default=0)  # how often a worker took it up
+    stalled_s = models.PositiveIntegerField(db_default=0)  # of all their work since it got further
     lease_owner = models.CharField(max_length=40, default="", blank=True)
     lease_ends_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField()

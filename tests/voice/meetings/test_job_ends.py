@@ -61,8 +61,8 @@ def test_the_lease_of_a_canceled_job_waits_for_the_provider_and_not_for_anything
     monkeypatch.setattr(module, "RENEW_EVERY_S", 0.02)
     transcribe, renew, renewals = hearing.transcribe, jobs.do_renew, list[bool]()
 
-    def counting(job: Any) -> bool:
-        renewals.append(renew(job))
+    def counting(*facts: Any) -> bool:
+        renewals.append(renew(*facts))
         return renewals[-1]
 
     async def cancel_while_heard(*arguments: Any) -> Any:
@@ -171,6 +171,57 @@ def test_a_trouble_that_stays_ends_it(meetings: Meetings):
     assert work(job_id)
     assert meetings.job(bob, job_id).json["status"] == "failed"
     assert charged(bob) == 0
+
+
+def test_a_provider_that_hangs_ends_it_before_all_tries_and_what_was_heard_is_charged_once(
+    meetings: Meetings, monkeypatch
+):
+    from django.conf import settings
+
+    from voice.actions import jobs
+
+    monkeypatch.setattr("voice.speech.listening.ANSWER_BASE_S", 0.5)
+    monkeypatch.setattr("voice.speech.listening.HEARD_PER_S", 10_000.0)
+    stand = meetings.stand
+    hangs = SpeechReply(before_head_s=20)
+    script = stand.script(stand.openai, "whisper-1", SpeechReply(turns=(SpeechReply(), hangs)))
+    model = stand.add_model(script, capabilities="word_timestamps")
+    bob = meetings.gateway.tenant()
+    job_id = make_job(meetings, bob, long_talk(12), model=model)
+    assert work(job_id)
+    job = row_of(job_id)
+    assert (job.state, job.stalled_s) == ("queued", 0)
+    heard_nano = charged(bob)
+    come_due(job_id)
+
+    def slow(*facts: Any) -> Any:  # what renewals come to in a quarter of an hour
+        assert jobs.do_renew(row_of(job_id), settings.VOICE_JOB_STALL_LIMIT_S + 1)
+        return begin(*facts)
+
+    begin = jobs.do_begin_part
+    monkeypatch.setattr(jobs, "do_begin_part", slow)
+    assert work(job_id)
+    told = meetings.job(bob, job_id).json
+    assert (told["status"], told["error"]["reason"]) == ("failed", "provider_timeout")
+    assert "took too long" in told["error"]["message"]
+    assert (told["result"]["partial"], told["result"]["text"]) == (True, TEXT)
+    assert 0 < heard_nano == charged(bob) == told["cost_nano_usd"]
+
+
+def test_a_job_that_gets_further_is_not_stalled(meetings: Meetings, whisper: str, monkeypatch):
+    from voice.actions import jobs
+
+    job_id = make_job(meetings, meetings.gateway.tenant(), long_talk(12), model=whisper)
+    begin, stalled = jobs.do_begin_part, list[int]()
+
+    def slow(*facts: Any) -> Any:
+        assert jobs.do_renew(row_of(job_id), 100)
+        stalled.append(row_of(job_id).stalled_s)
+        return begin(*facts)
+
+    monkeypatch.setattr(jobs, "do_begin_part", slow)
+    assert work(job_id)
+    assert stalled == [100, 100], "of each part by itself"
 
 
 def test_a_mistake_of_ours_is_tried_again_and_told_without_details(meetings: Meetings, nova: str, monkeypatch):

@@ -37,12 +37,12 @@ def test_a_job_has_one_worker_at_a_time(meetings: Meetings, nova: str):
     taken = do_take_job(job_id, "first")
     assert taken is not None
     assert do_take_job(job_id, "second") is None
-    do_renew(taken)
+    do_renew(taken, 15)
     type(taken).objects.filter(pk=job_id).update(lease_ends_at=utc_now())
     assert job_id in do_offer_jobs()
     assert do_take_job(job_id, "second") is not None
     with pytest.raises(LeaseLost):
-        do_renew(taken)
+        do_renew(taken, 15)
 
 
 def test_what_waits_is_put_into_the_queue(meetings: Meetings, nova: str, monkeypatch):
