@@ -56,7 +56,7 @@ class Bill:
 
     def item(self, item: dict[str, Any]) -> None:
         """One that the client made."""
-        self._text_bytes += sum(len(part["text"].encode()) for part in item.get("content") or [] if part.get("text"))
+        self._text_bytes += bytes_of(item)
 
     def begin(self, response_id: str, wishes: dict[str, Any]) -> None:
         """An answer runs."""
@@ -72,10 +72,13 @@ class Bill:
         wishes, spoken_s = self._running.pop(response_id)
         own = {name: wishes.get(name, self._config.get(name)) or "" for name in ("instructions", "tools")}
         text = sum(len(json.dumps(value)) if value else 0 for value in own.values()) // BYTES_PER_TOKEN
-        heard, spoken, written = 0, int(spoken_s * SPOKEN_PER_S), int(spoken_s * WRITTEN_PER_S)
-        if "input" not in wishes:
-            text += self._text_bytes // BYTES_PER_TOKEN + self._written_tokens
-            heard = int(self._heard_s * HEARD_PER_S) + self._said_tokens
+        spoken, written = int(spoken_s * SPOKEN_PER_S), int(spoken_s * WRITTEN_PER_S)
+        items = wishes.get("input")
+        text += sum(map(bytes_of, items or ())) // BYTES_PER_TOKEN
+        # What is referred to is the whole conversation here, each time.
+        times = 1 if items is None else sum(item["type"] == "item_reference" for item in items)
+        text += times * (self._text_bytes // BYTES_PER_TOKEN + self._written_tokens)
+        heard = times * (int(self._heard_s * HEARD_PER_S) + self._said_tokens)
         if wishes.get("conversation") != "none":
             self._said_tokens += spoken
             self._written_tokens += written
@@ -92,3 +95,9 @@ class Bill:
         """The connection is over; what ran is charged."""
         for response_id in list(self._running):
             self.end(response_id)
+
+
+def bytes_of(item: dict[str, Any]) -> int:
+    """Of the text in it, what is written beside its sound too."""
+    parts = item.get("content") or []
+    return sum(len((part.get(name) or "").encode()) for part in parts for name in ("text", "transcript"))

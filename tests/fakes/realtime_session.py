@@ -301,6 +301,7 @@ class FakeSession:
         self._answers += 1
         response = {"object": "realtime.response", "id": f"resp_{self._name}_{self._answers}"}
         response["conversation_id"] = None if is_beside else f"conv_{self._name}"
+        response["metadata"] = wishes.get("metadata")
         task = asyncio.get_running_loop().create_task(self._speak(wishes, response))
         task.add_done_callback(self._spoken)
         if is_beside:

@@ -12,7 +12,7 @@ from typing import Any
 
 from komilion.common.errors import InsufficientBalance, KeyCapReached, KomilionError, LedgerUnavailable
 from komilion.common.numbers import numbers
-from komilion.common.usage import INPUT_BUCKETS, Usage, UsageSource
+from komilion.common.usage import INPUT_BUCKETS, OUTPUT_BUCKETS, Usage, UsageSource
 from routing.catalog.voice import VoiceOffer
 from routing.gateway.reserve import Extension
 from routing.gateway.types import Outcome
@@ -27,7 +27,6 @@ AHEAD_S = 10  # of output that the hold must pay for beyond what has come
 STOP_S = 3  # of each answer that is still paid for when it is cancelled: the provider speaks on until it hears of that
 HEARD_S = 1  # of speech that may go up before `covers` is asked again
 RENEW_AT = 0.5  # of a hold's lifetime
-COUNTED_APART = (INPUT_BUCKETS, ("output",), ("output_audio",))  # thoughts may be many, sound is what came of it
 
 
 class Meter:
@@ -108,15 +107,16 @@ class Meter:
     def ended(self, response: Mapping[str, Any], detail: Mapping[str, Any], then: Outcome = "completed") -> None:
         """A response has ended, with the provider's word on it: charge for it, and hold for the next one.
 
-        Without usage, or with one that cannot be true, its input and what was delivered are charged as counted. Where
-        it failed, or the connection was lost, before anything came, nothing is.
+        Without usage its input and what was delivered are charged as counted. Where it failed, or the connection was
+        lost, before anything came, nothing is. Of a usage that cannot be true, input counts as far as it can be, since
+        who speaks may have found input that we do not see; output counts as it was delivered.
         """
         response_id = str(response.get("id"))
         if response_id in self._done:
             return
         self._done.add(response_id)
         if self.reckoning.asked and response_id not in self.reckoning.answers:  # it was not told that it began
-            self.reckoning.begin(response_id)
+            self.reckoning.begin(response_id, told=response)
         answer = self.reckoning.answers.get(response_id)
         is_free = answer is None or (response.get("status") == "failed" and not answer.is_begun)
         counted = None if answer is None or is_free else self.reckoning.counted(answer)
@@ -138,17 +138,25 @@ class Meter:
             reported = None  # something came, and it was not nothing
         if counted is None and response.get("status") == "failed":
             reported = None
-        if reported is not None and self._can_be_true(reported, answer, str(response.get("id"))):
-            return reported, "provider"
-        return counted, "absent" if counted is None else "estimated"
+        if reported is None:
+            return counted, "absent" if counted is None else "estimated"
+        return self._as_far_as_true(reported, answer, counted or Usage(), str(response.get("id")))
 
-    def _can_be_true(self, reported: Usage, answer: Answer | None, response_id: str) -> bool:
+    def _as_far_as_true(
+        self, reported: Usage, answer: Answer | None, counted: Usage, response_id: str
+    ) -> tuple[Usage, UsageSource]:
         """A mistake of the provider must not become the wallet's debt."""
         most = self.reckoning.believable(answer)
-        return all(
-            can_be_true(_only(names, reported), _only(names, most), self.offer, response_id=response_id)
-            for names in COUNTED_APART
-        )
+
+        def can_be(*names: str) -> bool:
+            return can_be_true(_only(names, reported), _only(names, most), self.offer, response_id=response_id)
+
+        is_input_true = can_be(*INPUT_BUCKETS)
+        is_output_true = can_be("output") and can_be("output_audio")  # thoughts may be many, sound is what came of it
+        read = _only(INPUT_BUCKETS, reported if is_input_true else most)
+        made = _only(OUTPUT_BUCKETS, reported if is_output_true else counted)
+        source: UsageSource = "provider" if is_input_true and is_output_true else "estimated"
+        return Usage(**read.buckets(), **made.buckets()), source
 
     def left(self, detail: Mapping[str, Any], then: Outcome) -> None:
         """Nobody waits any more for what was asked for and has not begun: the provider has its input all the same."""

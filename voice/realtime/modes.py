@@ -27,6 +27,7 @@ class Modes:
     answers_itself: bool = True  # the provider begins an answer when somebody has spoken
     output_most: int = OUTPUT_MOST_TOKENS
     transcriber: str = ""  # the name of who writes down what is committed, as the client has it
+    transcriber_bytes: int = 0  # of the words that it reads along with each item
 
     @classmethod
     def of(cls, session: Mapping[str, Any]) -> "Modes":
@@ -43,6 +44,7 @@ class Modes:
             detects_turns and detection.get("create_response", True) is not False,
             output_most_of(session) or OUTPUT_MOST_TOKENS,
             (heard.get("transcription") or {}).get("model") or "",
+            _bytes_read_along(heard.get("transcription") or {}),
         )
 
 
@@ -58,6 +60,11 @@ def output_most_of(wishes: Mapping[str, Any]) -> int | None:
     if most == "inf":
         return OUTPUT_MOST_TOKENS
     return most if type(most) is int else None
+
+
+def _bytes_read_along(transcription: Mapping[str, Any]) -> int:
+    words = [transcription.get("prompt") or "", *(transcription.get("keywords") or ())]
+    return sum(len(str(word).encode("utf-8", "surrogatepass")) for word in words)
 
 
 @dataclass(slots=True)
@@ -81,7 +88,11 @@ class InForce:
         models, which are its own.
         """
         sent = self._sent.pop(next(iter(self._sent), ""), self.confirmed)
-        self.confirmed = replace(Modes.of(session), transcriber=sent.transcriber) if "audio" in session else sent
+        if "audio" not in session:
+            self.confirmed = sent
+            return
+        words = max(sent.transcriber_bytes, (told := Modes.of(session)).transcriber_bytes)
+        self.confirmed = replace(told, transcriber=sent.transcriber, transcriber_bytes=words)
 
     def refused(self, event_id: str) -> None:
         """It was not taken."""

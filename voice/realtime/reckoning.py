@@ -8,6 +8,7 @@ a tokenizer: a token for every 2 letters and for every other byte. What must be 
 its full price; what is billed takes the likely one, and what was there before as cached.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from copy import copy
 from dataclasses import dataclass, field
@@ -37,6 +38,7 @@ IMAGE_TOKENS = 1_024
 TIMES_OURS = 2
 UNSEEN_INPUT_TOKENS = 4_096
 UNSEEN_SPOKEN_S = 10
+TAG = "komilion_event"  # in the metadata of what we ask for: by which event
 LETTERS = ascii_letters.encode()
 LETTERS_PER_TOKEN = 2
 NOTHING = Usage()
@@ -70,6 +72,7 @@ class Said:
                 self.images += 1
             elif part.get("audio"):
                 self.heard_chars += len(part["audio"]) * weight
+                self.text(str(part.get("transcript") or ""))
             else:
                 self.text(dump(part))
         for name in ("name", "arguments", "output"):
@@ -176,11 +179,13 @@ class Reckoning:
         own, items = _instructions_of(wishes), wishes.get("input")
         for item in items or ():
             own.item(item, self._weight())
-        is_alone = items is not None and all(item["type"] != "item_reference" for item in items)
+        references = Counter(item["id"] for item in items or () if item["type"] == "item_reference")
+        is_alone = items is not None and not references
+        times = max(references.values(), default=1)  # each may be as long as all that was said
         heard = self._all_said()
         heard.heard_chars += self.buffer.sent_chars
-        most = self._config.tokens(is_bound=True) if is_alone else self.context()
-        likely = self._config.tokens(is_bound=False) if is_alone else self._likely_context()
+        most = self._config.tokens(is_bound=True) if is_alone else _times(self.context(), times)
+        likely = self._config.tokens(is_bound=False) if is_alone else _times(self._likely_context(), times)
         return Answer(
             _sum(most, own.tokens(is_bound=True)),
             _sum(likely, own.tokens(is_bound=False)),
@@ -234,13 +239,19 @@ class Reckoning:
             output=answer.output_most or self.in_force.confirmed.output_most,
             output_audio=UNSEEN_SPOKEN_S * SPOKEN_TOKENS_PER_S,
         )
-        return _sum(unseen, Usage(**{name: getattr(ours, name) * TIMES_OURS for name in BUCKETS}))
+        return _sum(unseen, _times(ours, TIMES_OURS))
 
     def begin(self, response_id: str, *, is_beside: bool | None = None, told: Mapping[str, Any] | None = None) -> None:
-        """A response runs: the oldest that was asked for, or one that the provider began by itself. `is_beside`:
-        whether it is outside of the conversation, None where that was not told; `told`: it, as the provider says.
+        """A response runs: one that was asked for, or one that the provider began by itself. `is_beside`: whether it is
+        outside of the conversation, None where that was not told; `told`: it, as the provider says.
+
+        Which it is its metadata say, which we write; of a provider that keeps none, it is the oldest.
         """
-        asked = next((answer for answer in self.asked if is_beside in (None, answer.is_beside)), None)
+        of_any = [answer for answer in self.asked if is_beside in (None, answer.is_beside)]
+        if told is not None and "metadata" in told:
+            tag = (told["metadata"] or {}).get(TAG)
+            of_any = [answer for answer in self.asked if answer.event_id == tag]
+        asked = next(iter(of_any), None)
         if asked is None:
             answer = self.asking({"conversation": "none"} if is_beside else {})
         else:
@@ -266,15 +277,12 @@ class Reckoning:
         answers = [*self.answers.values(), *self.asked]
         return [answer.asked_by for answer in answers if answer.asked_by is not None and not answer.is_begun]
 
-    def refused(self, event_id: str | None) -> None:
-        """What went up by this event was not done; where it is not told which, the oldest answer that was asked for."""
-        if event_id is None:
-            self.asked = self.asked[1:]
-        else:
-            self.buffer.refused(event_id)
-            self.in_force.refused(event_id)
-            self._tune()
-            self.asked = [answer for answer in self.asked if answer.event_id != event_id]
+    def refused(self, event_id: str) -> None:
+        """What went up by this event was not done."""
+        self.buffer.refused(event_id)
+        self.in_force.refused(event_id)
+        self._tune()
+        self.asked = [answer for answer in self.asked if answer.event_id != event_id]
 
     def end(self, response_id: str, usage: Usage | None) -> None:
         """A response has ended; what it heard and said is there for the next one. None: nothing is known of it, or it
@@ -339,6 +347,10 @@ class Reckoning:
         if usage.input_image and "input_image" not in known:
             usage = replace(usage, input=usage.input + usage.input_image, input_image=0)
         return usage
+
+
+def _times(usage: Usage, times: int) -> Usage:
+    return Usage(**{name: getattr(usage, name) * times for name in BUCKETS})
 
 
 def _sum(left: Usage, right: Usage) -> Usage:

@@ -33,7 +33,7 @@ from voice.realtime.event_ids import EventIds
 from voice.realtime.events import Event, dump
 from voice.realtime.meter import HEARD_S, Meter
 from voice.realtime.modes import CHARS_PER_S
-from voice.realtime.reckoning import LEAST_S, Answer
+from voice.realtime.reckoning import LEAST_S, TAG, Answer
 from voice.realtime.relay_events import Downstream
 from voice.realtime.replay import act_out, audio_again, ended_by_drop
 from voice.realtime.session import Session
@@ -176,9 +176,12 @@ class RelayEngine:
         await self._send(dump({"type": "response.cancel", "response_id": response_id}))
 
     def refused(self, event_id: str | None) -> None:
-        """An event of ours was not understood; None where the provider does not say which."""
-        self.meter.reckoning.refused(event_id)
-        self.transcribers.follow()
+        """An event of ours was not understood. None: one without an id, and so a piece of audio; whatever else goes up
+        has one.
+        """
+        if event_id is not None:
+            self.meter.reckoning.refused(event_id)
+            self.transcribers.follow()
 
     def answered(self) -> None:
         """A response has ended well: another connection may be lost."""
@@ -249,7 +252,8 @@ class RelayEngine:
             return
         answer.asked_by = event
         self.meter.reckoning.asked.append(answer)
-        await self._send(dump({**event, "event_id": answer.event_id}))
+        wishes = {**(event.get("response") or {}), "metadata": {TAG: answer.event_id}}
+        await self._send(dump({**event, "response": wishes, "event_id": answer.event_id}))
 
     async def _pays_for_audio(self) -> bool:
         """Whether what was heard, and a second more, is paid for; looked at once a second of audio."""

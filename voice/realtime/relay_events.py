@@ -148,15 +148,23 @@ class Downstream:
         self._meter.began(response)
         if self._relay.is_closing:
             await self._relay.cancel(response["id"])
-        await self._session.emit(event)
+        await self._session.emit({**event, "response": self._with_own_metadata(response)})
 
     async def _done(self, event: Event) -> None:
         """The client hears of the end at once; of its cost, when that is settled."""
         response = event["response"]
-        await self._session.emit({**event, "response": self._without_account(response)})
+        await self._session.emit({**event, "response": self._without_account(self._with_own_metadata(response))})
         self._meter.ended(response, self.detail(str(response.get("status"))), self.then)
         self._relay.answered()
         self._look_idle()
+
+    def _with_own_metadata(self, response: Event) -> Event:
+        """Those of the client's, in place of ours."""
+        if "metadata" not in response:
+            return response
+        answer = self._meter.reckoning.answers.get(response["id"])
+        asked_by = None if answer is None else answer.asked_by
+        return {**response, "metadata": ((asked_by or {}).get("response") or {}).get("metadata")}
 
     def _look_idle(self) -> None:
         if self._is_idle():

@@ -1,7 +1,9 @@
 """A transcription model beside a conversation: what it has to write down, the hold for that, and what is charged."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+from msgspec.structs import replace
 
 from komilion.common.money import ceil_div
 from komilion.common.usage import Usage, UsageSource
@@ -23,14 +25,21 @@ WRITTEN_TOKENS_PER_S = 5
 PADDING_MS = 1_000  # that a provider may add to what was committed
 
 
+class Piece(NamedTuple):
+    """Something to write down: characters of its audio, and bytes of the words that are read along with it."""
+
+    chars: int = 0
+    read_along: int = 0
+
+
 class Scribe:
-    """Of one session at one offer. `pending` are committed items that are not written down, in characters of their
-    audio; `waiting` tells how much may become more of them, None where nothing may any more.
+    """Of one session at one offer. `pending` are committed items that are not written down; `waiting` tells what may
+    become one more, None where nothing may any more.
     """
 
-    def __init__(self, session: Session, offer: VoiceOffer, waiting: Callable[[], int | None]) -> None:
+    def __init__(self, session: Session, offer: VoiceOffer, waiting: Callable[[], Piece | None]) -> None:
         self.offer = offer
-        self.pending: dict[str, int] = {}
+        self.pending: dict[str, Piece] = {}
         self._session = session
         self._waiting = waiting
         self._rolling = Rolling(session.tab, (offer,))
@@ -68,25 +77,26 @@ class Scribe:
         """Whether what is held pays for what there is, and a second more."""
         return self._needs_nano(HEARD_S) <= self._rolling.held
 
-    def cost_nano(self, chars: int) -> int:
-        """Of so much audio."""
-        return self.offer.price.charge(self.usage(chars)).charge
+    def cost_nano(self, piece: Piece) -> int:
+        """Of it."""
+        return self.offer.price.charge(self.usage(piece)).charge
 
-    def usage(self, chars: int) -> Usage:
-        """So much audio, by tokens where the price is of tokens and else by time."""
-        return self._usage(_milliseconds(chars))
+    def usage(self, piece: Piece) -> Usage:
+        """Of it, by tokens where the price is of tokens and else by time."""
+        return self._usage(_milliseconds(piece.chars), piece.read_along)
 
-    def written(self, event: Mapping[str, Any], chars: int) -> tuple[Usage, UsageSource]:
-        """What is charged for a transcription of so much audio: the provider's own figures, where they can be true of
-        that with a second of silence around it. What a provider gives no usage for is not charged.
+    def written(self, event: Mapping[str, Any], piece: Piece) -> tuple[Usage, UsageSource]:
+        """What is charged for a transcription: the provider's own figures as far as they can be true of the piece with
+        a second of silence around it. What a provider gives no usage for is not charged.
         """
         usage = transcription_usage(event.get("usage"))
         if usage is None:
             return Usage(), "absent"
-        most = likely_usage(_milliseconds(chars) + PADDING_MS, self.offer)
+        most = likely_usage(_milliseconds(piece.chars) + PADDING_MS, self.offer)
+        most = replace(most, input=self._read_along(piece.read_along))
         if can_be_true(usage, most, self.offer, session_id=self._session.id):
             return usage, "provider"
-        return self.usage(chars), "estimated"
+        return most, "estimated"
 
     def spent(self, item_id: str | None, usage: Usage, source: UsageSource, then: Outcome = "completed") -> Spent:
         """What to settle."""
@@ -97,19 +107,31 @@ class Scribe:
 
     def _needs(self, seconds: int) -> Usage:
         """What is being written down or may be, and so many seconds more where anything may be."""
-        pending, waiting = sum(self.pending.values()), self._waiting()
+        pending, waiting = total(self.pending.values()), self._waiting()
         if waiting is None:
             return self.usage(pending)
-        return self._usage(_milliseconds(pending + waiting) + seconds * MS_PER_S)
+        all_of_it = total((pending, waiting))
+        return self._usage(_milliseconds(all_of_it.chars) + seconds * MS_PER_S, all_of_it.read_along)
 
     def _bounds(self) -> Bounds:
         return Bounds(self._needs(HOLD_S), self._needs(LEAST_S))
 
-    def _usage(self, milliseconds: int) -> Usage:
+    def _usage(self, milliseconds: int, read_along: int) -> Usage:
         if "input_audio" in self.offer.price.components:
             heard = ceil_div(milliseconds * TOKENS_PER_S, MS_PER_S)
-            return Usage(input_audio=heard, output=ceil_div(milliseconds * WRITTEN_TOKENS_PER_S, MS_PER_S))
+            written = ceil_div(milliseconds * WRITTEN_TOKENS_PER_S, MS_PER_S)
+            return Usage(input=self._read_along(read_along), input_audio=heard, output=written)
         return Usage(audio_ms=milliseconds)
+
+    def _read_along(self, size: int) -> int:
+        """Tokens of so many bytes, at most one for each; of a model without a price for text none."""
+        return size if "input" in self.offer.price.components else 0
+
+
+def total(pieces: Iterable[Piece]) -> Piece:
+    """All of them as if they were one."""
+    chars, read_along = map(sum, zip(Piece(), *pieces, strict=True))
+    return Piece(chars, read_along)
 
 
 def _milliseconds(chars: int) -> int:

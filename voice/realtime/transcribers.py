@@ -18,7 +18,7 @@ from routing.catalog.voice import VoiceOffer
 from routing.gateway.types import Outcome
 from voice.realtime.in_order import InOrder
 from voice.realtime.reckoning import Reckoning
-from voice.realtime.scribe import Scribe
+from voice.realtime.scribe import Piece, Scribe, total
 from voice.realtime.session import Session
 from voice.realtime.tab import Spent
 
@@ -75,16 +75,17 @@ class Transcribers:
 
     def committed(self, item_id: str, chars: int) -> None:
         """So much audio became an item, which is written down now."""
-        scribe = self._scribes.get(self._reckoning.in_force.confirmed.transcriber)
+        modes = self._reckoning.in_force.confirmed
+        scribe = self._scribes.get(modes.transcriber)
         if scribe is not None:
-            scribe.pending[item_id] = chars
+            scribe.pending[item_id] = Piece(chars, modes.transcriber_bytes)
 
     def completed(self, event: Mapping[str, Any]) -> None:
         """A transcription is complete: charge for it, and for its length where the usage cannot be true."""
         item_id = str(event.get("item_id"))
         scribe = self._scribe_of(item_id)
         if scribe is not None:
-            usage, source = scribe.written(event, scribe.pending.pop(item_id, 0))
+            usage, source = scribe.written(event, scribe.pending.pop(item_id, Piece()))
             self._charge(scribe, scribe.spent(item_id, usage, source))
         self.follow()
 
@@ -109,12 +110,13 @@ class Transcribers:
         """Nobody waits any more: what was committed is charged by its length. What was not confirmed is written down by
         whom that would cost most.
         """
-        sent = self._reckoning.buffer.sent_chars
+        read_along = max(modes.transcriber_bytes for modes in self._reckoning.in_force)
+        sent = Piece(self._reckoning.buffer.sent_chars, read_along)
         last = max(self._in_force, key=lambda scribe: scribe.cost_nano(sent), default=None)
         for scribe in self._scribes.values():
-            chars = sum(scribe.pending.values()) + (sent if scribe is last else 0)
-            if chars:
-                self._charge(scribe, scribe.spent(None, scribe.usage(chars), "estimated", then))
+            piece = total((*scribe.pending.values(), sent if scribe is last else Piece()))
+            if piece.chars:
+                self._charge(scribe, scribe.spent(None, scribe.usage(piece), "estimated", then))
             scribe.pending.clear()
 
     async def close(self) -> None:
@@ -129,9 +131,12 @@ class Transcribers:
         names = {modes.transcriber for modes in self._reckoning.in_force}
         return [scribe for name, scribe in self._scribes.items() if name in names]
 
-    def _waiting(self, name: str) -> int | None:
-        is_next = name in self._opening or any(modes.transcriber == name for modes in self._reckoning.in_force)
-        return self._reckoning.buffer.waiting_chars if is_next else None
+    def _waiting(self, name: str) -> Piece | None:
+        found = [modes for modes in self._reckoning.in_force if modes.transcriber == name]
+        if not found and name not in self._opening:
+            return None
+        read_along = max((modes.transcriber_bytes for modes in found), default=0)
+        return Piece(self._reckoning.buffer.waiting_chars, read_along)
 
     def _scribe_of(self, item_id: str) -> Scribe | None:
         """Of an item that nobody was told of as committed, who is in force."""

@@ -12,7 +12,7 @@ from websockets.exceptions import ConnectionClosed
 
 from tests.fakes.realtime import RealtimeScript
 from tests.stand import Gateway
-from tests.voice.realtime.talking import Stand, Talker, eventually_equal, talking
+from tests.voice.realtime.talking import Stand, Talker, eventually_equal, sound, talking
 
 CREDIT = "0.40"
 CREDIT_NANO = 400_000_000
@@ -20,6 +20,7 @@ DELAY_S = 0.05
 BESIDE = {"conversation": "none"}
 PCM = {"type": "audio/pcm", "rate": 24_000}
 PCMU = {"type": "audio/pcmu"}
+LONG = "A long way to go. " * 2_000
 
 type Attack = Callable[[Talker, str], Awaitable[None]]
 
@@ -32,6 +33,16 @@ def silence(seconds: int, bytes_per_s: int = 48_000) -> str:
 async def configure(talker: Talker, side: str = "input", **fields: Any) -> None:
     """Change one side of the audio."""
     await talker.send("session.update", session={"type": "realtime", "audio": {side: fields}})
+
+
+def message(*content: dict[str, Any]) -> dict[str, Any]:
+    """Of a user."""
+    return {"type": "message", "role": "user", "content": list(content)}
+
+
+def input_text(text: str) -> dict[str, Any]:
+    """A part of it."""
+    return {"type": "input_text", "text": text}
 
 
 async def ask_all(talker: Talker, **wishes: Any) -> None:
@@ -165,6 +176,48 @@ async def output_format_switched_while_it_is_spoken(talker: Talker, scribe: str)
         await talker.until("response.output_audio.delta")
 
 
+async def errors_that_name_no_event(talker: Talker, scribe: str) -> None:
+    """A piece of audio that is none is refused without an id; what was asked for meanwhile runs all the same."""
+    for _ in range(3):
+        await talker.send("input_audio_buffer.append", audio="A")
+        await talker.send("response.create", response={**BESIDE, "instructions": LONG})
+    for _ in range(3):
+        await talker.until("x_komilion.cost")
+
+
+async def errors_that_name_no_event_before_one_leaves(talker: Talker, scribe: str) -> None:
+    """The same, and nobody waits for the answers."""
+    for _ in range(3):
+        await talker.send("input_audio_buffer.append", audio="A")
+        await talker.send("response.create", response={**BESIDE, "instructions": LONG})
+    for _ in range(3):
+        await talker.until("error")
+
+
+async def an_answer_that_begins_by_itself(talker: Talker, scribe: str) -> None:
+    """It is long, and begins when a short one is asked for."""
+    await configure(talker, turn_detection={"type": "server_vad"})
+    await talker.send("conversation.item.create", item=message(input_text(LONG)))
+    for _ in range(2):
+        for is_loud in (True, False):
+            await talker.send("input_audio_buffer.append", audio=sound(600, loud=is_loud))
+        await talker.send("response.create", response={"input": [message(input_text("Hi."))]})
+        await talker.until("x_komilion.cost")
+
+
+async def words_beside_the_sound(talker: Talker, scribe: str) -> None:
+    """An item has a little sound, and a transcript of a book."""
+    spoken = {"type": "output_audio", "audio": "AAAA", "transcript": LONG}
+    await talker.send("conversation.item.create", item={"type": "message", "role": "assistant", "content": [spoken]})
+    await ask_all(talker)
+
+
+async def one_item_many_times(talker: Talker, scribe: str) -> None:
+    """An answer's own input refers to one item again and again."""
+    await talker.send("conversation.item.create", item={"id": "item_long", **message(input_text(LONG))})
+    await ask_all(talker, input=[{"type": "item_reference", "id": "item_long"}] * 3)
+
+
 ATTACKS: dict[str, Attack] = {
     attack.__name__: attack
     for attack in (
@@ -181,6 +234,11 @@ ATTACKS: dict[str, Attack] = {
         output_format_of_answers,
         output_format_of_an_answer_that_is_left,
         output_format_switched_while_it_is_spoken,
+        errors_that_name_no_event,
+        errors_that_name_no_event_before_one_leaves,
+        an_answer_that_begins_by_itself,
+        words_beside_the_sound,
+        one_item_many_times,
     )
 }
 

@@ -12,7 +12,7 @@ from routing.providers.base import Target
 from voice.realtime.conversation import Conversation
 from voice.realtime.estimate import Exchanged, Spoken, five_minutes, relayed_per_minute
 from voice.realtime.meter import Meter
-from voice.realtime.reckoning import Reckoning
+from voice.realtime.reckoning import TAG, Reckoning
 from voice.realtime.tab import Spent
 
 NANO_PER_USD = 10**9
@@ -148,10 +148,22 @@ def test_answers_begin_in_the_order_in_which_they_were_asked_for_inside_and_outs
     assert reckoning.answers == {"b": beside, "f": first}
     reckoning.refused("1")
     assert reckoning.asked == [third]
-    reckoning.refused(None)
+    reckoning.refused("3")
     assert not reckoning.asked
     reckoning.begin("x", is_beside=True)
     assert reckoning.answers["x"].is_beside
+
+
+def test_an_answer_is_the_one_whose_event_its_metadata_name() -> None:
+    reckoning = Reckoning(PRICE)
+    short, long = (reckoning.asking({"instructions": "x" * size}, name) for name, size in (("1", 4), ("2", 4_000)))
+    reckoning.asked += [short, long]
+    reckoning.begin("by itself", told={"metadata": None})
+    reckoning.begin("l", told={"metadata": {TAG: "2"}})
+    assert reckoning.answers["l"] is long
+    assert reckoning.asked == [short]
+    reckoning.begin("of a provider that keeps none", told={})
+    assert reckoning.answers["of a provider that keeps none"] is short
 
 
 def test_an_answer_beside_the_conversation_adds_nothing_to_it(settings: Any) -> None:

@@ -4,6 +4,8 @@ import asyncio
 from functools import partial
 from typing import Any
 
+import pytest
+
 from tests.fakes.realtime import RealtimeScript
 from tests.stand import Gateway, Tenant
 from tests.voice.realtime.talking import Stand, Talker, eventually_equal, in_thread, talking
@@ -111,5 +113,34 @@ def test_a_small_wallet_may_take_another_model_while_something_is_written_down(s
                 await say_a_second(talker)
                 await talker.until("input_audio_buffer.committed")
             assert talker.of("error") == []
+
+    asyncio.run(converse())
+
+
+@pytest.mark.parametrize("leaves", [False, True])
+def test_words_that_are_read_along_with_each_item_are_paid(
+    stand: Stand, alice: Tenant, settings: Any, leaves: bool
+) -> None:
+    settings.REALTIME_CLOSE_TIMEOUT_S = 0.1
+    details = {"text_tokens": 4_000, "audio_tokens": 10}
+    usage = {"type": "tokens", "input_tokens": 4_010, "output_tokens": 4, "input_token_details": details}
+    model = stand.model(RealtimeScript(transcription_usage=usage, writes_down=not leaves))
+    name = f"acme/reader-{leaves}"
+    prices = {"input_price": "2.50", "audio_input_price": "6.00", "output_price": "10.00"}
+    stand.gateway.add_model(name[5:], name, provider=stand.provider, kind="transcription", **prices)
+    stand.gateway.wait_for_catalog()
+    before = stand.balance_nano(alice)
+
+    async def converse() -> None:
+        async with talking(stand, alice.key, model) as talker:
+            heard = {"turn_detection": None, "transcription": {"model": name, "prompt": "word" * 4_000}}
+            await talker.send("session.update", session={"type": "realtime", "audio": {"input": heard}})
+            await talker.until("session.updated")
+            await say_a_second(talker)
+            await talker.until("input_audio_buffer.committed" if leaves else "x_komilion.cost")
+        await eventually_equal(partial(stand.held_nano, alice), 0)
+        billed = (4_000 * 2_500 + 10 * 6_000 + 4 * 10_000) * 5 // 4
+        paid = before - await in_thread(partial(stand.balance_nano, alice))
+        assert paid >= billed if leaves else paid == billed
 
     asyncio.run(converse())
