@@ -19,7 +19,7 @@ from pytest_django import DjangoDbBlocker
 from tests.network import block_network
 from tests.services.databases import give_back_databases, planned_database_url
 from tests.services.kept_folder import KeptFolder
-from tests.unborn import bury_unborn
+from tests.unborn import bury_expected
 
 pytest_plugins = [
     "tests.services.valkey",
@@ -153,4 +153,4 @@ def _no_catalogue_of_another_test() -> None:
 def _no_connection_of_another_test() -> Iterator[None]:
     """What services leave behind that were stopped early."""
     yield
-    bury_unborn()
+    bury_expected()

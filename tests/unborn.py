@@ -15,11 +15,15 @@ def expect_unborn() -> None:
     _is_expected.set()
 
 
-def bury_unborn() -> None:
+def bury_expected() -> None:
     """Collect them where some are expected. Only when the test is over: what it caught keeps alive what it passed."""
-    if not _is_expected.is_set():
-        return
-    _is_expected.clear()
+    if _is_expected.is_set():
+        _is_expected.clear()
+        bury_unborn()
+
+
+def bury_unborn() -> None:
+    """Collect all that there are."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         gc.collect()

@@ -8,7 +8,7 @@ from functools import partial
 from routing.gateway.services import Services, build_services
 from routing.gateway.types import Session
 from tests.stand import Tenant
-from tests.unborn import expect_unborn
+from tests.unborn import bury_unborn, expect_unborn
 
 
 @asynccontextmanager
@@ -29,6 +29,7 @@ def with_services[Result](body: Callable[[Services], Awaitable[Result]]) -> Resu
         async with running_services() as services:
             return await body(services)
 
+    bury_unborn()  # services that start collect what others left
     try:
         return asyncio.run(run())
     finally:

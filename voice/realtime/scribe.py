@@ -86,8 +86,8 @@ class Scribe:
         return self._usage(_milliseconds(piece.chars), piece.read_along)
 
     def written(self, event: Mapping[str, Any], piece: Piece) -> tuple[Usage, UsageSource]:
-        """What is charged for a transcription: the provider's own figures as far as they can be true of the piece with
-        a second of silence around it. What a provider gives no usage for is not charged.
+        """What is charged for a transcription: the provider's own figures, where they can be true of the piece with a
+        second of silence around it. What a provider gives no usage for is not charged.
         """
         usage = transcription_usage(event.get("usage"))
         if usage is None:
@@ -96,7 +96,7 @@ class Scribe:
         most = replace(most, input=self._read_along(piece.read_along))
         if can_be_true(usage, most, self.offer, session_id=self._session.id):
             return usage, "provider"
-        return most, "estimated"
+        return self.usage(piece), "estimated"
 
     def spent(self, item_id: str | None, usage: Usage, source: UsageSource, then: Outcome = "completed") -> Spent:
         """What to settle."""

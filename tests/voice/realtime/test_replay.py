@@ -165,12 +165,16 @@ def test_every_answer_that_was_asked_for_and_of_which_nothing_came_is_asked_for_
     async def converse() -> None:
         async with talking(stand, alice.key, model) as talker:
             for number in range(3):
-                wishes = {"conversation": "none", "metadata": {"number": str(number)}}
+                metadata = {"number": str(number)}
+                wishes = {"conversation": "none", "metadata": metadata, "instructions": f"Say {number}."}
                 await talker.send("response.create", response=wishes)
             for _ in range(3):
                 await talker.until("response.done", lambda event: event["response"]["status"] == "completed")
-            again = [event["response"]["metadata"]["number"] for event in stand.sessions_of(model)[1].received]
-            assert again == ["0", "1", "2"]
+            again = [event["response"]["instructions"] for event in stand.sessions_of(model)[1].received]
+            assert again == ["Say 0.", "Say 1.", "Say 2."]
+            done = [event["response"] for event in talker.of("response.done")]
+            told = [response["metadata"] for response in done if response["status"] == "completed"]
+            assert sorted(each["number"] for each in told) == ["0", "1", "2"]
 
     asyncio.run(converse())
 
