@@ -47,6 +47,14 @@ def alice(site: Installation, people: Browser) -> Iterator[Person]:
         yield person
 
 
+WATCH = """() => {
+  const state = document.getElementById("state");
+  window.states = [state.textContent];
+  const note = () => window.states.at(-1) !== state.textContent && window.states.push(state.textContent);
+  new MutationObserver(note).observe(state, { childList: true });
+}"""
+
+
 def state(stage: Stage) -> Any:
     return stage.page.locator("#state")
 
@@ -125,6 +133,7 @@ class TestConversation:
         expect(hold).to_be_focused()
         page.wait_for_timeout(300)
         assert stage.socket.appended_s == 0
+        page.evaluate(WATCH)
         page.keyboard.down("Space")
         expect(hold).to_have_text("You are heard")
         expect(hold).to_have_attribute("aria-pressed", "true")
@@ -132,10 +141,12 @@ class TestConversation:
         page.keyboard.up("Space")
         expect(page.get_by_role("log")).to_contain_text("A ledger is a book.")
         expect(state(stage)).to_have_text("Hold to talk")
+        assert page.evaluate("window.states") == ["Hold to talk", "Listening", "Thinking", "Speaking", "Hold to talk"]
         heard_s = stage.socket.appended_s
         hold.click()  # as short as this holds no word
         expect(hold).to_have_attribute("aria-pressed", "false")
-        assert stage.socket.kinds()[-1] == "input_audio_buffer.clear"
+        said = ["session.update", "input_audio_buffer.commit", "response.create", "input_audio_buffer.clear"]
+        assert stage.socket.kinds() == said, "nothing was cut of what was heard to its end"
         assert 0.2 < heard_s < 3
         stage.visit.check()
         page.get_by_label("Push to talk").uncheck()

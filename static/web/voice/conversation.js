@@ -212,7 +212,8 @@
           this.told.changed();
         },
         "response.output_audio.delta": ({ response_id, item_id, content_index, delta }) => {
-          if (!this.silenced.has(response_id)) this.speaker.play(delta, item_id, content_index);
+          if (this.silenced.has(response_id)) return;
+          if (this.speaker.play(delta, item_id, content_index)) this.played({ isPlaying: true }); // it may be over before it is heard
         },
         "response.output_audio.done": () => this.speaker.whole(),
         "response.output_audio_transcript.delta": words,

@@ -4,7 +4,8 @@
 // In:  {audio: Float32Array, item, part}   a piece; `item` and `part` say which answer it belongs to
 //      {whole: true}                       no more comes for now, so nothing is waited for
 //      {clear: id}                         stop at once; answered by {cleared: id, cut: [{item, part, ms}]}
-// Out: {level, isPlaying, gaps}            about every 40 ms while there is something to say
+// Out: {level, isPlaying, gaps, taken}     about every 40 ms while there is something to say; `isPlaying` also while a
+//                                          piece waits, `taken` is the number of pieces that have come so far
 "use strict";
 const AHEAD_S = 0.12; // that are there before an answer begins, or goes on after a gap
 const FADE_S = 0.005; // so that stopping makes no click; fits into one block of 128 samples
@@ -15,6 +16,7 @@ class Playback extends AudioWorkletProcessor {
     super();
     this.pieces = [];
     this.waiting = 0; // samples
+    this.taken = 0; // pieces
     this.heard = new Map(); // {part, samples} of each item that is not over
     this.isFilling = true;
     this.isWhole = false;
@@ -22,7 +24,7 @@ class Playback extends AudioWorkletProcessor {
     this.fading = null;
     this.energy = 0;
     this.counted = 0;
-    this.wasPlaying = false;
+    this.wasPlaying = false; // there is an end to be told
     this.port.onmessage = ({ data }) => this.told(data);
   }
 
@@ -31,10 +33,18 @@ class Playback extends AudioWorkletProcessor {
       this.pieces.push({ audio: data.audio, at: 0, item: data.item });
       if (!this.heard.has(data.item)) this.heard.set(data.item, { part: data.part, samples: 0 });
       this.waiting += data.audio.length;
+      this.taken++;
+      this.wasPlaying = true;
       this.isWhole = false;
     }
-    if (data.whole) this.isWhole = true;
+    if (data.whole) this.whole();
     if (data.clear) this.clear(data.clear);
+  }
+
+  // Where everything was played before, nothing is left that could be cut.
+  whole() {
+    this.isWhole = true;
+    if (!this.waiting) this.heard.clear();
   }
 
   clear(id) {
@@ -99,8 +109,9 @@ class Playback extends AudioWorkletProcessor {
     for (const sample of output) this.energy += sample * sample;
     this.counted += output.length;
     if (this.counted < SAY_EVERY_S * sampleRate) return;
-    const isPlaying = !this.isFilling;
-    if (isPlaying || this.wasPlaying) this.port.postMessage({ level: Math.sqrt(this.energy / this.counted), isPlaying, gaps: this.gaps });
+    const isPlaying = !this.isFilling || this.waiting > 0;
+    const level = Math.sqrt(this.energy / this.counted);
+    if (isPlaying || this.wasPlaying) this.port.postMessage({ level, isPlaying, gaps: this.gaps, taken: this.taken });
     this.wasPlaying = isPlaying;
     this.energy = this.counted = 0;
   }

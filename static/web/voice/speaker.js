@@ -6,11 +6,12 @@
   const LOUDEST = 32768;
 
   class Speaker {
-    // `told({level, isPlaying, gaps})` while something is played.
+    // `told({level, isPlaying, gaps})` while something is played or waits to be.
     constructor(address, told) {
       Object.assign(this, { address, told });
       this.asked = new Map(); // what waits for the answer of a `clear`
       this.clears = 0;
+      this.given = 0; // pieces
     }
 
     async open() {
@@ -24,7 +25,8 @@
 
     take(data) {
       if (!data.cleared) {
-        this.told(data);
+        const isPlaying = data.isPlaying || data.taken < this.given; // the end of one answer is not that of the next
+        this.told({ ...data, isPlaying });
         return;
       }
       const latencyMs = ((this.context.baseLatency || 0) + (this.context.outputLatency || 0)) * 1000;
@@ -33,14 +35,17 @@
       this.asked.delete(data.cleared);
     }
 
-    // A piece of base64 of PCM16, little-endian.
+    // A piece of base64 of PCM16, little-endian; says whether there is any sound in it.
     play(base64, item, part) {
       const bytes = atob(base64);
       const view = new DataView(new ArrayBuffer(bytes.length));
       for (let at = 0; at < bytes.length; at++) view.setUint8(at, bytes.charCodeAt(at));
       const audio = new Float32Array(Math.floor(bytes.length / SAMPLE_BYTES));
       for (let at = 0; at < audio.length; at++) audio[at] = view.getInt16(at * SAMPLE_BYTES, true) / LOUDEST;
-      if (audio.length) this.node.port.postMessage({ audio, item, part }, [audio.buffer]);
+      if (!audio.length) return false;
+      this.given++;
+      this.node.port.postMessage({ audio, item, part }, [audio.buffer]);
+      return true;
     }
 
     // No more comes for now.
