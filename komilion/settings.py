@@ -68,6 +68,7 @@ INSTALLED_APPS = [
     "accounts",
     "billing",
     "routing",
+    "advisor",
     "voice",
     "komilion.web",
     *(f"allauth.socialaccount.providers.{name}" for name in SOCIAL_LOGINS),

@@ -84,7 +84,7 @@ def _is_query(call: ast.Call, name: str) -> bool:
 
 
 def _files(root: Path) -> Iterator[Path]:
-    for app in ("komilion", "accounts", "billing", "routing", "voice"):
+    for app in ("komilion", "accounts", "billing", "routing", "voice", "advisor"):
         for path in sorted((root / app).rglob("*.py")):
             name = _name(path, root)
             is_view = name.startswith(ANSWERS_REQUESTS) or not {*path.relative_to(root).parts}.isdisjoint(VIEW_NAMES)

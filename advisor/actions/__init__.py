@@ -1,0 +1,1 @@
+"""What changes the advisor's rows, each act with its audit line."""
