@@ -246,7 +246,7 @@ class TestSelected:
 
     def test_of_no_choice(self):
         selected = Selected("balanced", None, b"", wants_receipt=True)
-        assert selected.detail() == {}
+        assert selected.detail() == {"policy": "balanced"}
         assert selected.notes(BEST) == {
             "policy": "balanced",
             "task_type": None,
@@ -261,7 +261,9 @@ class TestSelected:
         monkeypatch.setattr(f"routing.gateway.choice.selected.{broken}", lambda *_: 1 / 0)
         selected = Selected("balanced", brain().decide(asked()), b"", wants_receipt=True)
         assert selected.notes(BEST)["receipt"] is None
-        assert (selected.detail() == {}) is (broken == "pack")
+        detail = selected.detail()
+        assert detail["task_type"] == "code-generation"
+        assert (detail.get("policy"), "choice" in detail) == (("balanced", False) if broken == "pack" else (None, True))
 
     def test_of_a_choice_without_a_reading(self, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setattr(module, "pin_for", lambda *_: 1 / 0)

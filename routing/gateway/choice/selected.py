@@ -43,12 +43,11 @@ class Selected:
         return None if best is None else savings(best.price, usage, charged)
 
     def detail(self) -> dict[str, Any]:
-        """For the usage row."""
+        """For the usage row; the policy at least, by which a call that named no model is known."""
         packed = self._pack()
-        if self.choice is None or packed is None:
-            return {}
-        reading = self.choice.inputs.reading
-        return {CHOICE: packed, **({} if reading is None else facts_of(reading))}
+        known: dict[str, Any] = {"policy": self.policy} if packed is None else {CHOICE: packed}
+        reading = None if self.choice is None else self.choice.inputs.reading
+        return known if reading is None else {**known, **facts_of(reading)}
 
     def notes(self, answered: str) -> dict[str, Any]:
         """For `x_komilion` of an answer by this model."""
