@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "komilion.settings")
 
+ADVISOR = "advisor"
 OUTSIDE = "outside"
 VOICE = "voice"
 WEBHOOKS = "webhooks"
@@ -29,6 +30,7 @@ BEAT_LOOK_EVERY_S = 5
 PAYMENTS_EVERY_S = 60
 WEBHOOKS_EVERY_S = 15
 JOBS_EVERY_S = 5
+EVIDENCE_EVERY_S = 900
 BEAT_LOCK_S = 20  # what a killed beat costs its successor; must outlast a few looks, each of which renews the lock
 
 with env.ending_in_one_line():  # this is the first look at the settings, which reads them
@@ -45,6 +47,7 @@ app.conf.redbeat_redis_options = {"socket_timeout": BEAT_LOOK_EVERY_S}
 app.conf.result_expires = None  # no results are kept, so beat need not clean them up
 app.conf.task_routes = {
     **{f"billing.tasks.{name}": {"queue": OUTSIDE} for name in WAITS_FOR_OTHERS},
+    "advisor.tasks.build_evidence": {"queue": ADVISOR},  # takes long, and may
     "voice.tasks.transcribe_meeting": {"queue": VOICE},  # waits for providers, for long
     "voice.tasks.deliver_webhooks": {"queue": WEBHOOKS},  # waits for receivers, beside all meetings
 }
@@ -76,6 +79,7 @@ app.conf.beat_schedule = {
     "deliver-webhooks": _every("voice.tasks.deliver_webhooks", WEBHOOKS_EVERY_S),
     "sweep-uploads": _every("voice.tasks.sweep_uploads", 600),
     "mark-balances": _every("billing.tasks.mark_balances", 300),
+    "build-evidence": _every("advisor.tasks.build_evidence", EVIDENCE_EVERY_S),
 }
 
 

@@ -20,6 +20,7 @@ class DayEvidence(models.Model):
     way = models.CharField(max_length=8)  # advisor.evidence.Way
     policy = models.CharField(max_length=16)
     requests = models.BigIntegerField()
+    passed_on = models.BigIntegerField(default=0)  # it failed and another model answered, in whose `requests` they are
     failed = models.BigIntegerField()
     retried = models.BigIntegerField()
     cut = models.BigIntegerField()

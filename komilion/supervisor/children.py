@@ -26,12 +26,16 @@ LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """What to run, and how long it may take to end after SIGTERM before it is killed."""
+    """What to run, and how long it may take to end after SIGTERM before it is killed.
+
+    `nice`: by how much it lets others go first (`nice(2)`), up to 19.
+    """
 
     name: str
     command: tuple[str, ...]
     stop_within_s: float
     environment: Mapping[str, str] = field(default_factory=dict)
+    nice: int = 0
 
 
 class Child:
@@ -51,7 +55,7 @@ class Child:
         """Start it, its output appended to its log. Raises `OSError` when the program cannot be run."""
         if self.log.exists() and self.log.stat().st_size > LOG_LIMIT_BYTES:
             self.log.replace(self.log.with_suffix(".log.1"))
-        us = os.getpid()
+        us, nice = os.getpid(), self.spec.nice
         self._start_again_s = None
         self._started_s = monotonic_s()
         with self.log.open("ab") as log:
@@ -64,7 +68,7 @@ class Child:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C is for us alone: we stop the children in order
-                preexec_fn=lambda: _die_with(us),  # noqa: PLW1509 - this process has one thread
+                preexec_fn=lambda: _begin(us, nice),  # noqa: PLW1509 - this process has one thread
             )
 
     def exit_code(self) -> int | None:
@@ -113,12 +117,13 @@ def how_it_ended(code: int) -> str:
     return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
 
 
-def _die_with(parent: int) -> None:
-    """In the new process: have the kernel kill it when the supervisor dies, however it dies (Linux only).
+def _begin(parent: int, nice: int) -> None:
+    """In the new process: yield to others, and have the kernel kill it when the supervisor dies (Linux only).
 
-    SIGKILL, since an orphan that goes on serving would share the port with the next start; nothing is lost,
-    because every part of the system survives kill -9.
+    However that dies; by SIGKILL, since an orphan that goes on serving would share the port with the next start.
+    Nothing is lost, because every part of the system survives kill -9.
     """
+    os.nice(nice)
     if LIBC is not None:
         LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:  # it died before the call

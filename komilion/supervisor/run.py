@@ -38,11 +38,18 @@ CELERY_COMMAND = (sys.executable, "-m", "celery", "-A", "komilion")
 # for others has a queue, and a process, of its own. `komilion.celery` says which jobs those are.
 # A meeting takes minutes, nearly all of them waiting: those go on side by side, on threads. Webhooks have a queue and
 # threads that no meeting gets, in the same process, since another one would cost 110 MB.
-QUEUES = {"worker": "celery", "worker-outside": "outside", "worker-voice": "voice,webhooks"}
+# What the advisor adds up at night may take as long as it will: its process yields the processor to every other.
+QUEUES = {
+    "worker": "celery",
+    "worker-outside": "outside",
+    "worker-voice": "voice,webhooks",
+    "worker-advisor": "advisor",
+}
 WEBHOOK_THREADS = 4
 ONE_AFTER_THE_OTHER = ("--pool", "solo")
 SIDE_BY_SIDE = ("--pool", "threads", "--concurrency", str(settings.VOICE_JOBS_AT_ONCE + WEBHOOK_THREADS))
 POOLS = {"worker-voice": SIDE_BY_SIDE}
+NICE = {"worker-advisor": 19}
 WORKER_OPTIONS = ("--without-gossip", "--without-mingle", "--without-heartbeat")
 
 
@@ -77,7 +84,8 @@ class Supervisor:
         for name, queues in QUEUES.items():
             place = ("--hostname", f"{settings.PORT}-{name}@%h", "--queues", queues)
             pool = POOLS.get(name, ONE_AFTER_THE_OTHER)
-            self._start(Spec(name, (*CELERY_COMMAND, "worker", *place, *pool, *WORKER_OPTIONS), stop_within_s=10))
+            command = (*CELERY_COMMAND, "worker", *place, *pool, *WORKER_OPTIONS)
+            self._start(Spec(name, command, stop_within_s=10, nice=NICE.get(name, 0)))
         self._start(Spec("beat", (*CELERY_COMMAND, "beat"), stop_within_s=5))
         self._print_banner()
         self._ready_file.touch()

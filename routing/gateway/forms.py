@@ -84,3 +84,4 @@ def render_flat(payload: dict[str, Any]) -> dict[str, Any]:
 
 OPENAI = Form("chat.completions", parse_chat, lambda payload: payload)
 FLAT = Form("chat", parse_flat, render_flat)
+CHATS = (OPENAI.endpoint, FLAT.endpoint)  # as usage rows name them; a comparison of models is no chat
