@@ -1,9 +1,10 @@
 """What keys have spent and when they were used last, for pages and APIs."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
-from django.db.models import Max, Q
+from django.db.models import Max, Q, Sum
 
 from billing.cap_periods import PERIODS
 from billing.models import UsageSum, Wallet
@@ -38,6 +39,29 @@ def last_days(organization_id: int, key_ids: Collection[int]) -> dict[int, date]
     midnight = datetime.combine(today, time(), UTC)
     todays = call_sums(organization_id, [Window(midnight, midnight + timedelta(days=1))], ["key_id"])
     return found | {key_id: today for _, key_id in todays if key_id in key_ids}
+
+
+@dataclass(frozen=True, slots=True)
+class KeyActivity:
+    """When a key was used last (a UTC day), and what it was charged in a span of days."""
+
+    key_id: int
+    last_on: date
+    charge_nano: int
+
+
+def key_activity(organization_ids: Collection[int], since: date, through: date) -> Iterator[KeyActivity]:
+    """Of every key of these organizations that was ever used, for jobs that look at all of them; read row by row.
+
+    The span is from `since` through `through`. Calls of the last seconds may be in no sum yet.
+    """
+    start = datetime.combine(since, time(), UTC)
+    end = datetime.combine(through, time(), UTC) + timedelta(days=1)
+    sums = UsageSum.objects.filter(organization_id__in=organization_ids, grain_s=DAY_S, key_id__gt=0)
+    charged = Sum("charge_nano", filter=Q(starts_at__gte=start, starts_at__lt=end), default=0)
+    rows = sums.values_list("key_id").annotate(last_at=Max("starts_at"), charged=charged).order_by("key_id")
+    for key_id, last_at, charge_nano in rows.iterator():
+        yield KeyActivity(key_id, last_at.date(), charge_nano)
 
 
 def last_quarters(organization_id: int, key_ids: Collection[int]) -> dict[int, datetime]:

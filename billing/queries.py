@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from billing.cap_periods import current_start, resets_on
 from billing.ledger.items import Claim, Claimed
@@ -42,15 +42,24 @@ class CapStatus:
 
 def caps_of_keys(organization_id: int, key_ids: Collection[int]) -> dict[int, dict[str, CapStatus]]:
     """The caps of these keys by key and period (`day`, `month`, `total`); a key without any is not there."""
+    return _caps(Cap.objects.filter(wallet_id=organization_id, kind=Cap.Kind.KEY, subject_id__in=key_ids))
+
+
+def caps_of_any(key_ids: Collection[int]) -> dict[int, dict[str, CapStatus]]:
+    """The same of keys of several organizations, for jobs that look at all of them."""
+    return _caps(Cap.objects.filter(kind=Cap.Kind.KEY, subject_id__in=key_ids))
+
+
+def _caps(caps: QuerySet[Cap]) -> dict[int, dict[str, CapStatus]]:
     today = utc_now().date()
-    caps = Cap.objects.filter(wallet_id=organization_id, kind=Cap.Kind.KEY, subject_id__in=key_ids).order_by("pk")
-    starts = {cap.pk: current_start(cap.period, today) for cap in caps}
+    rows = caps.order_by("pk")
+    starts = {cap.pk: current_start(cap.period, today) for cap in rows}
     uses = {
         (use.cap_id, use.starts_on): use
         for use in CapUse.objects.filter(cap_id__in=starts, starts_on__in=set(starts.values()))
     }
     found: dict[int, dict[str, CapStatus]] = {}
-    for cap in caps:
+    for cap in rows:
         found.setdefault(cap.subject_id, {})[cap.period] = _status(cap, starts[cap.pk], uses)
     return found
 
