@@ -84,11 +84,7 @@ class Quality:
         Raises `ValueError` where a number is missing, so that no request meets one.
         """
         strengths = strengths or Strengths.load()
-        places = [strengths.place(model) for model in models]
-        shape = (len(models), len(TASKS))
-        errors = np.array([place.error for place in places], np.float32).reshape(shape)
-        strength = np.array([place.strength for place in places], np.float32).reshape(shape)
-        strength[:, _VISION] -= [0.0 if model.has_vision else BLIND for model in models]
+        strength, errors = placed(models, strengths)
         ids = tuple(model.id for model in models)
         effects = {name: np.hstack([strength, _own(regime, ids)]) for name, regime in weights.regimes.items()}
         if not all(np.isfinite(array).all() for array in (errors, *effects.values())):
@@ -104,6 +100,15 @@ class Quality:
         self._variance.dot(reading.tasks, out=error)
         np.sqrt(error, out=error)
         return found
+
+
+def placed(models: Sequence[ModelFacts], strengths: Strengths) -> tuple[np.ndarray, np.ndarray]:
+    """Strengths by task and their standard errors, in logits: float32 [n, tasks] each, in the order of `models`."""
+    places = [strengths.place(model) for model in models]
+    shape = (len(models), len(TASKS))
+    strength = np.array([place.strength for place in places], np.float32).reshape(shape)
+    strength[:, _VISION] -= [0.0 if model.has_vision else BLIND for model in models]
+    return strength, np.array([place.error for place in places], np.float32).reshape(shape)
 
 
 def _own(regime: Regime, ids: tuple[str, ...]) -> np.ndarray:

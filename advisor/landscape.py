@@ -1,0 +1,142 @@
+"""Reading what there is to choose from: the same for every organization, so nobody's calls may count for much in it.
+
+Lengths, failures and durations are pooled over organizations that pay (advisor.pooling): each weighs at most so many
+calls, and none moves a figure further than others go along.
+"""
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, date, datetime, time, timedelta
+from itertools import groupby
+from typing import Any
+
+from django.db.models import F, Q, QuerySet, Sum
+
+from accounts.models import Organization, Tier
+from advisor.evidence import Candidate, Health, Landscape, Output
+from advisor.models import DayEvidence
+from advisor.pooling import Lengths, Periods, pool_health, pool_lengths
+from billing.prices import PriceVersion
+from routing.catalog.models import Model
+from routing.catalog.snapshot import ModelEntry
+from routing.gateway.choice.votes import COUNTED_FOR, COUNTED_MOST
+from routing.queries import OfferRow, catalog_rows, price_lines
+from routing.selection.market import ModelFacts, facts_of
+from routing.selection.offsets import BANDS, Offsets
+from routing.selection.quality import Strengths, placed
+from routing.selection.queries import votes_after
+from routing.selection.words import TASKS
+
+WINDOW_DAYS = 28
+RECENT_DAYS = 3  # of the window: what health is about; the days before are what it is compared with
+ROWS_AT_ONCE = 2_000
+
+
+def read_landscape(today: date) -> Landscape:
+    """The models that can be called, and what is known of them; `today` (UTC) is the day after the window's last."""
+    rows = catalog_rows()
+    entries = [rows.catalog.models[id_] for id_ in sorted(rows.models)]
+    facts = [facts_of(entry) for entry in entries]
+    strength, error = placed(facts, Strengths.load())
+    offsets = _offsets(datetime.combine(today, time(), UTC))
+    seen = dict(Model.objects.values_list("pk", "created_at"))
+    models = {}
+    for number, entry in enumerate(entries):
+        logits = zip(TASKS, strength[number].tolist(), strict=True)
+        models[entry.id] = _candidate(
+            entry,
+            rows.models[entry.id].offer,
+            first_seen_on=seen[entry.id].date(),
+            strength={task: logit + _offset(offsets, facts[number], task, today) for task, logit in logits},
+            error=dict(zip(TASKS, error[number].tolist(), strict=True)),
+        )
+    return Landscape(
+        models=models,
+        outputs=_outputs(today),
+        health=_health(today),
+        today=today,
+        retired={id_: model.successor for id_, model in rows.catalog.retired.items()},
+    )
+
+
+def _candidate(entry: ModelEntry, offer: OfferRow, **known: Any) -> Candidate:
+    """By its first offer: the one that is called."""
+    return Candidate(
+        id=entry.id,
+        maker=entry.id.partition("/")[0],
+        prices=_charged(offer.price, offer.price.components),
+        tiers=tuple((above, _charged(offer.price, components)) for above, components in offer.price.tiers),
+        capabilities=frozenset(offer.capabilities),
+        context_length=offer.context_length,
+        max_output=offer.max_output,
+        line=entry.line or entry.id,
+        deprecated_on=entry.deprecated_on,
+        sunset_on=entry.sunset_on,
+        successor=entry.successor,
+        is_reasoning="reasoning" in offer.capabilities,
+        **known,
+    )
+
+
+def _charged(price: PriceVersion, components: Mapping[str, int]) -> dict[str, int]:
+    return {line.bucket: line.charged for line in price_lines(price, components)}
+
+
+def _offsets(now: datetime) -> Offsets:
+    """What votes say, as the choice counts them."""
+    offsets = Offsets()
+    for vote in votes_after(0, now - COUNTED_FOR, COUNTED_MOST):
+        offsets.note(vote.feedback, vote.at_s)
+    return offsets
+
+
+def _offset(offsets: Offsets, facts: ModelFacts, task: str, today: date) -> float:
+    """The mean over the bands of difficulty, in logits."""
+    at_s = datetime.combine(today, time(), UTC).timestamp()
+    return sum(offsets.offset(facts.revision, task, band, at_s) for band in range(len(BANDS))) / len(BANDS)
+
+
+def _paying(today: date) -> QuerySet[DayEvidence]:
+    """The evidence of the window, but for organizations of the free tier: accounts that cost nothing move nothing."""
+    free = Organization.objects.filter(tier=Tier.FREE)
+    window = DayEvidence.objects.filter(day__gte=today - timedelta(days=WINDOW_DAYS), day__lt=today)
+    return window.exclude(organization_id__in=free.values("pk"))
+
+
+def _outputs(today: date) -> dict[tuple[str, str], Output]:
+    rows = (
+        _paying(today)
+        .filter(answered__gt=0)
+        .exclude(task="")
+        .values_list("model", "task", "organization_id")
+        .annotate(calls=Sum("answered"), logs=Sum("log_output"), squares=Sum("log_output_square"))
+        .order_by("model", "task")
+    )
+    found = {}
+    for key, group in _grouped(rows, 2):
+        output = pool_lengths([Lengths(calls, logs, squares) for *_, calls, logs, squares in group])
+        if output is not None:
+            found[key] = output
+    return found
+
+
+def _health(today: date) -> dict[str, Health]:
+    is_recent = Q(day__gte=today - timedelta(days=RECENT_DAYS))
+    sums = {
+        "calls": F("requests") + F("passed_on"),
+        "failures": F("failed") + F("passed_on"),
+        **{name: F(name) for name in ("answered", "log_ms", "log_ms_square")},
+    }
+    recent = {f"{name}_recent": Sum(of, filter=is_recent, default=0) for name, of in sums.items()}
+    before = {f"{name}_before": Sum(of, filter=~is_recent, default=0) for name, of in sums.items()}
+    rows = _paying(today).values_list("model", "organization_id").annotate(**recent, **before).order_by("model")
+    found = {}
+    for (model,), group in _grouped(rows, 1):
+        health = pool_health([Periods(*values) for _, _, *values in group])
+        if health is not None:
+            found[model] = health
+    return found
+
+
+def _grouped(rows: QuerySet[Any, tuple[Any, ...]], names: int) -> Iterator[tuple[tuple[Any, ...], Iterator[Any]]]:
+    """By the first columns, as they come from the database."""
+    return groupby(rows.iterator(chunk_size=ROWS_AT_ONCE), key=lambda row: row[:names])
