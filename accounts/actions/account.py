@@ -1,5 +1,6 @@
 """What a person does with her own account."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from zoneinfo import available_timezones
@@ -70,19 +71,29 @@ def do_restore_email(user_id: int, email: str, *, changed_at: datetime) -> None:
         user.save()
 
 
-def do_delete_account(user_id: int) -> None:
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """What a deleted account leaves to others to clear: where the address stood, what stands there, what was closed."""
+
+    email: str
+    anonymous: str
+    closed_ids: tuple[int, ...]  # organizations
+
+
+def do_delete_account(user_id: int) -> Gone:
     """End the person: her memberships, ways to log in and everything that names her.
 
     Organizations of which she is the only member are closed: suspended, their keys revoked, their name gone. What the
     ledger and the usage log hold stays, it names nobody; so does the hash of the address that had trial credit. Who
-    paid is evidence, which billing keeps for its time. Whether money is left is for the caller to see to. Raises
-    `AccountInUse` where another member would be left without owner.
+    paid is evidence, which billing keeps for its time. Whether money is left is for the caller to see to, and what
+    other apps keep of the person and of closed organizations. Raises `AccountInUse` where another member would be left
+    without owner.
     """
     with transaction.atomic():
         user = User.objects.select_for_update().get(pk=user_id)
         email, anonymous = user.email, f"deleted-{user.pk}@deleted.invalid"
-        for membership in Membership.objects.filter(user=user).order_by("organization_id"):
-            _leave(membership, email)
+        memberships = list(Membership.objects.filter(user=user).order_by("organization_id"))
+        closed = tuple(membership.organization_id for membership in memberships if _leave(membership, email))
         _forget(email, anonymous)
         EmailAddress.objects.filter(user=user).delete()
         Authenticator.objects.filter(user=user).delete()
@@ -92,6 +103,7 @@ def do_delete_account(user_id: int) -> None:
         user.session_epoch += 1
         user.set_unusable_password()
         user.save()
+    return Gone(email, anonymous, closed)
 
 
 def organizations_owned_alone(user_id: int) -> list[Organization]:
@@ -103,7 +115,8 @@ def organizations_owned_alone(user_id: int) -> list[Organization]:
     return [row for row in rows if row.pk not in shared]
 
 
-def _leave(membership: Membership, email: str) -> None:
+def _leave(membership: Membership, email: str) -> bool:
+    """Whether that closed the organization."""
     organization = lock_organization(membership.organization_id)
     if Membership.objects.filter(organization=organization).exclude(pk=membership.pk).exists():
         try:
@@ -112,13 +125,14 @@ def _leave(membership: Membership, email: str) -> None:
             raise AccountInUse(
                 f"{organization.name} has other members and no other owner: make one of them an owner first."
             ) from error
-        return
+        return False
     for key in ApiKey.objects.filter(organization=organization, revoked_at__isnull=True):
         do_revoke_key(key, actor=email)
     Invitation.objects.filter(organization=organization).delete()
     audit(organization.pk, email, "organization.close", CLOSED_NAME)
     Organization.objects.filter(pk=organization.pk).update(name=CLOSED_NAME, suspended_at=utc_now())
     raise_epoch(organization.pk)
+    return True
 
 
 def _forget(email: str, anonymous: str) -> None:

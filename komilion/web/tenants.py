@@ -15,6 +15,7 @@ from accounts.actions.trial import Trial, do_claim_trial
 from accounts.errors import AccountInUse
 from accounts.models import Membership, Organization, User
 from accounts.queries import founded_by, members_of, trial_claim
+from advisor.actions.forget import do_forget_organizations, do_forget_person
 from billing.actions.wallets import do_move, do_open_wallet
 from billing.errors import MovementRefused, StoreBusy, StoreUnavailable
 from billing.ledger.items import Movement
@@ -115,7 +116,9 @@ def do_close_account(user: User) -> None:
     with transaction.atomic():
         if reason := why_account_stays(user):
             raise AccountInUse(reason)
-        do_delete_account(user.pk)
+        gone = do_delete_account(user.pk)
+        do_forget_organizations(gone.closed_ids)
+        do_forget_person(user.pk, gone.email, gone.anonymous)
 
 
 def why_account_stays(user: User) -> str:
