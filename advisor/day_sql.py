@@ -120,9 +120,9 @@ def _calls() -> str:
     counts = ", ".join(f"CAST(COALESCE(SUM({name}) FILTER (WHERE passed = 0), 0) AS bigint)" for name in COUNTS)
     figures = ", ".join(f"COALESCE(SUM({name}) FILTER (WHERE passed = 0), 0.0)" for name in FIGURES)
     names = ", ".join(DIMENSIONS)
-    return (
+    return (  # in order, so that what is read together lies together
         f"SELECT {_day()}, {names}, {counts}, {figures}, CAST(SUM(passed) AS bigint), 0, 0.0"
-        f" FROM ({rows}) r GROUP BY {names}"
+        f" FROM ({rows}) r GROUP BY {names} ORDER BY organization_id"
     )
 
 

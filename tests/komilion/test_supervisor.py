@@ -123,6 +123,13 @@ def test_a_child_that_crashes_is_reported_and_started_again_later_each_time(tmp_
     assert child.last_words() == "why"  # not what those before it said
 
 
+def test_a_child_that_is_to_be_nice_lets_others_go_first(tmp_path: Path) -> None:
+    child = Child(Spec("nice", (sys.executable, "-c", "import os; print(os.nice(0))"), 1, nice=19), tmp_path, tmp_path)
+    child.start()
+    wait_until(child.is_gone)
+    assert child.last_words() == "19"
+
+
 @pytest.mark.parametrize(
     ("variable", "value", "message"),
     [
@@ -284,6 +291,13 @@ def test_a_child_that_is_killed_is_reported_and_comes_back(standing: Running, wo
     wait_until(lambda: len(report.findall(standing.output())) == reports + 1)
     wait_until(lambda: (again := standing.child(word)) and again.pid != victim.pid)
     wait_until(lambda: standing.status("/health/readiness") == 200, 30)
+
+
+@pytest.mark.slow
+def test_the_advisor_alone_lets_all_others_go_first(standing: Running) -> None:
+    nice = {word: standing.child(word).nice() for word in ("worker-advisor", "worker-voice", "uvicorn")}
+    ours = standing.process.nice()
+    assert nice == {"worker-advisor": 19, "worker-voice": ours, "uvicorn": ours}
 
 
 @pytest.mark.slow
