@@ -4,7 +4,7 @@ Lengths, failures and durations are pooled over organizations that pay (advisor.
 calls, and none moves a figure further than others go along.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import groupby
 from typing import Any
@@ -15,11 +15,11 @@ from accounts.models import Organization, Tier
 from advisor.evidence import Candidate, Health, Landscape, Output
 from advisor.models import DayEvidence
 from advisor.pooling import Lengths, Periods, pool_health, pool_lengths
-from billing.prices import PriceVersion
+from advisor.week_prices import WeekPrice, week_prices
 from routing.catalog.models import Model
 from routing.catalog.snapshot import ModelEntry
 from routing.gateway.choice.votes import COUNTED_FOR, COUNTED_MOST
-from routing.queries import OfferRow, catalog_rows, price_lines
+from routing.queries import OfferRow, catalog_rows
 from routing.selection.market import ModelFacts, facts_of
 from routing.selection.offsets import BANDS, Offsets
 from routing.selection.quality import Strengths, placed
@@ -39,12 +39,14 @@ def read_landscape(today: date) -> Landscape:
     strength, error = placed(facts, Strengths.load())
     offsets = _offsets(datetime.combine(today, time(), UTC))
     seen = dict(Model.objects.values_list("pk", "created_at"))
+    prices = week_prices(rows.models.values())
     models = {}
     for number, entry in enumerate(entries):
         logits = zip(TASKS, strength[number].tolist(), strict=True)
         models[entry.id] = _candidate(
             entry,
             rows.models[entry.id].offer,
+            prices[entry.id],
             first_seen_on=seen[entry.id].date(),
             strength={task: logit + _offset(offsets, facts[number], task, today) for task, logit in logits},
             error=dict(zip(TASKS, error[number].tolist(), strict=True)),
@@ -58,13 +60,13 @@ def read_landscape(today: date) -> Landscape:
     )
 
 
-def _candidate(entry: ModelEntry, offer: OfferRow, **known: Any) -> Candidate:
+def _candidate(entry: ModelEntry, offer: OfferRow, price: WeekPrice, **known: Any) -> Candidate:
     """By its first offer: the one that is called."""
     return Candidate(
         id=entry.id,
         maker=entry.id.partition("/")[0],
-        prices=_charged(offer.price, offer.price.components),
-        tiers=tuple((above, _charged(offer.price, components)) for above, components in offer.price.tiers),
+        prices=price.prices,
+        tiers=price.tiers,
         capabilities=frozenset(offer.capabilities),
         context_length=offer.context_length,
         max_output=offer.max_output,
@@ -75,10 +77,6 @@ def _candidate(entry: ModelEntry, offer: OfferRow, **known: Any) -> Candidate:
         is_reasoning="reasoning" in offer.capabilities,
         **known,
     )
-
-
-def _charged(price: PriceVersion, components: Mapping[str, int]) -> dict[str, int]:
-    return {line.bucket: line.charged for line in price_lines(price, components)}
 
 
 def _offsets(now: datetime) -> Offsets:

@@ -1,8 +1,9 @@
 """When which price of an offer holds: rows by their date, and of these the times of the day."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from routing.catalog.models import OfferPrice
 
@@ -10,6 +11,8 @@ from routing.catalog.models import OfferPrice
 WINDOW_LEAD_MINUTES = 10
 MINUTES_A_DAY = 1_440
 SATURDAY = 5
+A_MONDAY = datetime(2024, 1, 1, tzinfo=UTC)
+SHARE_STEP_MINUTES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,14 @@ class Schedule:
     def price_at(self, now: datetime) -> int | None:
         """The id of the price at that moment."""
         return next((window.price for window in self.windows if window.holds_at(now)), self.whole_day)
+
+    def shares(self) -> dict[int, float]:
+        """The share of a week for which each price holds, by its id; of the time in which there is one."""
+        if not self.windows:
+            return {} if self.whole_day is None else {self.whole_day: 1.0}
+        moments = (A_MONDAY + timedelta(minutes=minute) for minute in range(0, 7 * MINUTES_A_DAY, SHARE_STEP_MINUTES))
+        held = Counter(price for moment in moments if (price := self.price_at(moment)) is not None)
+        return {price: count / held.total() for price, count in held.items()}
 
     @property
     def prices(self) -> list[int]:

@@ -1,18 +1,20 @@
 """What there is to choose from: the catalogue, what is known of its models, and what all organizations show of them."""
 
 import math
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 import pytest
+import time_machine
 from django.core.management import call_command
 
 from accounts.models import Organization
 from advisor.landscape import read_landscape
 from advisor.models import DayEvidence
+from billing.actions.prices import do_record_price
 from billing.prices import BASIS_POINTS
-from routing.catalog.models import Model, Provider
-from routing.queries import catalog_rows
+from routing.catalog.models import Model, Offer, OfferPrice, Provider
+from routing.queries import catalog_rows, forget_catalog_rows
 from routing.selection.market import facts_of
 from routing.selection.models import Feedback
 from routing.selection.quality import BLIND, REASONING, Strengths
@@ -29,6 +31,7 @@ def models() -> None:
     call_command("provider", "add", "acme", "--base-url", "http://127.0.0.1:9/v1", "--api-key", "sk-acme")
     for name in ("acme/one", "acme/two"):
         call_command("model", "add", name, "--provider", "acme", "--input-price", "3.00", "--output-price", "15.00")
+    OfferPrice.objects.update(effective_from=datetime(2026, 10, 1, tzinfo=UTC))
     Model.objects.filter(pk="acme/two").update(
         created_at=datetime(2026, 10, 9, 23, 59, tzinfo=UTC), line="acme/one", deprecated_on=date(2026, 11, 1)
     )
@@ -46,6 +49,49 @@ def test_a_model_comes_with_what_callers_pay_and_what_it_can():
     assert one.capabilities == frozenset(offer.capabilities)
     assert two.first_seen_on == date(2026, 10, 9)
     assert (one.deprecated_on, two.deprecated_on, one.sunset_on, one.successor) == (None, date(2026, 11, 1), None, None)
+
+
+def price(output: int, **values: Any) -> OfferPrice:
+    """One more price of the first model, in dollars for a million tokens of output; $3 for input."""
+    row = do_record_price({"input": 3 * DOLLAR, "output": output * DOLLAR})
+    since = OfferPrice.objects.filter(offer__model="acme/one").latest("effective_from").effective_from
+    offer = Offer.objects.get(model="acme/one")
+    return OfferPrice.objects.create(**{"offer": offer, "price": row, "effective_from": since, **values})
+
+
+def output_price() -> float:
+    forget_catalog_rows()
+    return read_landscape(TODAY).models["acme/one"].prices["output"] / DOLLAR / CHARGED
+
+
+@pytest.mark.parametrize("hour", [2, 9])
+def test_a_price_that_holds_at_times_counts_for_its_hours_whenever_one_looks(hour):
+    price(30, from_minute=8 * 60 + 10, to_minute=12 * 60)  # and the ten minutes before, as calls may last
+    with time_machine.travel(datetime(2026, 11, 3, hour, tzinfo=UTC), tick=False):
+        assert output_price() == pytest.approx(15 + 15 * 4 / 24, rel=1e-6)
+
+
+def test_a_price_that_holds_on_weekdays_counts_for_five_days_of_seven():
+    price(30, from_minute=8 * 60 + 10, to_minute=12 * 60, weekdays_only=True)
+    assert output_price() == pytest.approx(15 + 15 * 4 / 24 * 5 / 7, rel=1e-6)
+
+
+@pytest.mark.parametrize(("in_days", "dollars", "counts"), [(29, 20, 20), (29, 10, 15), (31, 20, 15)])
+def test_an_announced_price_counts_for_the_next_month_where_it_is_dearer(in_days, dollars, counts):
+    midnight = datetime.combine(TODAY, time(), UTC)
+    with time_machine.travel(midnight + timedelta(hours=9), tick=False):
+        price(dollars, effective_from=midnight + timedelta(days=in_days))
+        assert output_price() == counts
+
+
+def test_tiers_by_length_come_with_their_fee():
+    row = do_record_price(
+        {"input": 3 * DOLLAR, "output": 15 * DOLLAR},
+        tiers=[{"above_input": 200_000, "components": {"input": 6 * DOLLAR, "output": 30 * DOLLAR}}],
+    )
+    OfferPrice.objects.filter(offer__model="acme/one").update(price=row)
+    ((above, prices),) = read_landscape(TODAY).models["acme/one"].tiers
+    assert (above, prices) == (200_000, {"input": 6 * DOLLAR * CHARGED, "output": 30 * DOLLAR * CHARGED})
 
 
 def test_strengths_are_those_that_the_choice_goes_by():
