@@ -6,6 +6,7 @@ calls, and none moves a figure further than others go along.
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from itertools import groupby
 from typing import Any
 
@@ -16,6 +17,7 @@ from advisor.evidence import Candidate, Health, Landscape, Output
 from advisor.models import DayEvidence
 from advisor.pooling import Lengths, Periods, pool_health, pool_lengths
 from advisor.week_prices import WeekPrice, week_prices
+from komilion.common.clock import unix_s
 from routing.catalog.models import Model
 from routing.catalog.snapshot import ModelEntry
 from routing.gateway.choice.votes import COUNTED_FOR, COUNTED_MOST
@@ -29,6 +31,23 @@ from routing.selection.words import TASKS
 WINDOW_DAYS = 28
 RECENT_DAYS = 3  # of the window: what health is about; the days before are what it is compared with
 ROWS_AT_ONCE = 2_000
+KEPT_FOR_S = 900
+
+
+def recent_landscape(today: date) -> Landscape:
+    """What `read_landscape` says, read once in a quarter of an hour: for jobs that look at one organization each."""
+    return _kept(today, catalog_rows().version, unix_s() // KEPT_FOR_S)
+
+
+def forget_landscape() -> None:
+    """Read it anew next time; for tests."""
+    _kept.cache_clear()
+
+
+@lru_cache(maxsize=1)
+def _kept(today: date, version: int, quarter: int) -> Landscape:
+    """By the catalogue's version and the quarter of an hour too."""
+    return read_landscape(today)
 
 
 def read_landscape(today: date) -> Landscape:

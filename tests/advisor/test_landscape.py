@@ -9,7 +9,7 @@ import time_machine
 from django.core.management import call_command
 
 from accounts.models import Organization
-from advisor.landscape import read_landscape
+from advisor.landscape import read_landscape, recent_landscape
 from advisor.models import DayEvidence
 from billing.actions.prices import do_record_price
 from billing.prices import BASIS_POINTS
@@ -173,6 +173,17 @@ def test_free_accounts_move_nothing():
     landscape = read_landscape(TODAY)
     assert landscape.outputs == {}
     assert landscape.health == {}
+
+
+def test_jobs_that_look_at_one_organization_each_read_it_once_in_a_while(models):
+    with time_machine.travel(datetime(2026, 11, 3, 9, tzinfo=UTC), tick=False) as clock:
+        first = recent_landscape(TODAY)
+        assert recent_landscape(TODAY) is first
+        call_command("model", "add", "acme/new", "--provider", "acme", "--input-price", "1", "--output-price", "1")
+        second = recent_landscape(TODAY)
+        assert "acme/new" in second.models
+        clock.shift(900)
+        assert recent_landscape(TODAY) is not second
 
 
 def test_health_is_the_last_days_against_those_before():
