@@ -103,5 +103,8 @@ def test_the_job_builds_what_is_due(alice):
     alice.add(NOON)
     with time_machine.travel(MIDNIGHT + 2 * HOUR, tick=False):
         build_evidence()
+        built_at = EvidenceDay.objects.get().built_at
+        build_evidence()  # when nothing is due
+    assert EvidenceDay.objects.get().built_at == built_at
     assert EvidenceDay.objects.get().day == DAY
     assert len(rows()) == 1

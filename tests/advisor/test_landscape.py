@@ -175,6 +175,14 @@ def test_free_accounts_move_nothing():
     assert landscape.health == {}
 
 
+def test_what_two_organizations_show_in_three_days_is_nothing_of_a_model():
+    for organization in organizations(2):
+        put(organization, **answers(100))
+    landscape = read_landscape(TODAY)
+    assert landscape.outputs == {}
+    assert landscape.health == {}
+
+
 def test_jobs_that_look_at_one_organization_each_read_it_once_in_a_while(models):
     with time_machine.travel(datetime(2026, 11, 3, 9, tzinfo=UTC), tick=False) as clock:
         first = recent_landscape(TODAY)
