@@ -1,0 +1,153 @@
+"""What the same work would cost at another model, with what is not known about it.
+
+Three things are unknown, and independent: how many tokens another maker's tokenizer makes of the same text, how much
+the other model writes, and how much work there will be. The first two are log-normal ratios, the third varies from week
+to week as it did. A grid of equally likely values of each gives the distribution of the saving; nothing is drawn.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import log
+
+import numpy as np
+
+from advisor.advice import Saving
+from advisor.brief import Brief, Work
+from advisor.evidence import OUTPUT, Candidate, Landscape, Tally
+from advisor.rules import Rules
+from advisor.statistics import Floats, Normal, Outcomes, relative_error, scaled
+from billing.prices import PRICED_AS, UNITS_PER_PRICE
+from routing.selection.guesses import median_tokens
+
+MONTH_WEEKS = 30 / 7
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """What one tally's work costs at some model, nano-USD of the window."""
+
+    input: float
+    output: float
+
+
+def costs_at(candidate: Candidate, tally: Tally) -> Costs | None:
+    """The tally's own tokens at the candidate's prices; None where it has no price for what is used."""
+    prices = _tier(candidate, tally) if candidate.tiers else candidate.prices
+    unmarked = needs_marks(candidate) and not tally.tokens.get("cache_write")
+    total_input, total_output = 0.0, 0.0
+    for bucket, tokens in tally.tokens.items():
+        if not tokens:
+            continue
+        if unmarked and bucket == "cache_read":
+            bucket = "input"  # noqa: PLW2901 - nobody marks these prompts, so this model would cache none of them
+        price = prices.get(bucket)
+        if price is None:
+            price = prices.get(PRICED_AS.get(bucket, bucket))
+        if price is None:
+            return None
+        if bucket in OUTPUT:
+            total_output += tokens * price
+        else:
+            total_input += tokens * price
+    return Costs(total_input / UNITS_PER_PRICE, total_output / UNITS_PER_PRICE)
+
+
+def _tier(candidate: Candidate, tally: Tally) -> Mapping[str, int]:
+    """The prices of the mean call."""
+    mean_input = tally.input_tokens / tally.requests if tally.requests else 0.0
+    reached = [components for above, components in candidate.tiers if mean_input > above]
+    return reached[-1] if reached else candidate.prices
+
+
+def needs_marks(candidate: Candidate) -> bool:
+    """Whether its provider caches only what the caller marks: those are the ones that take money for writing."""
+    return "cache_write" in candidate.prices
+
+
+def length_ratio(landscape: Landscape, pair: tuple[str, str], task: str, rules: Rules) -> Normal:
+    """The logarithm of how much more the second model writes than the first, for this task type."""
+    old, new = pair
+    if old == new:
+        return Normal(0.0, 0.0)
+    old_thinks, new_thinks = (_thinks(landscape, model) for model in pair)
+    guessed = median_tokens(task, None, thinks=new_thinks) / median_tokens(task, None, thinks=old_thinks)
+    ratio = Normal(log(guessed), rules.length_error)
+    of_old, of_new = landscape.outputs.get((old, task)), landscape.outputs.get((new, task))
+    if of_old is not None and of_new is not None:
+        error = (of_old.error**2 + of_new.error**2 + rules.own_length_error**2) ** 0.5
+        ratio = ratio.and_also(Normal(of_new.log_mean - of_old.log_mean, error))
+    return ratio
+
+
+def _thinks(landscape: Landscape, model: str) -> bool:
+    known = landscape.models.get(model)
+    return known is not None and known.is_reasoning
+
+
+def tokenizer_error(landscape: Landscape, pair: tuple[str, str], rules: Rules) -> float:
+    """Of the logarithm of the ratio of both models' tokens for the same text."""
+    makers = {
+        model.partition("/")[0] if (known := landscape.models.get(model)) is None else known.maker for model in pair
+    }
+    return 0.0 if len(makers) == 1 else rules.tokenizer_error
+
+
+def now_nano(brief: Brief, tally: Tally) -> float:
+    """What the tally's work costs at today's price of its own model: like for like; else what was charged for it."""
+    model = brief.landscape.models.get(tally.model)
+    costs = None if model is None else costs_at(model, tally)
+    return tally.charge_nano if costs is None else costs.input + costs.output
+
+
+def volume(brief: Brief, work: Work) -> Floats:
+    """The work of a month as a multiple of the window's, 1 expected for a window of 30 days.
+
+    Work that began within the window goes on as it did since.
+    """
+    rules, weeks = brief.rules, work.by_week
+    began = next((i for i, week in enumerate(weeks) if week > 0), 0)
+    whole, weeks = len(weeks), weeks[began:]
+    weekly = relative_error(weeks, rules.volume_error, rules.volume_prior_weeks)
+    unread = 1 - min(work.seen / work.requests, 1.0) if work.requests else 0.0
+    sampled = unread * (1 + rules.call_spread**2) / max(work.seen, 1)
+    error = (weekly**2 * (1 / max(len(weeks), 1) + 1 / MONTH_WEEKS) + rules.volume_drift_error**2 + sampled) ** 0.5
+    return brief.per_month * max(whole, 1) / max(len(weeks), 1) * scaled(-(error**2) / 2, error)
+
+
+def saving_at(brief: Brief, work: Work, candidate: Candidate) -> Outcomes | None:
+    """What a month of the work would save at the candidate, nano-USD; None where it has no price for what is used."""
+    now = 0.0
+    then = np.zeros((1, 1))
+    for tally in work.tallies:
+        costs = costs_at(candidate, tally)
+        if costs is None:
+            return None
+        pair = (tally.model, candidate.id)
+        lengths = length_ratio(brief.landscape, pair, work.task, brief.rules)
+        error = tokenizer_error(brief.landscape, pair, brief.rules)
+        now += now_nano(brief, tally)
+        then = then + costs.input * scaled(0.0, error)[:, None] + costs.output * scaled(*_mean_error(lengths))[None, :]
+    return Outcomes((volume(brief, work)[:, None] * (now - then).reshape(1, -1)).ravel())
+
+
+def _mean_error(ratio: Normal) -> tuple[float, float]:
+    return ratio.mean, ratio.error
+
+
+def expected_share(brief: Brief, work: Work, candidate: Candidate) -> float | None:
+    """What the candidate would cost of what the work costs now, at the middle of everything: quick, to pass over."""
+    now, then = 0.0, 0.0
+    for tally in work.tallies:
+        costs = costs_at(candidate, tally)
+        if costs is None:
+            return None
+        ratio = length_ratio(brief.landscape, (tally.model, candidate.id), work.task, brief.rules)
+        now += now_nano(brief, tally)
+        then += costs.input + costs.output * float(np.exp(ratio.mean))
+    return then / now if now else None
+
+
+def stated(outcomes: Outcomes) -> Saving:
+    """As it is told: whole nano-USD a month."""
+    low, high = outcomes.ends
+    return Saving(round(low), round(outcomes.mean), round(high))
