@@ -1,0 +1,43 @@
+"""Where a pin goes whose model ends: before the date, never into errors."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from advisor.evidence import Landscape
+
+MOVE_BEFORE_DAYS = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """The model that takes the place; None where the policy chooses from now on. And why, in a sentence."""
+
+    model: str | None
+    reason: str
+
+
+def move_of(model: str, landscape: Landscape, may_call: frozenset[str] | None) -> Move | None:
+    """Where a pin to the model should go today; None where it may stay.
+
+    The successor takes its place where the organization may call it, it can do all that the model could, costs no more
+    in any bucket, and does not end soon itself. Everything else is the policy's matter, which looks at every call.
+    """
+    known = landscape.models.get(model)
+    if known is None:
+        named, when = landscape.retired.get(model), "has ended"
+    elif known.sunset_on is not None and known.sunset_on <= landscape.today + timedelta(days=MOVE_BEFORE_DAYS):
+        named, when = known.successor, f"ends on {known.sunset_on.isoformat()}"
+    else:
+        return None
+    if named is None or (may_call is not None and named not in may_call):
+        return Move(None, f"{model} {when} and has no successor that your keys may call")
+    successor = landscape.models.get(named)
+    if successor is None or successor.sunset_on is not None:
+        return Move(None, f"{model} {when}, and {named} is not there to stay")
+    if known is None:
+        return Move(None, f"{model} {when}: what it cost and could do is not known any more")
+    if not known.capabilities <= successor.capabilities or successor.context_length < known.context_length:
+        return Move(None, f"{model} {when}, and {named} cannot do all that it could")
+    if any(successor.prices.get(bucket, price) > price for bucket, price in known.prices.items()):
+        return Move(None, f"{model} {when}, and {named} costs more")
+    return Move(named, f"{model} {when}; {named} is its successor")

@@ -1,0 +1,1 @@
+"""A simulated quarter: what the advisor is worth where the truth is known (docs/advisor.md)."""
