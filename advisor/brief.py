@@ -8,6 +8,7 @@ from math import fsum
 
 from advisor.advice import Kind
 from advisor.evidence import Candidate, Evidence, Landscape, Tally
+from advisor.lengths import Lengths
 from advisor.rules import Rules
 
 MONTH_DAYS = 30
@@ -93,6 +94,11 @@ class Brief:
     def tallies(self) -> Sequence[Tally]:
         """In an order of their own, so that nothing depends on how they came."""
         return sorted(self.evidence.tallies, key=lambda tally: (tally.task, tally.model, tally.way, tally.policy))
+
+    @cached_property
+    def lengths(self) -> Lengths:
+        """How much models write."""
+        return Lengths.of(self.landscape)
 
     @property
     def per_month(self) -> float:

@@ -7,7 +7,6 @@ to week as it did. A grid of equally likely values of each gives the distributio
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import log
 
 import numpy as np
 
@@ -17,7 +16,6 @@ from advisor.evidence import OUTPUT, Candidate, Landscape, Tally
 from advisor.rules import Rules
 from advisor.statistics import Floats, Normal, Outcomes, relative_error, scaled
 from billing.prices import PRICED_AS, UNITS_PER_PRICE
-from routing.selection.guesses import median_tokens
 
 MONTH_WEEKS = 30 / 7
 
@@ -64,26 +62,6 @@ def needs_marks(candidate: Candidate) -> bool:
     return "cache_write" in candidate.prices
 
 
-def length_ratio(landscape: Landscape, pair: tuple[str, str], task: str, rules: Rules) -> Normal:
-    """The logarithm of how much more the second model writes than the first, for this task type."""
-    old, new = pair
-    if old == new:
-        return Normal(0.0, 0.0)
-    old_thinks, new_thinks = (_thinks(landscape, model) for model in pair)
-    guessed = median_tokens(task, None, thinks=new_thinks) / median_tokens(task, None, thinks=old_thinks)
-    ratio = Normal(log(guessed), rules.length_error)
-    of_old, of_new = landscape.outputs.get((old, task)), landscape.outputs.get((new, task))
-    if of_old is not None and of_new is not None:
-        error = (of_old.error**2 + of_new.error**2 + rules.own_length_error**2) ** 0.5
-        ratio = ratio.and_also(Normal(of_new.log_mean - of_old.log_mean, error))
-    return ratio
-
-
-def _thinks(landscape: Landscape, model: str) -> bool:
-    known = landscape.models.get(model)
-    return known is not None and known.is_reasoning
-
-
 def tokenizer_error(landscape: Landscape, pair: tuple[str, str], rules: Rules) -> float:
     """Of the logarithm of the ratio of both models' tokens for the same text."""
     makers = {
@@ -123,7 +101,7 @@ def saving_at(brief: Brief, work: Work, candidate: Candidate) -> Outcomes | None
         if costs is None:
             return None
         pair = (tally.model, candidate.id)
-        lengths = length_ratio(brief.landscape, pair, work.task, brief.rules)
+        lengths = brief.lengths.ratio(*pair, work.task, brief.rules.own_length_error)
         error = tokenizer_error(brief.landscape, pair, brief.rules)
         now += now_nano(brief, tally)
         then = then + costs.input * scaled(0.0, error)[:, None] + costs.output * scaled(*_mean_error(lengths))[None, :]
@@ -141,7 +119,7 @@ def expected_share(brief: Brief, work: Work, candidate: Candidate) -> float | No
         costs = costs_at(candidate, tally)
         if costs is None:
             return None
-        ratio = length_ratio(brief.landscape, (tally.model, candidate.id), work.task, brief.rules)
+        ratio = brief.lengths.ratio(tally.model, candidate.id, work.task, brief.rules.own_length_error)
         now += now_nano(brief, tally)
         then += costs.input + costs.output * float(np.exp(ratio.mean))
     return then / now if now else None

@@ -17,7 +17,8 @@ class Rules:
     least_seen_calls: int = 20  # whose task type was read: fewer say too little of what the others are about
     least_saving_nano: int = 1 * NANO_PER_USD  # a month, the low end
     least_saving_share: float = 0.05  # of what the calls cost now, the low end
-    least_confidence: float = 0.85  # of each; most are surer, so that nine of ten are right
+    least_confidence: float = 0.8  # of each; most are surer, so that nine of ten are right
+    better_confidence: float = 0.9  # the same for a model that saves nothing
     wrong_costs_savings: float = 8.0  # what advice that is wrong costs, in its own savings: between two candidates
     pause_weeks: int = 3  # for what was said and not answered
     dismissed_weeks: int = 8  # for what was dismissed or accepted
@@ -33,7 +34,6 @@ class Rules:
 
     # How much another model costs.
     tokenizer_error: float = 0.2  # between two makers
-    length_error: float = 0.5  # of the ratio of two models' output where nothing is measured
     own_length_error: float = 0.25  # one organization's questions against everybody's
     volume_error: float = 0.25  # from week to week, before the organization's own weeks speak
     volume_prior_weeks: float = 4.0  # how many weeks that assumption weighs
@@ -66,7 +66,7 @@ class Rules:
 
     # Keys.
     unused_days: int = 60
-    cap_over_share: float = 1.1  # projected spend of the period over the cap
+    cap_over_share: float = 1.2  # projected spend of the period over the cap
     cap_early_days: int = 2  # before the period's end
 
     # Trials of an upgrade: docs/advisor.md, "Upgrades".

@@ -30,14 +30,16 @@ def _matters(brief: Brief, work: Work) -> bool:
 
 
 def _ending(brief: Brief, work: Work) -> Recommendation | None:
+    """A model is recommended only where it keeps the promise; the maker's successor is named in any case."""
     rules, today = brief.rules, brief.landscape.today
     ends_on = end_of(brief, work.model)
     if ends_on is None or (ends_on - today).days > rules.ending_days:
         return None
-    named = _successor(brief, work)
-    is_as_good = named is not None and named.kept >= rules.least_confidence
-    option = named if is_as_good else _alternative(brief, work, None) or named
+    named = _successor_of(brief, work.model)
+    option = _successor(brief, work, named) or _alternative(brief, work, None)
     figures: dict[str, float | int | str] = {"ends_on": ends_on.isoformat(), "days_left": (ends_on - today).days}
+    if named is not None:
+        figures["successor"] = named
     return _warning(brief, work, Kind.ENDING, option, (1.0, figures, max(ends_on, today + timedelta(days=7))))
 
 
@@ -49,19 +51,22 @@ def end_of(brief: Brief, model: str) -> date | None:
     return brief.landscape.today if model in brief.landscape.retired else None
 
 
-def _successor(brief: Brief, work: Work) -> pins.Option | None:
-    """What the maker names, where the organization may call it and it can do the work."""
-    known = brief.landscape.models.get(work.model)
-    named = known.successor if known is not None else brief.landscape.retired.get(work.model)
-    return next((_option(brief, work, model) for model in pins.others(brief, work) if model.id == named), None)
+def _successor_of(brief: Brief, model: str) -> str | None:
+    known = brief.landscape.models.get(model)
+    return known.successor if known is not None else brief.landscape.retired.get(model)
 
 
-def _option(brief: Brief, work: Work, candidate: Candidate) -> pins.Option | None:
-    return pins.weighed(brief, work, candidate, kept(brief, work, candidate))
+def _successor(brief: Brief, work: Work, named: str | None) -> pins.Option | None:
+    """What the maker names, where the organization may call it, it can do the work, and keeps the promise."""
+    for candidate in pins.others(brief, work):
+        if candidate.id == named:
+            promise = kept(brief, work, candidate)
+            return pins.weighed(brief, work, candidate, promise) if promise >= brief.rules.least_confidence else None
+    return None
 
 
 def _alternative(brief: Brief, work: Work, faster_than_log_ms: float | None) -> pins.Option | None:
-    """The cheapest that keeps the promise and does not cost much more."""
+    """The one that most surely keeps the promise, of those that do not cost much more; of equals the cheapest."""
     rules = brief.rules
     found = []
     for candidate in pins.others(brief, work):
@@ -72,7 +77,9 @@ def _alternative(brief: Brief, work: Work, faster_than_log_ms: float | None) -> 
         most_dearer = rules.health_dearer_share * work.charge_nano * brief.per_month
         if option is not None and option.saving.mid_nano >= -most_dearer:
             found.append(option)
-    return max(found, key=lambda option: (option.saving.mid_nano * option.kept, option.candidate.id), default=None)
+    return max(
+        found, key=lambda option: (round(option.kept, 2), option.saving.mid_nano, option.candidate.id), default=None
+    )
 
 
 def _is_faster(brief: Brief, candidate: Candidate, than_log_ms: float) -> bool:

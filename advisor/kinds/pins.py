@@ -92,7 +92,7 @@ def weighed(brief: Brief, work: Work, candidate: Candidate, promise: float) -> O
 
 def _better(brief: Brief, work: Work) -> Recommendation | None:
     """The model that most surely is better, of those that most surely cost no more."""
-    least = brief.rules.least_confidence
+    least = brief.rules.better_confidence
     options = []
     for _, candidate in _priced(brief, work, 1.0):
         chance = better(brief, work, candidate)

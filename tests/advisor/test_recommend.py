@@ -152,7 +152,7 @@ def test_votes_move_both_models_where_both_got_some():
 
 
 def test_a_better_model_at_no_higher_cost():
-    better = candidate("one/better", 1.7, strength=4.0)
+    better = candidate("one/better", 1.65, strength=4.0)
     [found] = advice([tally(DEAR)], [DEAR, better])
     assert (found.kind, found.model) == (Kind.BETTER, "one/better")
     assert found.evidence["quality_then"] > found.evidence["quality_now"]
@@ -201,6 +201,9 @@ def test_a_model_that_ends_its_date_and_its_successor():
     assert (found.kind, found.model) == (Kind.ENDING, "one/next")
     assert found.evidence["ends_on"] == "2027-01-02"
     assert found.expires_on == ending.sunset_on
+    weak = candidate("one/next", 2.0, strength=1.0)
+    [found] = advice([tally(ending)], [ending, weak, CHEAP])
+    assert (found.model, found.evidence["successor"]) == ("two/cheap", "one/next")
     later = replace(ending, sunset_on=TODAY + timedelta(days=61))
     assert Kind.ENDING not in kinds(advice([tally(later)], [later, CHEAP]))
 
@@ -223,7 +226,7 @@ def test_an_end_that_is_near_is_said_again_a_far_one_pauses():
 def test_a_model_that_has_ended_already():
     market = replace(landscape([CHEAP]), retired={"one/dear": "two/cheap"})
     [found] = recommend(evidence([tally(DEAR)]), market, [], Rules())
-    assert (found.kind, found.model, found.confidence) == (Kind.ENDING, "two/cheap", 0.0)
+    assert (found.kind, found.model, found.evidence["successor"]) == (Kind.ENDING, "", "two/cheap")
 
 
 def cached(model, calls=20_000):
