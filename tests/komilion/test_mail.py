@@ -1,6 +1,8 @@
 """E-mail: text always, HTML with its styles in the elements where there is a template for it."""
 
 import smtplib
+from email.policy import SMTP, EmailPolicy
+from email.policy import default as default_policy
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,7 @@ from anymail.exceptions import AnymailAPIError, AnymailInvalidAddress, AnymailRe
 from django.core.mail import EmailMultiAlternatives
 from pytest_django import Settings
 
-from komilion.common.mail import MailServerTrouble, MailTrouble, send_mail
+from komilion.common.mail import Extras, MailRefused, MailServerTrouble, MailTrouble, Picture, send_mail
 from komilion.common.metrics import _counters
 from komilion.env import free_port
 from komilion.mail_url import mailers
@@ -92,6 +94,44 @@ def test_a_message_needs_its_text(templates: Path):
         send_mail("nothing-of-the-kind", "alice@example.com", {}, subject="None")
 
 
+URL = f"https://komilion.example.com/letters/{'x' * 90}"
+
+
+@pytest.fixture
+def illustrated(templates: Path, mailoutbox: list[EmailMultiAlternatives]) -> EmailMultiAlternatives:
+    """A message with a header of its own and a picture."""
+    (templates / "chart.txt").write_text("A chart.")
+    (templates / "chart.html").write_text('<p><img src="cid:chart@example.com" alt="A chart"></p>')
+    headers = {"Message-ID": "<one@example.com>", "List-Unsubscribe": f"<{URL}>"}
+    extras = Extras(headers, [Picture("chart@example.com", "chart.png", b"\x89PNG")])
+    send_mail("chart", "alice@example.com", {}, subject="A chart", extras=extras)
+    return mailoutbox[0]
+
+
+def test_a_picture_comes_along_with_the_html_that_shows_it(illustrated: EmailMultiAlternatives):
+    text, related = illustrated.message().iter_parts()
+    assert (text.get_content_type(), related.get_content_type()) == ("text/plain", "multipart/related")
+    html, picture = related.iter_parts()
+    assert "cid:chart@example.com" in html.get_content()
+    assert (picture["Content-ID"], picture.get_content_disposition()) == ("<chart@example.com>", "inline")
+    assert picture.get_content() == b"\x89PNG"
+
+
+def test_a_vendors_api_finds_the_picture_among_the_attachments(illustrated: EmailMultiAlternatives):
+    illustrated.message()
+    assert [picture["Content-ID"] for picture in illustrated.attachments] == ["<chart@example.com>"]
+
+
+@pytest.mark.parametrize("policy", [SMTP, default_policy])
+def test_a_header_with_a_long_address_stays_one_that_can_be_followed(
+    illustrated: EmailMultiAlternatives, policy: EmailPolicy
+):
+    """Python would fold it into encoded words, in which no mail program looks for an address."""
+    raw = illustrated.message(policy=policy).as_bytes().splitlines()
+    assert f"List-Unsubscribe: <{URL}>".encode() in raw
+    assert b"Message-ID: <one@example.com>" in raw
+
+
 class Reply:
     """A vendor's HTTP response, as far as its error looks at it."""
 
@@ -132,3 +172,43 @@ def test_trouble_says_whether_the_next_message_would_meet_it_too(
     with pytest.raises(MailTrouble) as caught:
         send_mail("plain", "alice@example.com", {}, subject="Plain")
     assert isinstance(caught.value, MailServerTrouble) is is_of_the_server
+
+
+@pytest.mark.parametrize(
+    ("said", "for_good"),
+    [
+        ((550, b"5.1.1 <alice@example.com>: no such user"), True),
+        ((550, b"5.1.10 Recipient address has null MX"), True),
+        ((550, b"5.2.1 The account is disabled"), True),
+        ((550, b"no such user"), True),
+        ((450, b"4.1.1 perhaps later"), False),
+        ((450, b"busy"), False),
+        ((550, b"5.7.1 Relaying denied"), False),
+        ((552, b"5.2.2 Mailbox full"), False),
+        ((550, b"5.1.8 the sender is unknown"), False),
+        ((503, b"bad sequence"), False),
+    ],
+)
+def test_only_what_says_that_there_is_no_mailbox_is_for_good(
+    templates: Path, monkeypatch: pytest.MonkeyPatch, said: tuple[int, bytes], *, for_good: bool
+):
+    """Were a relay that refuses us taken for that, no address would get mail any more."""
+
+    def fail(_: object) -> int:
+        raise smtplib.SMTPRecipientsRefused({"alice@example.com": said})
+
+    (templates / "plain.txt").write_text("Only this.")
+    monkeypatch.setattr(EmailMultiAlternatives, "send", fail)
+    with pytest.raises(MailTrouble) as caught:
+        send_mail("plain", "alice@example.com", {}, subject="Plain")
+    assert isinstance(caught.value, MailRefused) is for_good
+
+
+def test_a_vendor_that_refuses_an_address_does_so_for_good(templates: Path, monkeypatch: pytest.MonkeyPatch):
+    def fail(_: object) -> int:
+        raise AnymailRecipientsRefused
+
+    (templates / "plain.txt").write_text("Only this.")
+    monkeypatch.setattr(EmailMultiAlternatives, "send", fail)
+    with pytest.raises(MailRefused):
+        send_mail("plain", "alice@example.com", {}, subject="Plain")
