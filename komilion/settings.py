@@ -214,6 +214,9 @@ CACHES = {
     }
 }
 
+ADVISOR_LETTERS_PER_S = env.whole_number("ADVISOR_LETTERS_PER_S", 5, least=1, most=1_000)
+ADVISOR_SEND_EVERY_S = 15
+
 # Paying. Amounts in US cents.
 SELLER = env.text("SELLER", PUBLIC_URL)  # on receipts: who sells the credit, with an address
 TEST_PAYMENTS = env.switch("TEST_PAYMENTS", default=False)

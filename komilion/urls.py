@@ -13,6 +13,7 @@ urlpatterns = [
     path("", include("komilion.web.site.urls")),
     path("auth/", include("komilion.web.people.auth_urls")),
     path("invitations/", include("komilion.web.people.invitation_urls")),
+    path("advice/", include("komilion.web.advice.urls")),
     path("", include("komilion.web.dashboard.urls")),
     path("", include("komilion.web.keys.urls")),
     path("", include("komilion.web.people.urls")),

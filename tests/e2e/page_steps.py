@@ -115,6 +115,12 @@ def undo_change(site: Installation, page: Page) -> None:
 # the owner
 
 
+def accept_advice(site: Installation, page: Page) -> None:
+    """Of the advisor's letter."""
+    _press(page, "Accept")
+    expect(page.get_by_role("heading", level=1)).to_contain_text("answers from now on")
+
+
 def rotate(site: Installation, page: Page) -> None:
     """To the new secret."""
     page.locator("summary", has_text="Rotate").click()

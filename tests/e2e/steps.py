@@ -2,6 +2,7 @@
 
 import email
 import email.policy
+import json
 import re
 
 from playwright.sync_api import Page, expect
@@ -100,6 +101,23 @@ person = Person({address!r}, member.organization_id, member.pk, None)
 new_message(person, new_meeting(person, id={MEETING!r}), state="failed")
 """
     site.manage("shell", "--no-imports", "-c", code)
+
+
+def make_letter(site: Installation, address: str) -> dict[str, str]:
+    """The advisor wrote to her: the tokens of the letter's links, by what they do."""
+    place = site.folder / "tokens.json"
+    code = f"""
+import json
+from pathlib import Path
+from accounts.models import Membership
+from tests.advisor.letters.delivering import tokens_for
+from tests.people import Person
+member = Membership.objects.get(user__email={address!r})
+person = Person({address!r}, member.organization_id, member.pk, None)
+Path({str(place)!r}).write_text(json.dumps(tokens_for(person)))
+"""
+    site.manage("shell", "--no-imports", "-c", code)
+    return dict(json.loads(place.read_text()))
 
 
 def end_meeting(site: Installation) -> None:

@@ -18,7 +18,7 @@ from tests.e2e.conftest import AddStaticFiles, Install
 from tests.e2e.page_steps import ALICE, NORA, ZOE
 from tests.e2e.server import Installation
 from tests.e2e.site_pages import SITE_PAGES, WHO, SitePage, Who
-from tests.e2e.steps import MEETING, invite, make_key, make_meeting, sign_up, top_up
+from tests.e2e.steps import MEETING, invite, make_key, make_letter, make_meeting, sign_up, top_up
 from tests.fakes.client import chat
 from tests.fakes.stripe import running_fake_stripe
 
@@ -145,7 +145,7 @@ def _prepare(site: Installation, people: Browser) -> tuple[dict[Who, Any], dict[
         owner = person.cookies()
     make_meeting(site, ALICE)
     names = {"model": MODEL, "payment": payment, "order": order, "request": answer.json["id"], "key": "1"}
-    names |= {"meeting": MEETING}
+    names |= {"meeting": MEETING, **make_letter(site, ALICE)}
     return {"newcomer": newcomer, "owner": owner, "customer": owner, "unlucky": owner}, names
 
 

@@ -164,6 +164,7 @@ def _objects(alice: Person, key_id: int, membership_id: int) -> dict[str, str]:
         "audio_key": _upload(alice),
         **_meeting(alice),
         "request_id": new_usage_row(alice, key_id),
+        **_letter(alice),
         "model_id": "acme/one",
         "slug": "limits",
     }
@@ -179,6 +180,14 @@ def _share(alice: Person) -> str:
     assert viewer is not None
     answer = SharedAnswer("acme/one", text=f"{CANARY} was told")
     return do_share(viewer, SharedRun(["acme/one", "acme/one"], prompt=f"{CANARY} asked", answers=[answer]))
+
+
+def _letter(alice: Person) -> dict[str, str]:
+    """The links of a letter with one advice."""
+    from tests.advisor.letters.delivering import tokens_for
+
+    tokens = tokens_for(alice)
+    return {"link": tokens["dismiss"], "letters_link": tokens["letters"]}
 
 
 def _meeting(alice: Person) -> dict[str, str]:

@@ -78,6 +78,7 @@ POST   dashboard/organizations/<id:organization_id>/open      login 302 302 302 
 GET    dashboard/audit                                        login 200 403 403 403 200
 GET    dashboard/account                                      login 200 200 200 200 200
 POST   dashboard/account/time-zone                            login 302 302 302 302 302
+POST   dashboard/account/letters/<id:organization_id>         login 302 302 302 302 404
 POST   dashboard/account/sessions                             login 302 302 302 302 302
 GET    dashboard/account/delete                               login 200 200 200 200 200
 POST   dashboard/account/delete                               login 200 200 200 200 200
@@ -143,10 +144,14 @@ GET    api/docs                          200
 POST   webhooks/stripe                   503
 """
 # Who has the link of an invitation sees who invites her: the link is the right. Only the one whose address it is for
-# can accept it; the others are told so.
+# can accept it; the others are told so. The links of the advisor's letters need no login at all.
 LINKS = """
 GET    invitations/<str:token>           200 200 200 200 200 200
 POST   invitations/<str:token>           200 302 302 302 302 302
+GET    advice/<str:link>                 200 200 200 200 200 200
+POST   advice/<str:link>                 200 200 200 200 200 200
+GET    advice/letters/<str:letters_link> 200 200 200 200 200 200
+POST   advice/letters/<str:letters_link> 200 200 200 200 200 200
 """
 # Sign-up, login and one's own account (allauth's), and the operator's pages: no address there names what is a tenant's.
 OWN = ("auth/", "operator/")
@@ -183,7 +188,7 @@ def rows() -> Iterator[tuple[str, str, dict[str, str]]]:
 
 
 TABLE = {(method, route): expected for method, route, expected in rows()}
-SHOWN_BY_THE_LINK = {"invitations/<str:token>"}
+SHOWN_BY_THE_LINK = {"invitations/<str:token>", "advice/<str:link>", "advice/letters/<str:letters_link>"}
 
 
 @pytest.fixture(scope="module")
@@ -216,6 +221,7 @@ OWN_WHILE_SUSPENDED = {
     "dashboard/organizations",
     "dashboard/organizations/<id:organization_id>/open",
     "dashboard/account/time-zone",
+    "dashboard/account/letters/<id:organization_id>",
     "dashboard/account/sessions",
     "dashboard/account/delete",
 }

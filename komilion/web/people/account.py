@@ -15,7 +15,10 @@ from accounts.actions.account import do_end_sessions, do_set_time_zone
 from accounts.errors import AccountError
 from accounts.models import User
 from accounts.queries import pending_email
-from komilion.web.people.forms import DeleteAccountForm, TimeZoneForm, sent
+from advisor.actions.wishes import do_set_wishes
+from advisor.queries import wishes_of
+from komilion.common.errors import NotFound
+from komilion.web.people.forms import DeleteAccountForm, LettersForm, TimeZoneForm, sent
 from komilion.web.people.mails import deliver
 from komilion.web.people.person import with_person
 from komilion.web.tenants import do_close_account, why_account_stays
@@ -31,8 +34,26 @@ def account(request: HttpRequest, person: User) -> HttpResponse:
         "has_second_factor": is_mfa_enabled(person),
         "has_social_logins": bool(settings.SOCIAL_LOGINS),
         "form": TimeZoneForm(initial={"time_zone": person.time_zone}),
+        "letters": [(wishes, LettersForm.of(wishes)) for wishes in wishes_of(person.pk)],
     }
     return render(request, "people/account.html", context)
+
+
+@require_POST
+@with_person
+def change_letters(request: HttpRequest, person: User, organization_id: int) -> HttpResponse:
+    """How often the advisor writes to her about one of her organizations."""
+    wishes = next((row for row in wishes_of(person.pk) if row.organization_id == organization_id), None)
+    if wishes is None:
+        raise NotFound("You belong to no such organization.")
+    form = LettersForm(request.POST)
+    if form.is_valid():
+        chosen = form.cleaned_data
+        do_set_wishes(wishes.membership_id, chosen["often"], wants_alerts=chosen["wants_alerts"])
+        messages.success(request, f"Your choice for {wishes.organization} is kept.")
+    else:
+        messages.error(request, "Choose weekly, monthly or never.")
+    return redirect("people:account")
 
 
 @require_POST

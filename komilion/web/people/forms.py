@@ -1,6 +1,6 @@
 """Forms of sign-up and of the pages about people."""
 
-from typing import Any, override
+from typing import Any, Self, override
 
 from allauth.account.forms import ResetPasswordForm as AllauthResetPasswordForm
 from allauth.account.forms import SignupForm as AllauthSignupForm
@@ -19,6 +19,7 @@ from accounts.actions.signup import do_drop_unverified
 from accounts.addresses import NOT_PLAIN, is_plain
 from accounts.models import Role, User
 from accounts.queries import is_taken
+from advisor.queries import Wishes
 from komilion.common.names import hidden_characters
 
 ADDRESS_CHARACTERS = 254  # RFC 5321, and our columns
@@ -148,6 +149,24 @@ class TimeZoneForm(forms.Form):
     """In which zone times are shown."""
 
     time_zone = forms.CharField(label="Time zone", widget=ZoneSelect)
+
+
+class LettersForm(forms.Form):
+    """How often the advisor writes to a member about an organization; one form for each, so ids have its number."""
+
+    often = forms.ChoiceField(
+        label="A letter on Mondays, when there is something worth saying",
+        choices=[("weekly", "Each week"), ("monthly", "Only the first of a month"), ("off", "Never")],
+    )
+    wants_alerts = forms.BooleanField(
+        label="Tell me at once when a model in use fails, slows down or will be shut down", required=False
+    )
+
+    @classmethod
+    def of(cls, wishes: Wishes) -> Self:
+        """As it is now."""
+        initial = {"often": wishes.often, "wants_alerts": wishes.wants_alerts}
+        return cls(initial=initial, auto_id=f"id_{wishes.organization_id}_%s")
 
 
 class OrganizationForm(forms.Form):

@@ -20,6 +20,7 @@ urlpatterns = [
     path("dashboard/audit", organizations.audit_log, name="audit"),
     path("dashboard/account", account.account, name="account"),
     path("dashboard/account/time-zone", account.change_time_zone, name="time_zone"),
+    path("dashboard/account/letters/<id:organization_id>", account.change_letters, name="letters"),
     path("dashboard/account/sessions", account.end_sessions, name="end_sessions"),
     path("dashboard/account/delete", account.delete_account, name="delete_account"),
 ]

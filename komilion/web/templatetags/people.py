@@ -49,6 +49,8 @@ ACTIONS = {
     "pin.set": "Model pinned to a task type",
     "pin.remove": "Pin removed",
     "routing.follow_successors": "Successors of retired models",
+    "advice.accept": "Advice accepted",
+    "advice.dismiss": "Advice dismissed",
     "share.create": "Run of the playground shared",
     "share.delete": "Shared run deleted",
 }

@@ -13,10 +13,10 @@ WRITTEN = re.compile(r"""(?:action=|_?audit\((?:[^()"]|\([^)]*\))*)"([a-z]+\.[a-
 
 
 def test_every_action_has_words():
-    folders = [ROOT / app / "actions" for app in ("accounts", "billing", "routing")]
+    folders = [ROOT / app / "actions" for app in ("accounts", "advisor", "billing", "routing")]
     sources = [path.read_text() for folder in folders for path in folder.glob("*.py")]
     written = {action for source in sources for action in WRITTEN.findall(source)}
-    assert {"key.create", "member.role", "topup.order", "pin.set", "share.delete"} <= written
+    assert {"key.create", "member.role", "topup.order", "pin.set", "share.delete", "advice.accept"} <= written
     assert written - set(ACTIONS) == set()
 
 

@@ -1,0 +1,201 @@
+"""A digest as a member reads it: everything that the templates show, in words, with the member's own signed links.
+
+Made again for the same letter it is the same, but for what became of the advice meanwhile.
+"""
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
+from urllib.parse import urlencode
+
+import msgspec
+from django.conf import settings
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from accounts.access import RIGHTS, Right
+from accounts.models import Membership
+from advisor.advice import PINS, Kind
+from advisor.chart import bars
+from advisor.figures import Figures, Line
+from advisor.links import Act, Link
+from advisor.message_ids import mail_host
+from advisor.models import Advice, Letter
+from advisor.prompts import stand_in
+from advisor.weeks import monday_of
+from advisor.words import Said, day_words, dollars, roughly, said, task_words
+from komilion.common.mail import Extras, Picture
+from komilion.common.money import NANO_PER_USD
+
+TEMPLATE = "advisor_digest"
+LETTERS_LINK_DAYS = 365  # a letter can be stopped long after it came
+MINUS = "\N{MINUS SIGN}"
+ABOUT_KEYS = frozenset({Kind.UNUSED_KEY, Kind.CAP_SOON})
+NAME_CHARACTERS = 60  # of an organization, in the subject
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A letter, ready for `send_mail`."""
+
+    template: str
+    subject: str
+    context: dict[str, Any]
+    extras: Extras
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One advice with what can be done about it; a link is empty where it cannot."""
+
+    number: int
+    words: Said
+    accept: str
+    compare: str
+    key: str  # the page of the key that it is about
+    dismiss: str
+    became: str  # what somebody did about it before the letter went out
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of where the money went."""
+
+    name: str
+    amount: str
+    change: str
+
+
+def write(letter: Letter) -> Written:
+    """The letter of one member."""
+    digest, organization = letter.digest, letter.digest.organization
+    figures = msgspec.convert(digest.figures, Figures)
+    rows = Advice.objects.filter(organization_id=organization.pk, week=digest.week).order_by("rank")
+    role = Membership.objects.get(organization=organization, user_id=letter.user_id).role
+    items = [_item(letter, row, may_act=Right.KEYS in RIGHTS[role]) for row in rows]
+    off = _link(letter, Act.LETTERS, 0, monday_of(digest.week) + timedelta(days=LETTERS_LINK_DAYS))
+    cid = f"spend.{digest.week.lower()}.{digest.pk}@{mail_host()}"
+    context = {
+        "organization": organization.name,
+        "headline": _headline(figures),
+        "change": _change_words(figures),
+        "first_day": day_words(figures.first_day),
+        "last_day": day_words(figures.last_day),
+        "chart_from": day_words(figures.last_day - timedelta(days=len(figures.days) - 1)),
+        "chart_cid": cid if any(figures.days) else "",
+        "chart_words": _chart_words(figures),
+        "tasks": [_row(line, task_words(line.name)) for line in figures.tasks],
+        "models": [_row(line, line.name) for line in figures.models],
+        "items": items,
+        "saving": _saving(rows),
+        "may_act": Right.KEYS in RIGHTS[role],
+        "email": letter.user.email,
+        "settings_url": f"{settings.PUBLIC_URL}{reverse('people:account')}#letters",
+        "usage_url": f"{settings.PUBLIC_URL}/dashboard?{urlencode({'organization': organization.pk})}",
+        "off_url": off,
+    }
+    headers = {
+        "Message-ID": letter.message_id,
+        "List-Unsubscribe": f"<{off}>",  # with the next: RFC 8058
+        "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
+        "Auto-Submitted": "auto-generated",  # RFC 3834: no answer of an absent person comes back
+    }
+    pictures = [Picture(cid, "spend.png", bars(figures.days, 7))] if context["chart_cid"] else []
+    return Written(TEMPLATE, _subject(organization.name, context, items), context, Extras(headers, pictures))
+
+
+def _item(letter: Letter, row: Advice, *, may_act: bool) -> Item:
+    is_pin, is_open = row.kind in PINS and bool(row.model), row.state == Advice.State.OPEN
+    return Item(
+        number=row.rank,
+        words=said(row),
+        accept=_link(letter, Act.ACCEPT, row.pk, row.expires_on) if is_pin and is_open and may_act else "",
+        compare=compare_url(row) if is_pin else "",
+        key=_key_url(row) if row.kind in ABOUT_KEYS else "",
+        dismiss=_link(letter, Act.DISMISS, row.pk, row.expires_on) if is_open and may_act else "",
+        became="" if is_open else _became(row),
+    )
+
+
+def _became(row: Advice) -> str:
+    if row.state == Advice.State.ACCEPTED:
+        return _("Accepted by %(who)s.") % {"who": row.state_by}
+    return _("Dismissed by %(who)s.") % {"who": row.state_by} if row.state_by else _("Its time is over.")
+
+
+def _link(letter: Letter, act: Act, advice_id: int, last_day: date) -> str:
+    link = Link(act, letter.digest.organization_id, letter.user_id, advice_id, last_day)
+    page = "advice:letters" if act is Act.LETTERS else "advice:open"
+    return f"{settings.PUBLIC_URL}{reverse(page, args=[link.token])}"
+
+
+def compare_url(row: Advice) -> str:
+    """The playground with both models and a stand-in prompt; it starts nothing by itself."""
+    query = {
+        "organization": row.organization_id,
+        "models": f"{row.subject},{row.model}",
+        "task": row.task,
+        "prompt": stand_in(row.task),
+    }
+    return f"{settings.PUBLIC_URL}{reverse('playground:show')}?{urlencode(query)}"
+
+
+def _key_url(row: Advice) -> str:
+    page = reverse("keys:one", args=[row.subject])
+    return f"{settings.PUBLIC_URL}{page}?{urlencode({'organization': row.organization_id})}"
+
+
+def _headline(figures: Figures) -> str:
+    if not figures.nano:
+        return _("Nothing was spent last week")
+    return _("%(money)s last week") % {"money": dollars(figures.nano)}
+
+
+def _change_words(figures: Figures) -> str:
+    before = dollars(figures.before_nano)
+    if not figures.before_nano:
+        return _("Nothing in the week before.")
+    change = _change(figures.nano, figures.before_nano)
+    if not change:
+        return _("As much as in the week before (%(before)s).") % {"before": before}
+    return _("%(change)s against the week before (%(before)s).") % {"change": change, "before": before}
+
+
+def _change(nano: int, before_nano: int) -> str:
+    """`+12 %` or, with a true minus sign, `-8 %`; empty where it is about the same."""
+    percent = round(100 * (nano - before_nano) / before_nano) if before_nano else 0
+    return "" if percent == 0 else f"{'+' if percent > 0 else MINUS}{abs(percent):,} %"
+
+
+def _row(line: Line, name: str) -> Row:
+    change = _change(line.nano, line.before_nano) if line.before_nano else _("new")
+    return Row(name or _("everything else"), dollars(line.nano), change or _("same"))
+
+
+def _chart_words(figures: Figures) -> str:
+    """What the picture shows, for who does not see it."""
+    weeks = [sum(figures.days[start : start + 7]) for start in range(0, len(figures.days), 7)]
+    shown = ", ".join(dollars(week) for week in weeks)
+    return _("Spend on each of the last %(days)s days. Week by week: %(weeks)s.") % {
+        "days": len(figures.days),
+        "weeks": shown,
+    }
+
+
+def _saving(rows: Any) -> str:
+    """All that the open advice would save a month; empty where it is nothing worth naming."""
+    total = sum(max(0, row.saving_mid_nano) for row in rows if row.state == Advice.State.OPEN)
+    return roughly(total) if total >= NANO_PER_USD else ""
+
+
+def _subject(name: str, context: dict[str, Any], items: list[Item]) -> str:
+    """The organization first: whoever belongs to several sees which. Then what matters most."""
+    short = name if len(name) <= NAME_CHARACTERS else f"{name[: NAME_CHARACTERS - 1]}…"
+    if context["saving"]:
+        return _("%(organization)s: about %(saving)s a month to save") % {
+            "organization": short,
+            "saving": context["saving"],
+        }
+    text = ngettext("%(organization)s: %(title)s", "%(organization)s: %(title)s, and more", len(items))
+    return text % {"organization": short, "title": items[0].words.title}

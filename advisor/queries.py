@@ -1,0 +1,78 @@
+"""Reads of the advisor; those of one tenant take the organization of who asks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from django.db.models import Count, Sum
+
+from accounts.models import Membership, Organization
+from advisor.models import ClosedAddress, DayEvidence, Digest, EvidenceDay, Letter, MailWishes
+from advisor.weeks import last_day_told_of
+
+
+def is_ready(week: str) -> bool:
+    """Whether the evidence reaches up to the last day that the digests of this week tell of."""
+    return EvidenceDay.objects.filter(day=last_day_told_of(week)).exists()
+
+
+def organizations_without(week: str) -> list[int]:
+    """Organizations that have no digest of this week yet, the oldest first; nobody looks at a suspended one."""
+    made = Digest.objects.filter(week=week).values("organization_id")
+    rows = Organization.objects.filter(suspended_at__isnull=True).exclude(pk__in=made)
+    return list(rows.order_by("pk").values_list("pk", flat=True))
+
+
+def has_digest(organization_id: int, week: str) -> bool:
+    """Whether it was made."""
+    return Digest.objects.filter(organization_id=organization_id, week=week).exists()
+
+
+def daily_spend(organization_id: int, through: date, days: int) -> list[int]:
+    """What its calls were charged on each of these UTC days, in nano-USD with the fee, the oldest first."""
+    first = through - timedelta(days=days - 1)
+    rows = DayEvidence.objects.filter(organization_id=organization_id, day__range=(first, through))
+    found = dict(rows.values_list("day").annotate(Sum("charge_nano")).order_by())
+    return [found.get(first + timedelta(days=number), 0) for number in range(days)]
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """How often a person hears about one of her organizations."""
+
+    organization_id: int
+    organization: str
+    membership_id: int
+    often: str
+    wants_alerts: bool
+    is_closed: bool  # her address takes none, whatever she wishes
+
+
+def wishes_of(user_id: int) -> Sequence[Wishes]:
+    """For each of her organizations, the oldest first."""
+    members = list(Membership.objects.filter(user_id=user_id).select_related("organization", "user").order_by("pk"))
+    chosen = {row.membership_id: row for row in MailWishes.objects.filter(membership__in=members)}
+    closed = ClosedAddress.objects.filter(address__in=[row.user.email.lower() for row in members]).exists()
+    return [_wishes(row, chosen.get(row.pk) or MailWishes(membership=row), is_closed=closed) for row in members]
+
+
+def _wishes(row: Membership, chosen: MailWishes, *, is_closed: bool) -> Wishes:
+    return Wishes(row.organization_id, row.organization.name, row.pk, chosen.often, chosen.wants_alerts, is_closed)
+
+
+def letters_by_state(week: str) -> dict[str, int]:
+    """How many letters of a week are in each state that any is in."""
+    rows = Letter.objects.filter(digest__week=week).values_list("state")
+    return dict(rows.annotate(Count("pk")).order_by("state"))
+
+
+def digests_of(week: str) -> tuple[int, int]:
+    """How many digests a week has, and how many of them are silent."""
+    rows = Digest.objects.filter(week=week)
+    return rows.count(), rows.filter(is_silent=True).count()
+
+
+def letters_of(organization_id: int, week: str) -> Sequence[Letter]:
+    """The letters of one digest with what they are made of, in the order in which they were written."""
+    rows = Letter.objects.filter(digest__organization_id=organization_id, digest__week=week)
+    return list(rows.select_related("digest__organization", "user").order_by("pk"))

@@ -1,0 +1,11 @@
+"""Addresses that stand in the advisor's letters."""
+
+from django.urls import path
+
+from komilion.web.advice import views
+
+app_name = "advice"
+urlpatterns = [
+    path("letters/<str:letters_link>", views.letters, name="letters"),
+    path("<str:link>", views.advice, name="open"),
+]
