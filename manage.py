@@ -27,6 +27,7 @@ OUR_COMMANDS = (
     "catalog",
     "catalog_seed",
     "local_models",
+    "advisor",
 )
 WITHOUT_DATABASE = ("local_models",)
 

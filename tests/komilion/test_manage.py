@@ -16,7 +16,7 @@ from komilion.env import INSTANCE_FILE, free_port, load_instance
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
-OUR_APPS = {"accounts", "billing", "routing", "komilion.web"}
+OUR_APPS = {"accounts", "advisor", "billing", "routing", "komilion.web"}
 NO_INSTALLATION = r'There is no installation in .*; start one with "make run", or set DATA_DIR \(and DATABASE_URL\)'
 
 
