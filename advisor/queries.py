@@ -7,6 +7,7 @@ from datetime import date, timedelta
 from django.db.models import Count, Sum
 
 from accounts.models import Membership, Organization
+from advisor.collect import organizations_at_work
 from advisor.models import ClosedAddress, DayEvidence, Digest, EvidenceDay, Letter, MailWishes
 from advisor.weeks import last_day_told_of
 
@@ -17,10 +18,15 @@ def is_ready(week: str) -> bool:
 
 
 def organizations_without(week: str) -> list[int]:
-    """Organizations that have no digest of this week yet, the oldest first; nobody looks at a suspended one."""
+    """Organizations with calls in the window that have no digest of this week yet, the oldest first.
+
+    Nobody looks at one that is suspended, and who has not called for weeks is left in peace.
+    """
     made = Digest.objects.filter(week=week).values("organization_id")
+    at_work = organizations_at_work(last_day_told_of(week))
     rows = Organization.objects.filter(suspended_at__isnull=True).exclude(pk__in=made)
-    return list(rows.order_by("pk").values_list("pk", flat=True))
+    active = set(rows.values_list("pk", flat=True))
+    return [organization_id for organization_id in at_work if organization_id in active]
 
 
 def has_digest(organization_id: int, week: str) -> bool:

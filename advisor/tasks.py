@@ -3,11 +3,19 @@
 import logging
 
 from celery import shared_task
+from django.conf import settings
 
+from advisor.actions.digests import do_make_digest
 from advisor.actions.evidence import do_build_due
+from advisor.actions.letters import do_send_letters
+from advisor.findings import find
+from advisor.queries import has_digest, is_ready, organizations_without
+from advisor.weeks import week_due
 from komilion.common.clock import utc_now
 
 log = logging.getLogger(__name__)
+
+FAN_OUT_EVERY_S = 900
 
 
 @shared_task  # type: ignore[untyped-decorator]
@@ -16,3 +24,38 @@ def build_evidence() -> None:
     built = do_build_due(utc_now())
     if built:
         log.info("evidence built", extra={"days": [str(day) for day in built]})
+
+
+@shared_task  # type: ignore[untyped-decorator]
+def fan_out() -> None:
+    """Have the digest that is due made for each organization that lacks it.
+
+    On Monday at 09:00 that is each of them. Later it is those that a crash left out, or all where nothing ran then; and
+    all that wait for evidence, which is not there before it is whole.
+    """
+    week = week_due(utc_now())
+    if week is None:
+        return
+    if not is_ready(week):
+        log.warning("digests wait for evidence", extra={"week": week})
+        return
+    for organization_id in organizations_without(week):
+        # What is still in the queue when the next round comes is asked for anew by that one.
+        make_digest.apply_async((organization_id, week), expires=FAN_OUT_EVERY_S)
+
+
+@shared_task  # type: ignore[untyped-decorator]
+def make_digest(organization_id: int, week: str) -> None:
+    """Look at one organization, and keep what was found; does nothing where that was done."""
+    if has_digest(organization_id, week):
+        return
+    found = find(organization_id, week)
+    do_make_digest(organization_id, week, found.recommendations, found.figures, utc_now())
+
+
+@shared_task  # type: ignore[untyped-decorator]
+def send_letters() -> None:
+    """Send some of what waits: as many as go out until the next run begins, as digests and evidence wait meanwhile."""
+    done = do_send_letters(within_s=settings.ADVISOR_SEND_EVERY_S)
+    if done.trouble:
+        log.warning("letters wait for the mail server", extra={"error": done.trouble})

@@ -36,6 +36,7 @@ BEAT_LOCK_S = 20  # what a killed beat costs its successor; must outlast a few l
 with env.ending_in_one_line():  # this is the first look at the settings, which reads them
     REAP_EVERY_S = settings.REAP_EVERY_S
     ROLL_UP_EVERY_S = settings.ROLL_UP_EVERY_S
+    ADVISOR_SEND_EVERY_S = settings.ADVISOR_SEND_EVERY_S
 
 app = Celery("komilion")
 app.config_from_object("django.conf:settings", namespace="CELERY")
@@ -47,9 +48,9 @@ app.conf.redbeat_redis_options = {"socket_timeout": BEAT_LOOK_EVERY_S}
 app.conf.result_expires = None  # no results are kept, so beat need not clean them up
 app.conf.task_routes = {
     **{f"billing.tasks.{name}": {"queue": OUTSIDE} for name in WAITS_FOR_OTHERS},
-    "advisor.tasks.build_evidence": {"queue": ADVISOR},  # takes long, and may
     "voice.tasks.transcribe_meeting": {"queue": VOICE},  # waits for providers, for long
     "voice.tasks.deliver_webhooks": {"queue": WEBHOOKS},  # waits for receivers, beside all meetings
+    "advisor.tasks.*": {"queue": ADVISOR},  # takes long, and may
 }
 
 
@@ -80,6 +81,9 @@ app.conf.beat_schedule = {
     "sweep-uploads": _every("voice.tasks.sweep_uploads", 600),
     "mark-balances": _every("billing.tasks.mark_balances", 300),
     "build-evidence": _every("advisor.tasks.build_evidence", EVIDENCE_EVERY_S),
+    # At 09:00 on Monday and, for what is missing, in each quarter of an hour after it: the task knows what is due.
+    "advise": {"task": "advisor.tasks.fan_out", "schedule": crontab(minute="*/15")},
+    "send-advice": _every("advisor.tasks.send_letters", ADVISOR_SEND_EVERY_S),
 }
 
 

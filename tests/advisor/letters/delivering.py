@@ -86,11 +86,28 @@ def tokens_for(person: Person) -> dict[str, str]:
     }
 
 
-def built(week: str = WEEK) -> None:
-    """Say that the evidence reaches up to that week."""
-    from advisor.models import EvidenceDay
+def built(week: str = WEEK, *people: Person) -> None:
+    """Evidence that reaches up to that week, with a call of each of these people's organizations on its last day."""
+    from advisor.models import DayEvidence, EvidenceDay
 
-    EvidenceDay.objects.get_or_create(day=last_day_told_of(week), defaults={"built_at": utc_now(), "calls": 0})
+    day = last_day_told_of(week)
+    EvidenceDay.objects.get_or_create(day=day, defaults={"built_at": utc_now(), "calls": len(people)})
+    for person in people:
+        DayEvidence.objects.create(
+            day=day,
+            organization_id=person.organization_id,
+            task="summarization",
+            model="acme/large",
+            way="named",
+            **dict.fromkeys(SUMS, 0) | {"requests": 1, "answered": 1, "charge_nano": 2 * DOLLAR, "policy": ""},
+        )
+
+
+SUMS = (
+    *("requests", "failed", "retried", "cut", "charge_nano", "answered", "rated", "votes"),
+    *("input", "cache_read", "cache_write", "cache_write_1h", "input_image", "cache_read_image", "output"),
+    *("log_output", "log_output_square", "log_ms", "log_ms_square", "difficulty", "score"),
+)
 
 
 def day_after(day: date) -> date:

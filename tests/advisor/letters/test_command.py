@@ -8,16 +8,16 @@ from django.core.mail import EmailMultiAlternatives
 from django.core.management import CommandError, call_command
 
 from advisor.findings import Findings
-from advisor.models import ClosedAddress, Digest, Letter
-from tests.advisor.letters.delivering import CHEAPER, MONDAY, WEEK, built, figures, made
+from advisor.models import ClosedAddress, Digest
+from tests.advisor.letters.delivering import CHEAPER, MONDAY, WEEK, built, figures, letter_to, made
 from tests.people import Person
 
 
 @pytest.fixture(autouse=True)
-def _on_monday(monkeypatch: pytest.MonkeyPatch, alice: Person):
+def _on_monday(monkeypatch: pytest.MonkeyPatch, alice: Person, charlie: Person):
     """Something is found for everybody."""
     monkeypatch.setattr("advisor.management.commands.advisor.find", lambda _, week: Findings([CHEAPER], figures(week)))
-    built()
+    built(WEEK, alice, charlie)
     with time_machine.travel(MONDAY, tick=False):
         yield
 
@@ -73,7 +73,7 @@ def test_what_makes_no_sense_is_said(words: list[str], reason: str):
 
 
 def test_a_week_that_is_over_is_printed_only(alice: Person):
-    built("2026-W48")
+    built("2026-W48", alice)
     with pytest.raises(CommandError, match="is over"):
         advisor("run", "--week", "2026-W48")
     assert "Subject:" in advisor("run", "--week", "2026-W48", "--dry-run")
@@ -83,7 +83,7 @@ def test_an_address_is_closed_for_a_complaint_and_opened_again(alice: Person):
     advisor("close-address", "ALICE@example.com", "--why", "complaint")
     assert ClosedAddress.objects.get().why == "complaint"
     advisor("run")
-    assert Letter.objects.get().state == "left_out"
+    assert letter_to(alice).state == "left_out"
     advisor("open-address", alice.email)
     assert not ClosedAddress.objects.exists()
 
