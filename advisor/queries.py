@@ -8,8 +8,10 @@ from django.db.models import Count, Sum
 
 from accounts.models import Membership, Organization
 from advisor.collect import organizations_at_work
-from advisor.models import ClosedAddress, DayEvidence, Digest, EvidenceDay, Letter, MailWishes
-from advisor.weeks import last_day_told_of
+from advisor.models import Advice, ClosedAddress, DayEvidence, Digest, EvidenceDay, Letter, MailWishes
+from advisor.weeks import last_day_told_of, monday_of, week_of
+
+WEEKS_REMEMBERED = 53  # of advice: what was dismissed longer ago may be said again
 
 
 def is_ready(week: str) -> bool:
@@ -40,6 +42,13 @@ def daily_spend(organization_id: int, through: date, days: int) -> list[int]:
     rows = DayEvidence.objects.filter(organization_id=organization_id, day__range=(first, through))
     found = dict(rows.values_list("day").annotate(Sum("charge_nano")).order_by())
     return [found.get(first + timedelta(days=number), 0) for number in range(days)]
+
+
+def earlier_advice(organization_id: int, week: str) -> Sequence[Advice]:
+    """What the organization was told in the weeks before this one, as far back as it says something about now."""
+    first = week_of(monday_of(week) - timedelta(weeks=WEEKS_REMEMBERED))
+    rows = Advice.objects.filter(organization_id=organization_id, week__gte=first, week__lt=week)
+    return list(rows.order_by("pk"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """`python -m tests.advisor.letters.celery_at MOMENT worker|beat ...`: Celery's own program, at another time.
 
-The process lives at that moment (ISO 8601) and goes on from there. Recommendations are a made-up one for everybody.
+The process lives at that moment (ISO 8601) and goes on from there.
 """
 
 import sys
@@ -14,13 +14,9 @@ from celery.__main__ import main
 def run(moment: datetime, command: list[str]) -> None:
     """Be `celery -A komilion COMMAND`. What is imported before time moves may measure durations while it is."""
     django.setup()
-    from advisor import tasks
-    from advisor.findings import Findings
     from komilion.celery import app
-    from tests.advisor.letters.delivering import CHEAPER, figures
 
     app.set_current()
-    tasks.find = lambda organization_id, week: Findings([CHEAPER], figures(week))
     sys.argv = ["celery", "-A", "komilion", *command]
     with time_machine.travel(moment, tick=True):
         main()

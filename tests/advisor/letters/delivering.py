@@ -103,6 +103,15 @@ def built(week: str = WEEK, *people: Person) -> None:
         )
 
 
+def old_key(person: Person, made_at: datetime) -> int:
+    """A key of hers that was made then and never used; its id."""
+    from accounts.models import ApiKey
+
+    key = person.key("staging, old").row
+    ApiKey.objects.filter(pk=key.pk).update(created_at=made_at)
+    return key.pk
+
+
 SUMS = (
     *("requests", "failed", "retried", "cut", "charge_nano", "answered", "rated", "votes"),
     *("input", "cache_read", "cache_write", "cache_write_1h", "input_image", "cache_read_image", "output"),

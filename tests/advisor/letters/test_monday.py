@@ -5,14 +5,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from django.conf import settings
 
 from advisor.weeks import week_of
-from tests.advisor.letters.delivering import MONDAY, MailServer, built
+from tests.advisor.letters.delivering import MONDAY, MailServer, built, old_key
 from tests.people import Person, new_owner
 from tests.services.valkey import ValkeyServer
 from tests.waiting import wait_until
@@ -75,8 +75,11 @@ def jobs(valkey_server: ValkeyServer, mail_server: MailServer, tmp_path: Path) -
 
 @pytest.fixture
 def people(valkey_url: str) -> list[Person]:
-    """Two tenants."""
-    return [new_owner("alice@example.com"), new_owner("charlie@example.com")]
+    """Two tenants, each with a key that nobody uses."""
+    found = [new_owner("alice@example.com"), new_owner("charlie@example.com")]
+    for person in found:
+        old_key(person, datetime(2025, 1, 1, tzinfo=UTC))
+    return found
 
 
 @contextmanager
