@@ -148,8 +148,8 @@ def _key_url(row: Advice) -> str:
 
 def _headline(figures: Figures) -> str:
     if not figures.nano:
-        return _("Nothing was spent last week")
-    return _("%(money)s last week") % {"money": dollars(figures.nano)}
+        return _("Nothing was spent on chats last week")
+    return _("%(money)s for chats last week") % {"money": dollars(figures.nano)}
 
 
 def _change_words(figures: Figures) -> str:
@@ -177,7 +177,7 @@ def _chart_words(figures: Figures) -> str:
     """What the picture shows, for who does not see it."""
     weeks = [sum(figures.days[start : start + 7]) for start in range(0, len(figures.days), 7)]
     shown = ", ".join(dollars(week) for week in weeks)
-    return _("Spend on each of the last %(days)s days. Week by week: %(weeks)s.") % {
+    return _("Spent on chats on each of the last %(days)s days. Week by week: %(weeks)s.") % {
         "days": len(figures.days),
         "weeks": shown,
     }

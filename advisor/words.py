@@ -65,11 +65,17 @@ RISKS: Mapping[str, Any] = {
     "cache": gettext_lazy("its cache begins empty"),
     "slower": gettext_lazy("it thinks before it answers, so answers may take longer"),
     "little_known": gettext_lazy("few calls here show how reliable it is"),
-    "named": gettext_lazy("your calls name their model: only calls to neo-mode follow a pin"),
     "dearer": gettext_lazy("it costs a little more"),
     "cache_writes": gettext_lazy("what is cached and not read again costs a little more"),
     "less_said": gettext_lazy("answers leave something out"),
     "key_in_reserve": gettext_lazy("somebody may keep the key for a case that has not come yet"),
+}
+
+
+NOTES: Mapping[str, Any] = {
+    "named": gettext_lazy(
+        "Your calls name %(subject)s, and such calls follow no pin: have them name %(model)s, or call neo-mode instead."
+    ),
 }
 
 
@@ -81,6 +87,7 @@ class Said:
     reason: str
     basis: str  # what it rests on
     risks: list[str]
+    note: str  # what else is to be done; empty where a click is all
     saving: str  # a month; empty where it saves nothing worth naming
     at_least: str
 
@@ -102,6 +109,7 @@ def said(advice: Advice) -> Said:
         reason=str(reason) % names,
         basis=_basis(advice.evidence),
         risks=[str(RISKS[code]) for code in advice.risks if code in RISKS],
+        note=" ".join(str(NOTES[code]) % names for code in advice.risks if code in NOTES and advice.model),
         saving=roughly(advice.saving_mid_nano) if saves else "",
         at_least=roughly(max(0, advice.saving_low_nano)) if saves else "",
     )

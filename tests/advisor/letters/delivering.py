@@ -4,7 +4,7 @@ import email
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.policy import default as default_policy
 from typing import Any
@@ -117,10 +117,6 @@ SUMS = (
     *("input", "cache_read", "cache_write", "cache_write_1h", "input_image", "cache_read_image", "output"),
     *("log_output", "log_output_square", "log_ms", "log_ms_square", "difficulty", "score"),
 )
-
-
-def day_after(day: date) -> date:
-    return day + timedelta(days=1)
 
 
 class MailServer:

@@ -1,6 +1,8 @@
 """What is found for an organization, from its rows in the database to a letter."""
 
+import re
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 import time_machine
@@ -9,8 +11,10 @@ from django.core.mail import EmailMultiAlternatives
 from advisor import tasks
 from advisor.advice import Kind
 from advisor.findings import find
+from advisor.kinds import pins
 from advisor.landscape import forget_landscape
 from advisor.models import Advice
+from advisor.words import NOTES, RISKS
 from tests.advisor.letters.delivering import DOLLAR, MONDAY, WEEK, built, made, old_key
 from tests.people import Person
 
@@ -41,7 +45,7 @@ def test_what_the_rows_say_comes_into_the_letter(alice: Person, mailoutbox: list
     (message,) = mailoutbox
     assert "Nobody uses the key “staging, old”" in message.body
     assert f"/dashboard/keys/{key_id}?organization={alice.organization_id}" in message.body
-    assert "$2.00 last week" in message.body
+    assert "$2.00 for chats last week" in message.body
 
 
 def test_what_was_said_and_dismissed_is_not_said_again(alice: Person):
@@ -57,3 +61,12 @@ def test_what_was_said_and_dismissed_is_not_said_again(alice: Person):
 def test_nobody_hears_of_anothers_keys(alice: Person, charlie: Person):
     old_key(charlie, LONG_AGO)
     assert find(alice.organization_id, WEEK).recommendations == []
+
+
+def test_each_risk_that_advice_can_have_has_its_words():
+    """Codes are written as keys of a table, or alone in a tuple."""
+    sources = "".join(path.read_text() for path in (Path(pins.__file__).parent).glob("*.py"))
+    table = sources.partition("def risks(")[2].partition("return")[0]
+    codes = {*re.findall(r'^        "(\w+)":', table, re.MULTILINE), *re.findall(r'\("([a-z_]+)",\)', sources)}
+    assert {"quality", "named", "key_in_reserve", "less_said"} <= codes
+    assert codes - RISKS.keys() - NOTES.keys() == set()

@@ -92,13 +92,13 @@ def test_text_and_html_say_the_same(alice: Person):
     seen = plain(" ".join(words_of(html).found))
     for part in (
         "23 November to 29 November",
-        "$63.00 last week",
+        "$63.00 for chats last week",
         "+50 % against the week before ($42.00).",
         "Let acme/mini answer summarization",
         "About $34 less a month, at least $21",
         "What could get worse: a few answers may be worse; it counts tokens in another way",
         "4,312 calls in 28 days",
-        "Spend on each of the last 28 days. Week by week: $42.00, $42.00, $42.00, $63.00.",
+        "Spent on chats on each of the last 28 days. Week by week: $42.00, $42.00, $42.00, $63.00.",
         "Unsubscribe",
         "as a member of",
         "Letter settings",
@@ -250,3 +250,14 @@ def test_advice_about_a_key_leads_to_the_key(alice: Person):
     item = both(alice)[0].context["items"][0]
     assert item.accept == ""
     assert alice.browser.get(item.key.removeprefix("http://127.0.0.1:8000")).status_code == 200
+
+
+def test_who_names_the_model_in_every_call_is_told_that_a_pin_alone_changes_nothing(alice: Person):
+    made(alice, said=(replace(CHEAPER, risks=("named",)),))
+    _, text, html = both(alice)
+    note = (
+        "Your calls name acme/large, and such calls follow no pin: have them name acme/mini, or call neo-mode instead."
+    )
+    assert note in plain(text)
+    assert note in html
+    assert "What could get worse" not in text
