@@ -125,6 +125,20 @@ def test_what_a_policy_chose_is_left_alone_where_it_would_not_take_the_cheaper_o
     assert kinds(advice([balanced])) == [Kind.CHEAPER]  # as good: only the lengths or caches of these calls tell
 
 
+def test_a_policys_promise_is_towards_the_best_model_not_towards_its_own_choice():
+    used, best = candidate("one/dear", 2.0, strength=3.2), candidate("one/best", 9.0, strength=4.0)
+    models = [used, best, candidate("two/cheap", 0.5, strength=2.6)]
+    assert kinds(advice([tally(used)], models)) == [Kind.CHEAPER]
+    assert advice([tally(used, way="policy", policy="balanced")], models) == []
+
+
+def test_work_that_began_within_the_window_goes_on_as_it_did_since():
+    charge = tally(DEAR).charge_nano
+    [steady] = advice([tally(DEAR)])
+    [young] = advice([replace(tally(DEAR), by_week=[0.0, 0.0, charge / 2, charge / 2])])
+    assert young.saving.mid_nano == pytest.approx(2 * steady.saving.mid_nano, rel=0.02)
+
+
 def test_a_pin_moves_all_that_a_policy_answers_so_that_counts_too():
     [alone] = advice([tally(DEAR)])
     other = candidate("two/other", 0.2, strength=1.0)
@@ -167,7 +181,8 @@ def test_a_model_that_is_new_here_is_announced_as_such():
 
 def test_of_two_near_ones_the_surer_is_advised():
     surer = candidate("two/surer", 0.52, strength=2.6)
-    less_sure = candidate("two/cheap", 0.5, strength=1.95)
+    less_sure = candidate("two/cheap", 0.5, strength=2.3)
+    assert advice([tally(DEAR)], [DEAR, less_sure])[0].model == "two/cheap"
     assert advice([tally(DEAR)], [DEAR, surer, less_sure])[0].model == "two/surer"
 
 
