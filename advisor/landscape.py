@@ -5,7 +5,7 @@ calls, and none moves a figure further than others go along.
 """
 
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, timedelta
 from functools import lru_cache
 from itertools import groupby
 from typing import Any
@@ -14,18 +14,16 @@ from django.db.models import F, Q, QuerySet, Sum
 
 from accounts.models import Organization, Tier
 from advisor.evidence import Candidate, Health, Landscape, Output
+from advisor.feedback import Voted, with_votes
 from advisor.models import DayEvidence
 from advisor.pooling import Lengths, Periods, pool_health, pool_lengths
 from advisor.week_prices import WeekPrice, week_prices
 from komilion.common.clock import unix_s
 from routing.catalog.models import Model
 from routing.catalog.snapshot import ModelEntry
-from routing.gateway.choice.votes import COUNTED_FOR, COUNTED_MOST
 from routing.queries import OfferRow, catalog_rows
-from routing.selection.market import ModelFacts, facts_of
-from routing.selection.offsets import BANDS, Offsets
+from routing.selection.market import facts_of
 from routing.selection.quality import Strengths, placed
-from routing.selection.queries import votes_after
 from routing.selection.words import TASKS
 
 WINDOW_DAYS = 28
@@ -54,24 +52,21 @@ def read_landscape(today: date) -> Landscape:
     """The models that can be called, and what is known of them; `today` (UTC) is the day after the window's last."""
     rows = catalog_rows()
     entries = [rows.catalog.models[id_] for id_ in sorted(rows.models)]
-    facts = [facts_of(entry) for entry in entries]
-    strength, error = placed(facts, Strengths.load())
-    offsets = _offsets(datetime.combine(today, time(), UTC))
+    strength, error = placed([facts_of(entry) for entry in entries], Strengths.load())
     seen = dict(Model.objects.values_list("pk", "created_at"))
     prices = week_prices(rows.models.values())
     models = {}
     for number, entry in enumerate(entries):
-        logits = zip(TASKS, strength[number].tolist(), strict=True)
         models[entry.id] = _candidate(
             entry,
             rows.models[entry.id].offer,
             prices[entry.id],
             first_seen_on=seen[entry.id].date(),
-            strength={task: logit + _offset(offsets, facts[number], task, today) for task, logit in logits},
+            strength=dict(zip(TASKS, strength[number].tolist(), strict=True)),
             error=dict(zip(TASKS, error[number].tolist(), strict=True)),
         )
     return Landscape(
-        models=models,
+        models=with_votes(models, _voted(today)),
         outputs=_outputs(today),
         health=_health(today),
         today=today,
@@ -98,25 +93,23 @@ def _candidate(entry: ModelEntry, offer: OfferRow, price: WeekPrice, **known: An
     )
 
 
-def _offsets(now: datetime) -> Offsets:
-    """What votes say, as the choice counts them."""
-    offsets = Offsets()
-    for vote in votes_after(0, now - COUNTED_FOR, COUNTED_MOST):
-        offsets.note(vote.feedback, vote.at_s)
-    return offsets
-
-
-def _offset(offsets: Offsets, facts: ModelFacts, task: str, today: date) -> float:
-    """The mean over the bands of difficulty, in logits."""
-    at_s = datetime.combine(today, time(), UTC).timestamp()
-    return sum(offsets.offset(facts.revision, task, band, at_s) for band in range(len(BANDS))) / len(BANDS)
-
-
 def _paying(today: date) -> QuerySet[DayEvidence]:
     """The evidence of the window, but for organizations of the free tier: accounts that cost nothing move nothing."""
     free = Organization.objects.filter(tier=Tier.FREE)
     window = DayEvidence.objects.filter(day__gte=today - timedelta(days=WINDOW_DAYS), day__lt=today)
     return window.exclude(organization_id__in=free.values("pk"))
+
+
+def _voted(today: date) -> Iterator[Voted]:
+    rows = (
+        _paying(today)
+        .filter(votes__gt=0)
+        .exclude(task="")
+        .values_list("organization_id", "model", "task")
+        .annotate(Sum("votes"), Sum("score"), Sum("difficulty"), Sum("rated"))
+    )
+    for organization_id, model, task, votes, score, difficulty, rated in rows.iterator(chunk_size=ROWS_AT_ONCE):
+        yield Voted(organization_id, model, task, votes, score, difficulty / rated if rated else 0.0)
 
 
 def _outputs(today: date) -> dict[tuple[str, str], Output]:

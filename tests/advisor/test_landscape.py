@@ -15,8 +15,6 @@ from billing.actions.prices import do_record_price
 from billing.prices import BASIS_POINTS
 from routing.catalog.models import Model, Offer, OfferPrice, Provider
 from routing.queries import catalog_rows, forget_catalog_rows
-from routing.selection.market import facts_of
-from routing.selection.models import Feedback
 from routing.selection.quality import BLIND, REASONING, Strengths
 from routing.selection.words import TASKS
 
@@ -105,29 +103,6 @@ def test_strengths_are_those_that_the_choice_goes_by():
         assert one.error[task] == pytest.approx(error)
 
 
-def test_votes_of_many_move_a_strength():
-    before = read_landscape(TODAY).models["acme/one"].strength
-    facts = facts_of(catalog_rows().catalog.models["acme/one"])
-    for number in range(20):
-        organization = Organization.objects.create(name=f"voter {number}")
-        for difficulty in (-1.0, 0.0, 1.0):
-            Feedback.objects.create(
-                organization=organization,
-                request_id=f"gen-{difficulty}",
-                score=0.0,
-                task="math",
-                difficulty=difficulty,
-                model="acme/one",
-                revision=facts.revision,
-                expected=0.8,
-                is_paid=True,
-                created_at=datetime(2026, 11, 2, tzinfo=UTC),
-            )
-    after = read_landscape(TODAY).models["acme/one"].strength
-    assert after["math"] < before["math"] - 0.2
-    assert after["writing"] == before["writing"]
-
-
 def test_a_retired_model_names_its_successor():
     Provider.objects.update(shipped="x")  # whose makers' dates hold; what an operator adds stays
     Model.objects.filter(pk="acme/two").update(sunset_on=date(2020, 1, 1), successor="acme/one")
@@ -150,6 +125,19 @@ def put(organization: Organization, days_ago: int = 1, **values: Any) -> None:
 def answers(tokens: int, calls: int = 100) -> dict[str, Any]:
     log = math.log(tokens)
     return {"answered": calls, "requests": calls, "log_output": calls * log, "log_output_square": calls * log * log}
+
+
+def test_votes_of_many_who_pay_move_a_strength():
+    before = read_landscape(TODAY).models
+    for number, organization in enumerate(organizations(8)):
+        for model, score in (("acme/one", 10.0), ("acme/two", 50.0)):
+            put(organization, task="math", model=model, requests=60, rated=60, votes=60, score=score + number)
+    after = read_landscape(TODAY).models
+    assert after["acme/one"].strength["math"] < before["acme/one"].strength["math"] - 0.1
+    assert after["acme/two"].strength["math"] > before["acme/two"].strength["math"] + 0.1
+    assert after["acme/one"].error["math"] < before["acme/one"].error["math"]
+    Organization.objects.update(tier="free")
+    assert read_landscape(TODAY).models == before
 
 
 def test_lengths_are_pooled_by_model_and_task_over_the_window():
