@@ -17,6 +17,7 @@ from routing.catalog.models import Offer, OfferPrice
 from routing.catalog.schedule import read_schedules
 from routing.catalog.snapshot import Catalog, ModelEntry, OfferEntry
 from routing.catalog.voice import KINDS, Kind, VoiceModel
+from routing.selection.models import Pin
 
 type _OfferKey = tuple[str, str]  # model, provider
 
@@ -159,6 +160,18 @@ class CatalogRows:
     def capabilities(self) -> list[str]:
         """What at least one model can."""
         return sorted({name for model in self.models.values() for name in model.offer.capabilities})
+
+
+def charged_prices(model_id: str) -> dict[str, int]:
+    """What a model costs at its first choice now: bucket -> nano-USD per million units; empty where it is not there."""
+    model = catalog_rows().models.get(model_id)
+    return {} if model is None else {line.bucket: line.charged for line in model.offer.lines}
+
+
+def ceiling_of(pin: Pin) -> Mapping[str, int]:
+    """What a newer model may cost in its place, likewise; one that was set before ceilings were has today's price."""
+    ceiling: Mapping[str, int] = pin.ceiling
+    return ceiling or charged_prices(pin.model)
 
 
 class _Kept:

@@ -12,6 +12,8 @@ from routing.selection.models import Feedback
 from routing.selection.receipt import vote_on
 from routing.selection.receipts import CHOICE, stored_receipt
 
+FEATURES = ("reading", "market", "weights", "rule", "ranked", "pin", "trial")  # of a receipt, that a vote keeps
+
 
 def do_give_feedback(row: UsageRow, score: float) -> Feedback:
     """Keep the score (0 to 1) of this settled call; a second one replaces the first.
@@ -42,9 +44,7 @@ def _how_it_was_chosen(row: UsageRow, score: float) -> dict[str, Any]:
     known |= {
         "policy": packed.policy,
         "propensity": packed.propensity,
-        "features": {
-            name: stored[name] for name in ("reading", "market", "weights", "rule", "ranked") if name in stored
-        },
+        "features": {name: stored[name] for name in FEATURES if name in stored},
     }
     vote = vote_on(receipt, row.model, score, str(row.organization_id))
     if vote is not None:

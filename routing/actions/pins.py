@@ -4,21 +4,24 @@ A change raises the organization's epoch: a call that was planned by the old sta
 it was raises nothing, so that saying it over and over holds up no call.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from django.db import transaction
 
 from accounts.actions.changes import audit, lock_organization, raise_epoch
+from billing.prices import amounts
 from komilion.common.clock import utc_now
 from komilion.common.errors import BadRequest, ModelNotAllowed, NotFound
+from komilion.common.usage import PRICED_BUCKETS
 from routing.catalog.snapshot import Catalog
-from routing.queries import catalog_rows
+from routing.queries import catalog_rows, charged_prices
 from routing.selection.models import Pin, RoutingPreferences
 from routing.selection.queries import follows_successors
 from routing.selection.words import TASKS, task_named
 
 WORD_CHARACTERS = 100  # of a wrong word, in the message
+NO_TRIAL = {"trial_model": "", "trial_basis_points": 0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,8 @@ class Pinner:
 def do_set_pin(pinner: Pinner, task: str, model_id: str) -> Pin:
     """Have requests of this task type (or one of its other names) answered by this model.
 
-    What is pinned so already stays as it is. Raises `BadRequest` with the lists of both where one is wrong,
+    What is pinned so already stays as it is; otherwise the ceiling of its upgrades is what this model costs now, and a
+    trial of another ends. Raises `BadRequest` with the lists of both where one is wrong,
     `ModelNotAllowed` where the key may not call the model or the one that is pinned.
     """
     task, model_id = check_task(task), check_model(model_id)
@@ -52,10 +56,55 @@ def do_set_pin(pinner: Pinner, task: str, model_id: str) -> Pin:
             if before.model == model_id:
                 return before
             pinner.must_call(before.model)
-        values = {"model": model_id, "source": source, "set_by": actor[:254], "created_at": utc_now()}
+        values = {
+            "model": model_id,
+            "source": source,
+            "set_by": actor[:254],
+            "created_at": utc_now(),
+            "ceiling": charged_prices(model_id),
+            **NO_TRIAL,
+        }
         pin, _ = Pin.objects.update_or_create(organization_id=organization_id, task=task, defaults=values)
         raise_epoch(organization_id)
         audit(organization_id, actor, "pin.set", task, model=model_id, source=source.value)
+    return pin
+
+
+def do_set_upgrades(pinner: Pinner, task: str, upgrades: Pin.Upgrades) -> Pin:
+    """Say what becomes of a pin when a newer model of its line appears; `off` ends a trial at once.
+
+    Raises what `do_remove_pin` does.
+    """
+    with transaction.atomic():
+        pin = _locked(pinner, task)
+        if pin.upgrades == upgrades:
+            return pin
+        pin.upgrades = upgrades
+        if upgrades == Pin.Upgrades.OFF and pin.trial_model:
+            pin.trial_model, pin.trial_basis_points = "", 0
+            raise_epoch(pinner.organization_id)
+        pin.save(update_fields=["upgrades", *NO_TRIAL])
+        audit(pinner.organization_id, pinner.name, "pin.upgrades", pin.task, upgrades=upgrades.value)
+    return pin
+
+
+def do_set_ceiling(pinner: Pinner, task: str, ceiling: Mapping[str, int]) -> Pin:
+    """What a newer model may cost at most, in nano-USD per million units with the fee.
+
+    A bucket that is not named keeps the price of the pinned model. Raises `BadRequest` for a bucket that is none, and
+    what `do_remove_pin` does.
+    """
+    unknown = sorted(set(ceiling) - set(PRICED_BUCKETS))
+    if unknown:
+        message = f"There is no price of {unknown[0][:WORD_CHARACTERS]!r}; there are {', '.join(PRICED_BUCKETS)}."
+        raise BadRequest(message, param="ceiling")
+    with transaction.atomic():
+        pin = _locked(pinner, task)
+        wanted = {**charged_prices(pin.model), **ceiling}
+        if pin.ceiling != wanted:
+            pin.ceiling = wanted
+            pin.save(update_fields=["ceiling"])
+            audit(pinner.organization_id, pinner.name, "pin.ceiling", pin.task, ceiling=amounts(wanted))
     return pin
 
 
@@ -64,17 +113,11 @@ def do_remove_pin(pinner: Pinner, task: str) -> Pin:
 
     Raises `BadRequest`, `NotFound`, and `ModelNotAllowed` where the key may not call what is pinned.
     """
-    task = check_task(task)
-    organization_id = pinner.organization_id
     with transaction.atomic():
-        lock_organization(organization_id)
-        pin = Pin.objects.filter(organization_id=organization_id, task=task).first()
-        if pin is None:
-            raise NotFound(f"There is no pin for {task}.", param="taskType")
-        pinner.must_call(pin.model)
+        pin = _locked(pinner, task)
         pin.delete()
-        raise_epoch(organization_id)
-        audit(organization_id, pinner.name, "pin.remove", task, model=pin.model)
+        raise_epoch(pinner.organization_id)
+        audit(pinner.organization_id, pinner.name, "pin.remove", pin.task, model=pin.model)
     return pin
 
 
@@ -89,6 +132,17 @@ def do_follow_successors(organization_id: int, *, follows: bool, actor: str) -> 
         if before != follows:
             raise_epoch(organization_id)
         audit(organization_id, actor, "routing.follow_successors", "on" if follows else "off")
+
+
+def _locked(pinner: Pinner, task: str) -> Pin:
+    """The pin of this task type, which nobody else changes until the transaction ends."""
+    task = check_task(task)
+    lock_organization(pinner.organization_id)
+    pin = Pin.objects.filter(organization_id=pinner.organization_id, task=task).first()
+    if pin is None:
+        raise NotFound(f"There is no pin for {task}.", param="taskType")
+    pinner.must_call(pin.model)
+    return pin
 
 
 def check_task(word: str) -> str:

@@ -4,6 +4,8 @@ from typing import Any
 
 from rest_framework import serializers
 
+from komilion.common.money import format_usd
+from routing.queries import ceiling_of
 from routing.selection.models import Pin
 
 
@@ -28,4 +30,7 @@ def pin_json(pin: Pin) -> dict[str, Any]:
         "source": pin.source,
         "set_by": pin.set_by,
         "created_at": pin.created_at.isoformat().replace("+00:00", "Z"),
+        "upgrades": pin.upgrades,
+        "ceiling": {bucket: format_usd(nano) for bucket, nano in ceiling_of(pin).items()},
+        "trial": {"model": pin.trial_model, "share_basis_points": pin.trial_basis_points} if pin.trial_model else None,
     }

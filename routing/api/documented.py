@@ -31,6 +31,16 @@ PIN: JsonSchema = thing(
         "source": {"type": "string", "enum": ["person", "key", "advisor"]},
         "set_by": {**TEXT, "description": "who set it: an e-mail address, or a key's hint"},
         "created_at": MOMENT,
+        "upgrades": {"type": "string", "enum": ["auto", "ask", "off"]},
+        "ceiling": {
+            "type": "object",
+            "additionalProperties": TEXT,
+            "description": "what a newer model may cost at most: US dollars per million units by bucket, fee included",
+        },
+        "trial": {
+            **nullable(thing({"model": TEXT, "share_basis_points": {"type": "integer"}})),
+            "description": "a newer model that answers this share (of 10,000) of its calls; null where none does",
+        },
     }
 )
 SCORE: JsonSchema = {"type": "number", "minimum": 0, "maximum": 1}
@@ -63,6 +73,9 @@ PIN_EXAMPLE: dict[str, Any] = {
     "source": "person",
     "set_by": "alice@example.com",
     "created_at": "2026-03-01T09:00:00Z",
+    "upgrades": "auto",
+    "ceiling": {"input": "0.50", "output": "2.00"},
+    "trial": None,
 }
 FEEDBACK_EXAMPLE: dict[str, Any] = {
     "object": "feedback",
@@ -94,7 +107,8 @@ SET_PIN = operation(
     "routing",
     "Pin a model to a task type",
     "`neo-mode` and `auto` then answer requests of that task type by this model, where it can serve them. Replaces the "
-    "pin that is there. A wrong task type or model is 400, with both lists beside the error.",
+    "pin that is there. A wrong task type or model is 400, with both lists beside the error. `upgrades` and `ceiling` "
+    "say what becomes of it when a newer model of its line appears.",
     {200: answer(ref("Pin"), "The pin.", PIN_EXAMPLE), **errors(*WRITE)},
 ) | {"examples": _PIN_REQUEST}
 REMOVE_PIN = operation(

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from django.db import transaction
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -11,7 +12,8 @@ from rest_framework.response import Response
 from accounts.access import Asker
 from accounts.api.authentication import WITH_TOKENS
 from accounts.api.base import Api, Strict
-from routing.actions.pins import Pinner, do_remove_pin, do_set_pin
+from billing.api.fields import UsdField
+from routing.actions.pins import Pinner, do_remove_pin, do_set_ceiling, do_set_pin, do_set_upgrades
 from routing.api import documented
 from routing.api.base import WordField, either, pin_json
 from routing.selection.models import Pin
@@ -25,6 +27,23 @@ class PinRequest(Strict):
     modelId = WordField(help_text="an id from `GET /v1/models`")
     task_type = WordField(help_text="the same as `taskType`")
     model_id = WordField(help_text="the same as `modelId`")
+
+
+class PinSettings(PinRequest):
+    """The same, and what becomes of the pin when a newer model of its line appears; what is left out stays."""
+
+    upgrades = serializers.ChoiceField(
+        Pin.Upgrades.choices,
+        required=False,
+        help_text="`auto`: a newer model of the line takes over where a trial shows that it is no worse; `ask`: once "
+        "somebody agrees; `off`: never, and a trial that runs ends",
+    )
+    ceiling = serializers.DictField(
+        child=UsdField(),
+        required=False,
+        help_text="what a newer model may cost at most: US dollars per million units by bucket (`input`, `output`, "
+        "...), fee included; a bucket that is left out keeps the pinned model's price",
+    )
 
 
 class PinQuery(serializers.Serializer[Any]):
@@ -46,10 +65,18 @@ class PinsView(Api):
         """All of them."""
         return Response({"data": [pin_json(pin) for pin in pins_of(self.asker.organization_id)]})
 
-    @extend_schema(**documented.SET_PIN, request=PinRequest)
+    @extend_schema(**documented.SET_PIN, request=PinSettings)
     def post(self, request: Request) -> Response:
         """Set one, or change it."""
-        return Response(pin_json(_set_pin(self)))
+        self.asker.must_route()
+        body, pinner = self.body(PinSettings), _pinner(self.asker)
+        with transaction.atomic():
+            pin = do_set_pin(pinner, *_named(body))
+            if "upgrades" in body:
+                pin = do_set_upgrades(pinner, pin.task, Pin.Upgrades(body["upgrades"]))
+            if "ceiling" in body:
+                pin = do_set_ceiling(pinner, pin.task, body["ceiling"])
+        return Response(pin_json(pin))
 
     @extend_schema(**documented.REMOVE_PIN, parameters=[PinQuery])
     def delete(self, request: Request) -> Response:
@@ -67,14 +94,14 @@ class AcceptView(Api):
     @extend_schema(**documented.ACCEPT, request=PinRequest)
     def post(self, request: Request) -> Response:
         """Pin what was recommended."""
-        return Response(pin_json(_set_pin(self, Pin.Source.ADVISOR)))
+        self.asker.must_route()
+        task, model_id = _named(self.body(PinRequest))
+        return Response(pin_json(do_set_pin(_pinner(self.asker, Pin.Source.ADVISOR), task, model_id)))
 
 
-def _set_pin(view: Api, source: Pin.Source | None = None) -> Pin:
-    view.asker.must_route()
-    body = view.body(PinRequest)
-    task, model_id = either(body, "taskType", "task_type"), either(body, "modelId", "model_id")
-    return do_set_pin(_pinner(view.asker, source), task, model_id)
+def _named(body: dict[str, Any]) -> tuple[str, str]:
+    """The task type and the model of a request, under either name of each."""
+    return either(body, "taskType", "task_type"), either(body, "modelId", "model_id")
 
 
 def _pinner(asker: Asker, source: Pin.Source | None = None) -> Pinner:

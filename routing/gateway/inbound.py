@@ -22,4 +22,5 @@ def parse_inbound(exchange: Exchange, body: bytes, form: Form = OPENAI) -> Inbou
         app_url=exchange.header(b"http-referer") or exchange.header(b"referer"),
         app_title=exchange.header(b"x-title", TITLE_LIMIT),
         claim=claim_of(exchange, body),
+        request_id=exchange.request_id,
     )

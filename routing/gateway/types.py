@@ -64,6 +64,7 @@ class Inbound(msgspec.Struct, frozen=True):
     app_url: str
     app_title: str
     claim: Claim | None = None  # of an Idempotency-Key
+    request_id: str = ""
 
     @property
     def input_tokens(self) -> int:

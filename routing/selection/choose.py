@@ -73,6 +73,7 @@ class Inputs(msgspec.Struct, frozen=True):
     quality: Floats | None
     weights: str = ""  # version of what read and scored
     pin: str | None = None  # the organization's model for this task type
+    trial: str | None = None  # a newer model that answers this call in its place, where it can serve it
     session: Sticky | None = None
     live: LiveView | None = None
     offsets: OffsetsView | None = None
@@ -145,6 +146,7 @@ def choose(inputs: Inputs) -> Choice:
         latencies=latencies[picked],
         providers=market.provider_codes[picked].tolist(),
         pin=None if inputs.pin is None else market.index.get(inputs.pin, -1),
+        trial=None if inputs.trial is None else market.index.get(inputs.trial, -1),
         session=_session(market, inputs.session, costs, plain),
     )
     return Choice(inputs, table, decide(inputs.policy, table), offsets, picked, costs)

@@ -19,6 +19,7 @@ from routing.selection.receipt import StoredReading, Unpacked, decide_again, rea
 from routing.selection.words import TASKS
 from routing.selection.workflow import WORKED
 
+GONE = "filtered: it cannot be called now"
 LEAST_ROUNDED = 0.1  # a ratio that one decimal tells
 SAME_LOGIT = 0.02  # what float16 may take from a stored reading
 
@@ -33,6 +34,7 @@ RULES = {
     "cheapest_above_floor": "It is the cheapest whose bound reaches the policy's floor.",
     "selection_degraded": "The request could not be scored; it is the cheapest that can serve it.",
 }
+TRIED = "The organization pinned a model for the task type; this newer one of its line is on trial and answers a share."
 
 
 class Scorer(Protocol):
@@ -50,9 +52,12 @@ class Replayed(msgspec.Struct, frozen=True):
     differences: tuple[str, ...]
 
 
-def why(rule: str, chosen: str, answered: str) -> str:
-    """The rule in words, and what became of the choice where another model answered."""
-    words = RULES.get(rule, rule)
+def why(rule: str, chosen: str, answered: str, trial: str | None = None) -> str:
+    """The rule in words, and what became of the choice where another model answered.
+
+    `trial` is the model on trial that this call of a pin was to go to.
+    """
+    words = TRIED if trial == chosen else RULES.get(rule, rule)
     return words if chosen == answered else f"{words} That was {chosen}; it did not answer, and {answered} did."
 
 
@@ -71,7 +76,7 @@ def explain(value: Any, facts: Facts, answered: str | None = None) -> dict[str, 
         "policy": packed.policy,
         "policy_version": packed.policy_version,
         "rule": packed.rule,
-        "why": why(packed.rule, chosen, answered or chosen),
+        "why": why(packed.rule, chosen, answered or chosen, packed.trial),
         "counterfactual": counterfactual(receipt),
         **_bounds(receipt),
         "candidates": _candidates(receipt),
@@ -105,7 +110,7 @@ def counterfactual(receipt: Unpacked) -> str | None:
     other = "balanced" if packed.policy == "premium" else "premium"
     if packed.rule == "pinned":
         other = packed.policy
-    taken = decide(other, replace(table, pin=None, session=None)).ranked[0]
+    taken = decide(other, replace(table, pin=None, trial=None, session=None)).ranked[0]
     chosen = packed.ranked[0]
     name = receipt.facts.models[taken].id
     if taken == chosen:
@@ -239,9 +244,16 @@ def _request(receipt: Unpacked) -> dict[str, Any]:
 
 
 def _pin(receipt: Unpacked, candidates: list[dict[str, Any]]) -> dict[str, Any]:
-    pin = receipt.packed.pin
-    words = next((told["verdict"] for told in candidates if told["model"] == pin), "filtered: it cannot be called now")
-    return {"model": pin, "verdict": "pinned" if receipt.packed.rule == "pinned" else words}
+    """What became of the pin, and of what is on trial for it where this call is the trial's."""
+    pin, trial = receipt.packed.pin, receipt.packed.trial
+    verdicts = {told["model"]: told["verdict"] for told in candidates}
+    words = verdicts.get(pin, GONE)
+    if receipt.packed.rule == "pinned":
+        words = "pinned"
+        if candidates[0]["model"] == trial:
+            words += f"; trial of {trial}"
+    told = {"model": pin, "verdict": words}
+    return told if trial is None else {**told, "trial": {"model": trial, "verdict": verdicts.get(trial, GONE)}}
 
 
 def _sigmoid(logits: Floats) -> Floats:

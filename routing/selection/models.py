@@ -15,12 +15,24 @@ class Pin(models.Model):
         KEY = "key"
         ADVISOR = "advisor"
 
+    class Upgrades(models.TextChoices):
+        """What becomes of it when a newer model of its line appears."""
+
+        AUTO = "auto"
+        ASK = "ask"
+        OFF = "off"
+
     organization = models.ForeignKey("accounts.Organization", on_delete=models.CASCADE, related_name="+")
     task = models.CharField(max_length=40)  # one of routing.selection.words.TASKS
     model = models.CharField(max_length=200)  # a catalogue id; no foreign key, as models come and go
     source = models.CharField(max_length=10, choices=Source.choices, default=Source.PERSON)
     set_by = models.CharField(max_length=254)
     created_at = models.DateTimeField()
+    upgrades = models.CharField(max_length=4, choices=Upgrades.choices, default=Upgrades.AUTO)
+    # What a newer model may cost at most: bucket -> nano-USD per million units, fee included. Empty: what it costs now.
+    ceiling = models.JSONField(default=dict, blank=True)
+    trial_model = models.CharField(max_length=200, blank=True, default="")  # answers a share of its calls, if any does
+    trial_basis_points = models.PositiveIntegerField(default=0)
 
     class Meta:
         constraints = [

@@ -57,6 +57,7 @@ class Table(msgspec.Struct, frozen=True):
     providers: Sequence[Hashable]  # [models], of the offer that costs this
     pin: int | None = None  # a candidate, feasible or not; -1 for one that cannot be called at all
     session: tuple[int, float] | None = None  # the session's model, and what it costs without its cached prefix
+    trial: int | None = None  # what answers this call of the pin's, likewise; the pin comes next
 
 
 class Decision(msgspec.Struct, frozen=True):
@@ -89,9 +90,9 @@ def decide(policy: str, table: Table) -> Decision:
         order = order[: np.count_nonzero(np.isfinite(table.costs))]
     candidates = order.tolist()
     low = [0.0] * len(candidates) if table.logits is None else _low_logits(table)[order].tolist()
-    first = None if table.pin is None or table.pin not in candidates else candidates.index(table.pin)
-    positions = rank(policy, low, [table.providers[candidate] for candidate in candidates], ATTEMPTS, first)
-    if first is not None:
+    firsts = () if table.pin is None else [candidates.index(i) for i in (table.trial, table.pin) if i in candidates]
+    positions = rank(policy, low, [table.providers[candidate] for candidate in candidates], ATTEMPTS, firsts)
+    if firsts:
         rule: Rule = "pinned"
     elif table.logits is None:
         rule = "selection_degraded"
@@ -127,14 +128,15 @@ def _least_logit(policy: str, best: float) -> float:
 
 
 def rank(
-    policy: str, low: Sequence[float], providers: Sequence[Hashable], count: int, first: int | None = None
+    policy: str, low: Sequence[float], providers: Sequence[Hashable], count: int, firsts: Sequence[int] = ()
 ) -> list[int]:
     """The choice and its fallbacks: at most `count` positions in rows that are in order of expected cost.
 
     `low` are the bounds as logits.
 
     Each fallback is what the policy takes of those that are left, as it would if the ones before were failing; of what
-    the policy admits then, the cheapest at a provider that was not asked yet, else the cheapest. `first` is a pin.
+    the policy admits then, the cheapest at a provider that was not asked yet, else the cheapest. `firsts` come before
+    them: a pin, or what is on trial for it and the pin.
     """
     left = list(low)
     taken: list[int] = []
@@ -142,8 +144,8 @@ def rank(
     in_all = len(set(providers))
     best = max(left)
     for _ in range(min(count, len(low))):
-        if first is not None and not taken:
-            position = first
+        if len(taken) < len(firsts):
+            position = firsts[len(taken)]
         else:
             avoided = asked if len(asked) < in_all else set()  # nobody is left who was not asked
             position = _cheapest_admitted(left, _least_logit(policy, best), providers, avoided)

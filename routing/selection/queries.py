@@ -6,6 +6,7 @@ from datetime import datetime
 
 from routing.selection.models import Feedback, Pin, RoutingPreferences
 from routing.selection.offsets import Feedback as OffsetVote
+from routing.selection.trials import Trial
 
 
 def pins_of(organization_id: int) -> list[Pin]:
@@ -13,9 +14,12 @@ def pins_of(organization_id: int) -> list[Pin]:
     return list(Pin.objects.filter(organization_id=organization_id).order_by("task"))
 
 
-def pinned_models(organization_id: int) -> Mapping[str, str]:
-    """Task type -> model."""
-    return dict(Pin.objects.filter(organization_id=organization_id).values_list("task", "model"))
+def pinned_models(organization_id: int) -> tuple[Mapping[str, str], Mapping[str, Trial]]:
+    """Task type -> model, and task type -> what is on trial for it."""
+    pins = Pin.objects.filter(organization_id=organization_id)
+    rows = list(pins.values_list("task", "model", "trial_model", "trial_basis_points"))
+    trials = {task: Trial(trial, share) for task, _, trial, share in rows if trial}
+    return {task: model for task, model, _, _ in rows}, trials
 
 
 def follows_successors(organization_id: int) -> bool:

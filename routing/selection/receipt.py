@@ -60,6 +60,7 @@ class Packed(msgspec.Struct, frozen=True, omit_defaults=True):
     reading: PackedReading | None = None
     hint: str | None = None
     pin: str | None = None
+    trial: str | None = None
     session: tuple[int, float] | None = None
     offsets: list[tuple[int, int]] = []  # (candidate, 1/1024 logit) where it is not 0
     offsets_version: int | None = None
@@ -121,6 +122,7 @@ def pack(choice: "Choice") -> dict[str, Any]:
         reading=None if inputs.reading is None else _pack_reading(inputs.reading),
         hint=inputs.hint,
         pin=inputs.pin,
+        trial=None if inputs.pin is None else inputs.trial,
         session=table.session,
         offsets=[(i, round(offset * LOGIT_STEPS)) for i, offset in enumerate(offsets) if offset],
         offsets_version=None if inputs.offsets is None else inputs.offsets.version,
@@ -214,14 +216,15 @@ def _unpack_table(packed: Packed, facts: Facts) -> Unpacked:
 
     codes: Integers = row(10, "u1")
     offers = [0 if code >= FILTERED else code for code in codes.tolist()]
-    pins = [i for i, model in enumerate(facts.models) if model.id == packed.pin]
+    places = {model.id: i for i, model in enumerate(facts.models)}
     table = Table(
         logits=None if packed.is_degraded else row(0, "<i2"),
         errors=None if packed.is_degraded else row(2, "<u2"),
         costs=row(4, "<f4"),
         latencies=row(8, "<u2"),
         providers=[model.providers[offer] for model, offer in zip(facts.models, offers, strict=True)],
-        pin=None if packed.pin is None else pins[0] if pins else -1,
+        pin=None if packed.pin is None else places.get(packed.pin, -1),
+        trial=None if packed.trial is None else places.get(packed.trial, -1),
         session=packed.session,
     )
     return Unpacked(packed, facts, table, [max(0, code - FILTERED) for code in codes.tolist()])

@@ -63,6 +63,9 @@ def test_a_pin_is_set_changed_listed_and_removed(alice: Person):
         "source": "key",
         "set_by": f"key {key.row.hint}",
         "created_at": "",
+        "upgrades": "auto",
+        "ceiling": {"input": "3.75", "output": "18.75"},
+        "trial": None,
     }
     assert pin(api, "code-generation", "acme/two").status_code == 200
     assert pin(api, "writing").status_code == 200

@@ -71,7 +71,7 @@ def plan(
         preferences=SimpleNamespace(of=wanted),
     )
     chat = parse(**{"model": "neo-mode", "messages": CODE, **body})
-    inbound = Inbound(chat, OPENAI, 400, "", "", "")
+    inbound = Inbound(chat, OPENAI, 400, "", "", "", request_id="gen-1")
     planned = asyncio.run(plan_call(inbound, caller(), of, services, may_probe=may_probe))
     choice = None if planned.choice is None else planned.choice.choice
     assert kept == ([] if choice is None else [choice.market])

@@ -145,11 +145,19 @@ def test_it_does_not_grow_without_end(database: Database, monkeypatch: pytest.Mo
 
 def test_it_comes_from_the_database(gateway: Gateway):
     from routing.actions.pins import Pinner, do_follow_successors, do_set_pin
+    from routing.actions.trials import Move, do_begin_trial
+    from routing.selection.trials import Trial
 
     alice, charlie = organization_id(gateway.tenant()), organization_id(gateway.tenant())
     model = gateway.add_model()
     do_set_pin(Pinner(alice, "test"), "coding", model)
+    do_set_pin(Pinner(alice, "test"), "writing", model)
+    do_begin_trial(Move(alice, "writing", model, "acme/newer"), 500)
     do_follow_successors(alice, follows=True, actor="test")
     found = run(PreferenceBook().of(caller(alice)))
-    assert found == Preferences({"code-generation": model}, follows_successors=True)
+    assert found == Preferences(
+        {"code-generation": model, "writing": model},
+        follows_successors=True,
+        trials={"writing": Trial("acme/newer", 500)},
+    )
     assert run(PreferenceBook().of(caller(charlie))) == NO_PREFERENCES

@@ -93,7 +93,7 @@ def _chosen(rows: list[UsageRow]) -> Iterator[Chosen]:
         rule = str(known.get("rule", "selection_degraded"))
         policy = str(known.get("policy") or VIRTUAL_MODELS.get(row.requested_model, ""))
         chosen = str(row.detail.get("instead_of", row.model))
-        words = why(rule, chosen, answered_by(row) or chosen)
+        words = why(rule, chosen, answered_by(row) or chosen, known.get("trial"))
         yield Chosen(row, policy, str(row.detail.get("task_type") or ""), words)
 
 

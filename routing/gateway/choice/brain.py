@@ -33,6 +33,7 @@ from routing.selection.market import Market
 from routing.selection.offsets import Offsets, OffsetsView
 from routing.selection.quality import Quality, Strengths
 from routing.selection.sessions import Sessions, Sticky, session_key
+from routing.selection.trials import trial_for
 from routing.selection.weights import Weights
 from routing.selection.words import DEFAULT_POLICY
 from routing.selection.workflow import wanted
@@ -49,6 +50,7 @@ class Asked(msgspec.Struct, frozen=True):
     """A request for a choice: what, by whom, with which pins, while which (provider, model) are failing.
 
     `session` is the conversation that it belongs to, as `session_of` names it; empty where that is nobody's business.
+    Without a `request_id` it is no part of a trial.
     """
 
     chat: ChatRequest
@@ -57,6 +59,7 @@ class Asked(msgspec.Struct, frozen=True):
     preferences: Preferences = NO_PREFERENCES
     open_offers: frozenset[tuple[str, str]] = frozenset()
     session: bytes = b""
+    request_id: str = ""
 
     @property
     def policy(self) -> str:
@@ -158,6 +161,7 @@ class Brain:
                 quality=ready.quality.score(reading),
                 weights=ready.quality.version,
                 pin=pin_for(asked.preferences.pins, reading),
+                trial=trial_for(asked.preferences.trials, reading.task, asked.request_id),
                 session=self.sessions.get(asked.session, unix_s()),
                 live=ready.live,
                 offsets=ready.offsets,

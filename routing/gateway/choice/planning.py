@@ -39,7 +39,8 @@ async def plan_call(
 ) -> Plan:
     """Raises what `route` raises, and what an empty set of candidates means.
 
-    Without `may_probe` no offer that is out of order is borrowed: for a plan that nobody carries out.
+    Without `may_probe` no offer that is out of order is borrowed, and no model tried: for a plan that nobody carries
+    out.
     """
     model = inbound.chat.model
     if model in VIRTUAL_MODELS:
@@ -62,7 +63,8 @@ async def _plan_choice(
 ) -> Plan:
     chat = inbound.chat
     preferences, session = await services.preferences.of(caller), session_of(chat, caller)
-    asked = Asked(chat, inbound.body_bytes, caller, preferences, session=session)
+    request_id = inbound.request_id if may_probe else ""
+    asked = Asked(chat, inbound.body_bytes, caller, preferences, session=session, request_id=request_id)
     choice, probe = await _choose(asked, services, may_probe=may_probe)
     if choice is not None:
         await services.learning.keep(choice.market)

@@ -16,6 +16,7 @@ from django.db import DatabaseError, connection
 from accounts.access import Caller
 from komilion.common.clock import monotonic_s
 from routing.selection.queries import follows_successors, pinned_models
+from routing.selection.trials import Trial
 
 log = logging.getLogger(__name__)
 
@@ -26,10 +27,11 @@ ASK_AGAIN_AFTER_S = 5.0  # where the database was away
 
 @dataclass(frozen=True, slots=True)
 class Preferences:
-    """Pins (task type -> model), and whether a retired model may move to a dearer successor."""
+    """Pins and trials by task type, and whether a retired model may move to a dearer successor."""
 
     pins: Mapping[str, str] = field(default_factory=dict)
     follows_successors: bool = False
+    trials: Mapping[str, Trial] = field(default_factory=dict)
 
 
 NO_PREFERENCES = Preferences()
@@ -94,6 +96,7 @@ class PreferenceBook:
 def _read(organization_id: int) -> Preferences:
     """In a thread of the loop's pool: its connection is closed at once, as nothing would ever close it later."""
     try:
-        return Preferences(pinned_models(organization_id), follows_successors(organization_id))
+        pins, trials = pinned_models(organization_id)
+        return Preferences(pins, follows_successors(organization_id), trials)
     finally:
         connection.close()
