@@ -115,7 +115,7 @@ def _calls() -> str:
         "SELECT f.organization_id, f.task, CASE WHEN p.passed = 1 THEN f.instead_of ELSE f.model END AS model,"
         " CASE WHEN f.policy = '' THEN 'named' WHEN f.rule = 'pinned' AND (f.instead_of IS NULL OR p.passed = 1)"
         f" THEN 'pinned' ELSE 'policy' END AS way, f.policy, p.passed, {_named(measures)}"
-        f" FROM ({_facts()}) f JOIN (SELECT 0 AS passed UNION ALL SELECT 1) p ON p.passed = 0 OR f.is_passed_on"
+        f" FROM ({facts()}) f JOIN (SELECT 0 AS passed UNION ALL SELECT 1) p ON p.passed = 0 OR f.is_passed_on"
     )
     counts = ", ".join(f"CAST(COALESCE(SUM({name}) FILTER (WHERE passed = 0), 0) AS bigint)" for name in COUNTS)
     figures = ", ".join(f"COALESCE(SUM({name}) FILTER (WHERE passed = 0), 0.0)" for name in FIGURES)
@@ -130,9 +130,17 @@ def _named(columns: dict[str, str]) -> str:
     return ", ".join(f"{expression} AS {name}" for name, expression in columns.items())
 
 
-def _facts() -> str:
-    """One row for each call: what its row, its detail and its usage say, in columns."""
-    plain = "u.organization_id, u.model, u.outcome, u.charge_nano, u.duration_ms"
+def choice_says(name: str) -> str:
+    """What the receipt of a call `u` says under this name, as a text; in what `facts` selects."""
+    return f"d.choice ->> '{name}'" if is_postgres() else f"u.detail ->> '$.choice.{name}'"
+
+
+def facts(also: str = "", source: str = "", where: str = CHATS_OF_DAY) -> str:
+    """One row for each call `u`: what its row, its detail and its usage say, in columns.
+
+    `also` are columns beside those, `source` joins other tables.
+    """
+    plain = f"{also}u.organization_id, u.model, u.outcome, u.charge_nano, u.duration_ms"
     if is_postgres():
         detail = (
             "task_type text, difficulty double precision, finish_reason text, instead_of text, policy text,"
@@ -147,8 +155,8 @@ def _facts() -> str:
             f" {_named({bucket: f'COALESCE(t.{bucket}, 0)' for bucket in BUCKETS})},"
             " CASE WHEN d.instead_of IS NULL THEN FALSE ELSE EXISTS (SELECT 1 FROM jsonb_array_elements(d.attempts) a"
             f" WHERE a ->> 'model' = d.instead_of AND a ->> 'error' IN {FAULTS}) END AS is_passed_on"
-            f" FROM billing_usagerow u CROSS JOIN LATERAL jsonb_to_record(u.detail) AS d({detail})"
-            f" CROSS JOIN LATERAL jsonb_to_record(u.usage) AS t({usage}) WHERE {CHATS_OF_DAY}"
+            f" FROM billing_usagerow u {source} CROSS JOIN LATERAL jsonb_to_record(u.detail) AS d({detail})"
+            f" CROSS JOIN LATERAL jsonb_to_record(u.usage) AS t({usage}) WHERE {where}"
         )
     return (
         f"SELECT {plain}, COALESCE(u.detail ->> '$.task_type', '') AS task, u.detail ->> '$.difficulty' AS difficulty,"
@@ -160,7 +168,7 @@ def _facts() -> str:
         f" {_named({bucket: f"COALESCE(u.usage ->> '$.{bucket}', 0)" for bucket in BUCKETS})},"
         " EXISTS (SELECT 1 FROM json_each(u.detail, '$.attempts') a WHERE a.value ->> '$.model' ="
         f" u.detail ->> '$.instead_of' AND a.value ->> '$.error' IN {FAULTS}) AS is_passed_on"
-        f" FROM billing_usagerow u WHERE {CHATS_OF_DAY}"
+        f" FROM billing_usagerow u {source} WHERE {where}"
     )
 
 

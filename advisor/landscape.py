@@ -74,6 +74,18 @@ def read_landscape(today: date) -> Landscape:
     )
 
 
+def read_models(today: date) -> Landscape:
+    """The models that can be called and what they cost and can do, without what is known of their answers: for pins."""
+    rows = catalog_rows()
+    prices = week_prices(rows.models.values())
+    models = {}
+    for entry in rows.catalog.models.values():
+        since = datetime.fromtimestamp(entry.created_unix_s, UTC).date()
+        offer = rows.models[entry.id].offer
+        models[entry.id] = _candidate(entry, offer, prices[entry.id], first_seen_on=since, strength={}, error={})
+    return Landscape(models, {}, {}, today, {id_: model.successor for id_, model in rows.catalog.retired.items()})
+
+
 def _candidate(entry: ModelEntry, offer: OfferRow, price: WeekPrice, **known: Any) -> Candidate:
     """By its first offer: the one that is called."""
     return Candidate(

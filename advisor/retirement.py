@@ -1,5 +1,6 @@
 """Where a pin goes whose model ends: before the date, never into errors."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -16,11 +17,14 @@ class Move:
     reason: str
 
 
-def move_of(model: str, landscape: Landscape, may_call: frozenset[str] | None) -> Move | None:
+def move_of(
+    model: str, landscape: Landscape, may_call: frozenset[str] | None, ceiling: Mapping[str, int] | None = None
+) -> Move | None:
     """Where a pin to the model should go today; None where it may stay.
 
     The successor takes its place where the organization may call it, it can do all that the model could, costs no more
-    in any bucket, and does not end soon itself. Everything else is the policy's matter, which looks at every call.
+    than the ceiling in any bucket (without one than the model), and does not end soon itself. Everything else is the
+    policy's matter, which looks at every call.
     """
     known = landscape.models.get(model)
     if known is None:
@@ -38,6 +42,6 @@ def move_of(model: str, landscape: Landscape, may_call: frozenset[str] | None) -
         return Move(None, f"{model} {when}: what it cost and could do is not known any more")
     if not known.capabilities <= successor.capabilities or successor.context_length < known.context_length:
         return Move(None, f"{model} {when}, and {named} cannot do all that it could")
-    if any(successor.prices.get(bucket, price) > price for bucket, price in known.prices.items()):
+    if any(successor.prices.get(bucket, price) > price for bucket, price in (ceiling or known.prices).items()):
         return Move(None, f"{model} {when}, and {named} costs more")
     return Move(named, f"{model} {when}; {named} is its successor")

@@ -8,6 +8,9 @@ from django.conf import settings
 from advisor.actions.digests import do_make_digest
 from advisor.actions.evidence import do_build_due
 from advisor.actions.letters import do_send_letters
+from advisor.actions.retirement import do_move_ending_pins
+from advisor.actions.trials import do_step_trials
+from advisor.actions.upgrades import do_look_for_upgrades
 from advisor.findings import find
 from advisor.queries import has_digest, is_ready, organizations_without
 from advisor.weeks import week_due
@@ -59,3 +62,16 @@ def send_letters() -> None:
     done = do_send_letters(within_s=settings.ADVISOR_SEND_EVERY_S)
     if done.trouble:
         log.warning("letters wait for the mail server", extra={"error": done.trouble})
+
+
+@shared_task  # type: ignore[untyped-decorator]
+def look_after_pins() -> None:
+    """Move pins whose model ends, begin upgrades, and look at those that are on trial."""
+    now = utc_now()
+    done = {
+        "moved": do_move_ending_pins(now),
+        "stepped": do_step_trials(now),
+        "begun": do_look_for_upgrades(now),
+    }
+    if any(done.values()):
+        log.info("pins looked after", extra=done)

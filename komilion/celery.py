@@ -31,6 +31,7 @@ PAYMENTS_EVERY_S = 60
 WEBHOOKS_EVERY_S = 15
 JOBS_EVERY_S = 5
 EVIDENCE_EVERY_S = 900
+PINS_EVERY_S = 300
 BEAT_LOCK_S = 20  # what a killed beat costs its successor; must outlast a few looks, each of which renews the lock
 
 with env.ending_in_one_line():  # this is the first look at the settings, which reads them
@@ -84,6 +85,7 @@ app.conf.beat_schedule = {
     # At 09:00 on Monday and, for what is missing, in each quarter of an hour after it: the task knows what is due.
     "advise": {"task": "advisor.tasks.fan_out", "schedule": crontab(minute="*/15")},
     "send-advice": _every("advisor.tasks.send_letters", ADVISOR_SEND_EVERY_S),
+    "look-after-pins": _every("advisor.tasks.look_after_pins", PINS_EVERY_S),
 }
 
 

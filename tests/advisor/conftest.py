@@ -10,7 +10,7 @@ from tests.billing.conftest import ledger as ledger_alone
 from tests.billing.conftest import ledger_vendor, postgres_ledger_url, sqlite_ledger_url
 from tests.billing.ledger_database import LedgerDatabase
 
-TABLES = ("advisor_dayevidence", "advisor_evidenceday", "routing_feedback")
+TABLES = ("advisor_upgrade", "advisor_dayevidence", "advisor_evidenceday", "routing_feedback")
 __all__ = ["books", "ledger_alone", "ledger_vendor", "postgres_ledger_url", "sqlite_ledger_url"]
 
 

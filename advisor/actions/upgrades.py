@@ -1,0 +1,200 @@
+"""Upgrades of pins on their way: found, asked about, put on trial, ended. advisor.actions.trials has them grow.
+
+Each change of an upgrade locks its organization and reads the row again, in one transaction with what it changes of the
+pin: so two workers take turns, and one that is killed leaves nothing half done.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+from django.db.models import QuerySet
+
+from accounts.actions.changes import audit, lock_organization
+from advisor.canary import STEPS
+from advisor.landscape import read_models
+from advisor.models import EvaluationCase, Upgrade
+from advisor.terms import terms_of
+from advisor.upgrades import candidate_for, closed_gate
+from komilion.common.errors import NotFound
+from routing.actions.pins import Pinner
+from routing.actions.trials import ACTOR, Move, do_begin_trial, do_end_trial, do_move_pin
+from routing.selection.models import Pin
+
+PINS_AT_ONCE = 500
+RULED_OUT_FOR = timedelta(days=30)  # a model that a trial found worse
+GATE, WORSE, UNAVAILABLE = "gate", "worse", "unavailable"  # what `report["ended_by"]` may say
+State = Upgrade.State
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What became of earlier attempts at some pins, the last of each; and pairs that somebody's trial ruled out."""
+
+    under_way: Collection[tuple[int, str]]
+    last: Mapping[Move, Upgrade]
+    ruled_out: Mapping[tuple[str, str], str]
+
+    def is_settled(self, move: Move, now: datetime) -> bool:
+        """Whether the same is not tried again: found worse of late, refused for good, or moved and taken back."""
+        last = self.last.get(move)
+        if last is None or last.ended_at is None:
+            return False
+        ended_by = last.report.get("ended_by")
+        if last.state == State.ROLLED_BACK:
+            return ended_by in {WORSE, UNAVAILABLE} and bool(last.ended_at > now - RULED_OUT_FOR)
+        return bool(ended_by != GATE)
+
+
+def do_look_for_upgrades(now: datetime) -> int:
+    """Begin what can begin for pins whose model has a newer one, and note what a gate is closed to; how many began."""
+    landscape = read_models(now.date())
+    newer = {model: found for model in landscape.models if (found := candidate_for(model, landscape)) is not None}
+    begun = 0
+    for pins in chunks(Pin.objects.filter(model__in=newer).exclude(upgrades=Pin.Upgrades.OFF).order_by("pk")):
+        terms, known = terms_of(pins, now.date()), _known(pins, now)
+        for pin in pins:
+            new = newer[pin.model]
+            move = Move(pin.organization_id, pin.task, pin.model, new.id)
+            if (pin.organization_id, pin.task) in known.under_way or known.is_settled(move, now):
+                continue
+            reason = known.ruled_out.get((move.old, move.new), "")
+            reason = reason or closed_gate(landscape.models[pin.model], new, terms[pin.pk])
+            if not reason:
+                begun += _do_begin(move, now)
+            elif move not in known.last:
+                _do_refuse(move, reason, now)
+    return begun
+
+
+def do_agree(pinner: Pinner, upgrade_id: int, now: datetime) -> Upgrade:
+    """Somebody wants the newer model that was asked about: judge it, then try it. Raises `NotFound`."""
+    with transaction.atomic():
+        upgrade = _asked(pinner, upgrade_id)
+        audit(upgrade.organization_id, pinner.name, "upgrade.agree", upgrade.task, new=upgrade.new_model)
+        return do_go_on(upgrade, now)
+
+
+def do_decline(pinner: Pinner, upgrade_id: int, now: datetime) -> Upgrade:
+    """Somebody does not: it is not asked about again. Raises `NotFound`."""
+    with transaction.atomic():
+        upgrade = _asked(pinner, upgrade_id)
+        audit(upgrade.organization_id, pinner.name, "upgrade.decline", upgrade.task, new=upgrade.new_model)
+        return end(upgrade, State.REFUSED, f"declined by {pinner.name}", now)
+
+
+def do_go_on(upgrade: Upgrade, now: datetime, *, is_judged: bool = False) -> Upgrade:
+    """To the evaluation cases, if there are any, else to the trial. The organization is locked."""
+    cases = EvaluationCase.objects.filter(organization_id=upgrade.organization_id, task=upgrade.task)
+    upgrade.step_at = now
+    if not is_judged and cases.exists():
+        upgrade.state = State.JUDGED
+        upgrade.save()
+        return upgrade
+    upgrade.state, upgrade.share_basis_points = State.TRIAL, STEPS[0]
+    upgrade.save()
+    if do_begin_trial(move_of(upgrade), STEPS[0]):
+        return upgrade
+    return end(upgrade, State.ROLLED_BACK, "the pin was changed", now)
+
+
+def end(upgrade: Upgrade, state: Upgrade.State, reason: str, now: datetime, **report: Any) -> Upgrade:
+    """Note how it ended; the pin's trial ends with it, unless the newer model takes the pin. Within a lock."""
+    if state == State.DONE:
+        do_move_pin(move_of(upgrade))
+        upgrade.share_basis_points = STEPS[-1]
+    elif upgrade.state == State.TRIAL:
+        do_end_trial(move_of(upgrade), reason)
+        upgrade.share_basis_points = 0
+    upgrade.state, upgrade.reason, upgrade.ended_at = state, reason[:500], now
+    upgrade.report = {**upgrade.report, **report}
+    upgrade.save()
+    return upgrade
+
+
+def move_of(upgrade: Upgrade) -> Move:
+    """What it moves."""
+    return Move(upgrade.organization_id, upgrade.task, upgrade.old_model, upgrade.new_model)
+
+
+def read_again(upgrade: Upgrade) -> Upgrade | None:
+    """Lock its organization, and read it as it is now; None where somebody else was there meanwhile."""
+    lock_organization(upgrade.organization_id)
+    same = Upgrade.objects.filter(pk=upgrade.pk, state=upgrade.state, step_at=upgrade.step_at, ended_at=None)
+    return same.first()
+
+
+def _do_begin(move: Move, now: datetime) -> bool:
+    with transaction.atomic():
+        lock_organization(move.organization_id)
+        pin = Pin.objects.filter(organization_id=move.organization_id, task=move.task, model=move.old).first()
+        if pin is None or pin.upgrades == Pin.Upgrades.OFF or _is_under_way(move):
+            return False
+        upgrade = new_upgrade(move, State.ASKED, now)
+        if pin.upgrades == Pin.Upgrades.ASK:
+            upgrade.save()
+            audit(move.organization_id, ACTOR, "upgrade.ask", move.task, old=move.old, new=move.new)
+            return True
+        return do_go_on(upgrade, now).ended_at is None
+
+
+def _do_refuse(move: Move, reason: str, now: datetime) -> None:
+    with transaction.atomic():
+        lock_organization(move.organization_id)
+        if not _is_under_way(move):
+            end(new_upgrade(move, State.ASKED, now), State.REFUSED, reason, now, ended_by=GATE)
+            audit(move.organization_id, ACTOR, "upgrade.refuse", move.task, new=move.new, why=reason)
+
+
+def new_upgrade(move: Move, state: Upgrade.State, now: datetime) -> Upgrade:
+    """One that begins now, not saved yet."""
+    return Upgrade(
+        organization_id=move.organization_id,
+        task=move.task,
+        old_model=move.old,
+        new_model=move.new,
+        state=state,
+        step_at=now,
+        created_at=now,
+    )
+
+
+def _asked(pinner: Pinner, upgrade_id: int) -> Upgrade:
+    lock_organization(pinner.organization_id)
+    asked = Upgrade.objects.filter(organization_id=pinner.organization_id, pk=upgrade_id, state=State.ASKED).first()
+    if asked is None:
+        raise NotFound("Nobody is asked about such an upgrade.")
+    for model in (asked.old_model, asked.new_model):
+        pinner.must_call(model)
+    return asked
+
+
+def _is_under_way(move: Move) -> bool:
+    rows = Upgrade.objects.filter(organization_id=move.organization_id, task=move.task, ended_at=None)
+    return rows.exists()
+
+
+def _known(pins: Sequence[Pin], now: datetime) -> _Known:
+    rows = Upgrade.objects.filter(organization_id__in={pin.organization_id for pin in pins}).order_by("pk")
+    found = list(rows)
+    worse = Upgrade.objects.filter(
+        old_model__in={pin.model for pin in pins},
+        state=State.ROLLED_BACK,
+        ended_at__gt=now - RULED_OUT_FOR,
+        report__ended_by=WORSE,
+    )
+    return _Known(
+        under_way={(row.organization_id, row.task) for row in found if row.ended_at is None},
+        last={move_of(row): row for row in found},
+        ruled_out={(row.old_model, row.new_model): f"{row.new_model} was tried of late: {row.reason}" for row in worse},
+    )
+
+
+def chunks(pins: QuerySet[Pin]) -> Iterator[list[Pin]]:
+    """Pins in the order of their keys, so that what changes meanwhile moves nobody from one chunk to another."""
+    last = 0
+    while chunk := list(pins.filter(pk__gt=last)[:PINS_AT_ONCE]):
+        yield chunk
+        last = chunk[-1].pk
