@@ -7,6 +7,7 @@ from django.conf import settings
 
 from advisor.actions.digests import do_make_digest
 from advisor.actions.evidence import do_build_due
+from advisor.actions.judgements import do_judge_upgrades
 from advisor.actions.letters import do_send_letters
 from advisor.actions.retirement import do_move_ending_pins
 from advisor.actions.trials import do_step_trials
@@ -75,3 +76,11 @@ def look_after_pins() -> None:
     }
     if any(done.values()):
         log.info("pins looked after", extra=done)
+
+
+@shared_task  # type: ignore[untyped-decorator]
+def judge_upgrades() -> None:
+    """Put evaluation cases to the models of upgrades that wait for that."""
+    judged = do_judge_upgrades(utc_now())
+    if judged:
+        log.info("upgrades judged", extra={"upgrades": judged})

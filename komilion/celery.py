@@ -86,6 +86,7 @@ app.conf.beat_schedule = {
     "advise": {"task": "advisor.tasks.fan_out", "schedule": crontab(minute="*/15")},
     "send-advice": _every("advisor.tasks.send_letters", ADVISOR_SEND_EVERY_S),
     "look-after-pins": _every("advisor.tasks.look_after_pins", PINS_EVERY_S),
+    "judge-upgrades": _every("advisor.tasks.judge_upgrades", PINS_EVERY_S),
 }
 
 

@@ -43,9 +43,9 @@ class _Known:
         if last is None or last.ended_at is None:
             return False
         ended_by = last.report.get("ended_by")
-        if last.state == State.ROLLED_BACK:
-            return ended_by in {WORSE, UNAVAILABLE} and bool(last.ended_at > now - RULED_OUT_FOR)
-        return bool(ended_by != GATE)
+        if ended_by in {WORSE, UNAVAILABLE}:
+            return bool(last.ended_at > now - RULED_OUT_FOR)
+        return last.state != State.ROLLED_BACK and ended_by != GATE
 
 
 def do_look_for_upgrades(now: datetime) -> int:
