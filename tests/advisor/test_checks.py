@@ -22,6 +22,13 @@ SCHEMA = json.dumps({"type": "object", "required": ["city"], "properties": {"cit
         ("json_schema", SCHEMA, '{"city": 1}', False),
         ("json_schema", SCHEMA, "Rome", False),
         ("json_schema", "true", "{}", True),
+        ("code", "len(answer) < 10 and answer.isdigit()", "2026", True),
+        ("code", "len(answer) < 10", "a long answer", False),
+        ("code", "import json\nfound = json.loads(answer)\nfound['sum'] == 3", '{"sum": 3}', True),
+        ("code", "import json\njson.loads(answer)", "no JSON", False),
+        ("code", "1", "", False),
+        ("code", "open('/etc/passwd').read() != ''", "", False),
+        ("code", "import os\nos.system('true') == 0", "", False),
     ],
 )
 def test_an_answer_passes_or_not(kind: str, expected: str, answer: str, passed: bool):
@@ -33,6 +40,8 @@ def test_an_answer_passes_or_not(kind: str, expected: str, answer: str, passed: 
 def test_why_not_is_said():
     assert check("json_schema", SCHEMA, "{}").why == "'city' is a required property"
     assert check("json_schema", SCHEMA, "Rome").why == "it is no JSON"
+    assert check("code", "len(answer)", "abc").why == "the code gives 3, not True"
+    assert "JSONDecodeError" in check("code", "import json\njson.loads(answer)", "no JSON").why
     assert check("regex", "x", "y").why == "the expression matches nowhere in it"
 
 
@@ -47,6 +56,8 @@ def test_why_not_is_said():
         ("json_schema", '{"type": "juggler"}', "SchemaError"),
         ("json_schema", SCHEMA, ""),
         ("json_schema", '{"$ref": "http://127.0.0.1:9/schema"}', "Unresolvable"),
+        ("code", "answer ==", "Expected an expression"),
+        ("code", "answer[0] == 'a'", ""),
         ("dance", "a", "cannot be carried out here"),
     ],
 )
@@ -65,4 +76,19 @@ def test_an_expression_that_takes_forever_is_killed(kind: str, expected: str):
     began = monotonic_s()
     checked = check(kind, expected, json.dumps(answer) if kind == "json_schema" else answer)
     assert (checked.passed, checked.is_broken) == (False, True)
+    assert monotonic_s() - began < WITHIN_S + 2
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "while True:\n    pass",
+        "x = 'a'\nwhile True:\n    x = x + x",
+        "import re\nre.search('(a+)+$', 'a' * 60 + '!') is not None",
+        "def f():\n    return f()\nf()",
+    ],
+)
+def test_code_that_takes_forever_or_all_memory_passes_nobody(code: str):
+    began = monotonic_s()
+    assert not check("code", code, "").passed
     assert monotonic_s() - began < WITHIN_S + 2
