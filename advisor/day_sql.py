@@ -113,7 +113,8 @@ def _calls() -> str:
     measures = COUNTS | FIGURES
     rows = (
         "SELECT f.organization_id, f.task, CASE WHEN p.passed = 1 THEN f.instead_of ELSE f.model END AS model,"
-        " CASE WHEN f.policy = '' THEN 'named' WHEN f.rule = 'pinned' AND (f.instead_of IS NULL OR p.passed = 1)"
+        " CASE WHEN f.policy = '' THEN 'named' WHEN f.rule = 'pinned' AND (f.instead_of IS NULL OR p.passed = 1"
+        " OR f.model = f.pin)"
         f" THEN 'pinned' ELSE 'policy' END AS way, f.policy, p.passed, {_named(measures)}"
         f" FROM ({facts()}) f JOIN (SELECT 0 AS passed UNION ALL SELECT 1) p ON p.passed = 0 OR f.is_passed_on"
     )
@@ -150,6 +151,7 @@ def facts(also: str = "", source: str = "", where: str = CHATS_OF_DAY) -> str:
         return (  # each object is taken apart once: `->>` would unpack the whole for every field
             f"SELECT {plain}, COALESCE(d.task_type, '') AS task, d.difficulty,"
             " COALESCE(d.finish_reason, '') AS finish_reason, d.instead_of, d.choice ->> 'rule' AS rule,"
+            " d.choice ->> 'pin' AS pin,"
             " COALESCE(d.choice ->> 'policy', d.policy, '') AS policy, jsonb_array_length(d.attempts) AS tries,"
             " COALESCE(d.attempts -> -1 ->> 'error', '') AS last_error,"
             f" {_named({bucket: f'COALESCE(t.{bucket}, 0)' for bucket in BUCKETS})},"
@@ -161,7 +163,7 @@ def facts(also: str = "", source: str = "", where: str = CHATS_OF_DAY) -> str:
     return (
         f"SELECT {plain}, COALESCE(u.detail ->> '$.task_type', '') AS task, u.detail ->> '$.difficulty' AS difficulty,"
         " COALESCE(u.detail ->> '$.finish_reason', '') AS finish_reason, u.detail ->> '$.instead_of' AS instead_of,"
-        " u.detail ->> '$.choice.rule' AS rule,"
+        " u.detail ->> '$.choice.rule' AS rule, u.detail ->> '$.choice.pin' AS pin,"
         " COALESCE(u.detail ->> '$.choice.policy', u.detail ->> '$.policy', '') AS policy,"
         " json_array_length(u.detail, '$.attempts') AS tries,"
         " COALESCE(u.detail ->> '$.attempts[#-1].error', '') AS last_error,"

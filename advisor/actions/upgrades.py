@@ -82,7 +82,7 @@ def do_decline(pinner: Pinner, upgrade_id: int, now: datetime) -> Upgrade:
     with transaction.atomic():
         upgrade = _asked(pinner, upgrade_id)
         audit(upgrade.organization_id, pinner.name, "upgrade.decline", upgrade.task, new=upgrade.new_model)
-        return end(upgrade, State.REFUSED, f"declined by {pinner.name}", now)
+        return end(upgrade, State.REFUSED, "a member declined it", now)
 
 
 def do_go_on(upgrade: Upgrade, now: datetime, *, is_judged: bool = False) -> Upgrade:

@@ -75,6 +75,17 @@ def test_how_a_model_came_to_answer_is_told(alice):
     }
 
 
+def test_a_pinned_model_that_answers_for_the_one_on_trial_is_pinned(alice):
+    attempts = [{"model": "acme/two", "error": "provider_error"}, {"model": "vendor/model"}]
+    tried = {"policy": "balanced", "rule": "pinned", "market": "m", "pin": "vendor/model", "trial": "acme/two"}
+    alice.add(NOON, detail=detail(task_type="writing", choice=tried, instead_of="acme/two", attempts=attempts))
+    do_build_day(DAY)
+    assert [(row.model, row.way, row.requests, row.passed_on) for row in rows()] == [
+        ("acme/two", "pinned", 0, 1),
+        ("vendor/model", "pinned", 1, 0),
+    ]
+
+
 @pytest.mark.parametrize(
     ("outcome", "error", "failed"),
     [

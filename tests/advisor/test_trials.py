@@ -101,7 +101,7 @@ class TestBeginning:
         do_set_upgrades(pinner(alice), TASK, Pin.Upgrades.ASK)
         do_look_for_upgrades(now)
         declined = do_decline(pinner(alice), upgrades_of(alice)[0].pk, now)
-        assert (declined.state, declined.reason) == ("refused", "declined by alice@example.com")
+        assert (declined.state, declined.reason) == ("refused", "a member declined it")
         assert do_look_for_upgrades(now + 1_000 * HOUR) == 0
         assert len(upgrades_of(alice)) == 1
 
