@@ -26,7 +26,9 @@ class Upgrade(models.Model):
     share_basis_points = models.PositiveIntegerField(default=0)  # of the pinned calls that the new model answers
     step_at = models.DateTimeField()  # when the share was last changed
     reason = models.CharField(max_length=500, blank=True)  # why it ended as it did, in a sentence
-    report = models.JSONField(default=dict)  # figures of both models, and of each case
+    # `steps`: figures of both models by share, as advisor.trial_sql has them; `now`: those of the share of this moment,
+    # and `said`, what the judge says of it; `cases`: a row for each evaluation case; `ended_by`: gate, worse, ...
+    report = models.JSONField(default=dict)
     created_at = models.DateTimeField()
     ended_at = models.DateTimeField(null=True, blank=True)
 

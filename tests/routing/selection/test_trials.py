@@ -1,10 +1,11 @@
 """A newer model on trial answers a share of a pin's calls, and no call fails for it."""
 
-from math import sqrt
+from math import isfinite, sqrt
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from komilion.common.ids import new_request_id
 from routing.selection.choose import choose
@@ -14,6 +15,7 @@ from routing.selection.market import Market
 from routing.selection.receipt import pack
 from routing.selection.trials import BASIS_POINTS, Trial, trial_for
 from tests.routing.selection.stand_ins import Row, inputs, market
+from tests.routing.selection.test_choice_properties import Case, cases
 
 OLD, NEW, OTHER = "acme/one", "acme/two", "zeta/good"
 LOGITS = {OLD: 1.0, NEW: 1.0, OTHER: 3.0}
@@ -115,3 +117,20 @@ def test_a_trial_without_a_pin_is_none(three: Market) -> None:
     choice = choose(inputs(three, LOGITS, trial=NEW))
     assert choice.decision.rule != "pinned"
     assert "trial" not in pack(choice)
+
+
+@settings(deadline=None)
+@given(cases(), st.data())
+def test_whatever_is_on_trial_a_call_is_answered_as_well_as_without_it(case: Case, data: st.DataObject) -> None:
+    ids = [*sorted({row.model for row in case.rows}), "z/gone"]
+    pin, trial = data.draw(st.permutations(ids))[:2]
+    given = replace(case.inputs("balanced"), pin=pin)
+    without, tried = choose(given), choose(replace(given, trial=trial))
+    feasible = {model for model, cost in zip(ids, without.table.costs.tolist(), strict=False) if isfinite(cost)}
+    expected = [model for model in (trial, pin) if model in feasible]
+    assert list(tried.models[: len(expected)]) == expected
+    assert set(tried.models) <= feasible
+    assert len(set(tried.models)) == len(tried.models) == len(without.models)
+    if trial not in feasible:
+        assert tried.models == without.models
+    assert replay(pack(tried), tried.market.facts, None, "").same
