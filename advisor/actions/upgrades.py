@@ -14,6 +14,7 @@ from django.db.models import QuerySet
 
 from accounts.actions.changes import audit, lock_organization
 from advisor.canary import STEPS
+from advisor.evidence import Candidate
 from advisor.landscape import read_models
 from advisor.models import EvaluationCase, Upgrade
 from advisor.terms import terms_of
@@ -52,7 +53,7 @@ def do_look_for_upgrades(now: datetime) -> int:
     """Begin what can begin for pins whose model has a newer one, and note what a gate is closed to; how many began."""
     landscape = read_models(now.date())
     newer = {model: found for model in landscape.models if (found := candidate_for(model, landscape)) is not None}
-    begun = 0
+    begun = _review(newer, now)
     for pins in chunks(Pin.objects.filter(model__in=newer).exclude(upgrades=Pin.Upgrades.OFF).order_by("pk")):
         terms, known = terms_of(pins, now.date()), _known(pins, now)
         for pin in pins:
@@ -124,6 +125,29 @@ def read_again(upgrade: Upgrade) -> Upgrade | None:
     lock_organization(upgrade.organization_id)
     same = Upgrade.objects.filter(pk=upgrade.pk, state=upgrade.state, step_at=upgrade.step_at, ended_at=None)
     return same.first()
+
+
+def _review(newer: Mapping[str, Candidate], now: datetime) -> int:
+    """What was asked about or is to be judged, and is overtaken: by another pin or setting, or by a newer model yet.
+
+    Returns how many went on because their pin no longer asks.
+    """
+    went_on = 0
+    for upgrade in list(Upgrade.objects.filter(state__in=(State.ASKED, State.JUDGED), ended_at=None)):
+        with transaction.atomic():
+            same = read_again(upgrade)
+            if same is None:
+                continue
+            pin = Pin.objects.filter(organization_id=same.organization_id, task=same.task).first()
+            new = newer.get(same.old_model)
+            if pin is None or pin.model != same.old_model or pin.upgrades == Pin.Upgrades.OFF:
+                end(same, State.REFUSED, "the pin or its setting was changed", now, ended_by=GATE)
+            elif new is None or new.id != same.new_model:
+                end(same, State.REFUSED, f"{same.new_model} is not the newest of its line any more", now, ended_by=GATE)
+            elif same.state == State.ASKED and pin.upgrades == Pin.Upgrades.AUTO:
+                do_go_on(same, now)
+                went_on += 1
+    return went_on
 
 
 def _do_begin(move: Move, now: datetime) -> bool:

@@ -105,6 +105,34 @@ class TestBeginning:
         assert do_look_for_upgrades(now + 1_000 * HOUR) == 0
         assert len(upgrades_of(alice)) == 1
 
+    @pytest.mark.parametrize("overtaken", ["removed", "other", "off", "newer"])
+    def test_what_was_asked_about_and_is_overtaken_is_over(self, alice: Person, now: datetime, overtaken: str):
+        pin_for(alice)
+        do_set_upgrades(pinner(alice), TASK, Pin.Upgrades.ASK)
+        do_look_for_upgrades(now)
+        if overtaken == "removed":
+            Pin.objects.all().delete()
+        elif overtaken == "other":
+            pin_for(alice, model=NEW)
+        elif overtaken == "off":
+            do_set_upgrades(pinner(alice), TASK, Pin.Upgrades.OFF)
+        else:
+            call_command(
+                *("model", "add", "acme/x", "--provider", "acme", "--input-price", "3.00", "--output-price", "15.00")
+            )
+            change_model(OLD, line="acme/x")
+        do_look_for_upgrades(now)
+        states = [(row.new_model, row.state) for row in upgrades_of(alice)]
+        assert states == [(NEW, "refused"), *([("acme/x", "asked")] if overtaken == "newer" else [])]
+
+    def test_a_pin_that_asks_no_more_goes_on_by_itself(self, alice: Person, now: datetime):
+        pin_for(alice)
+        do_set_upgrades(pinner(alice), TASK, Pin.Upgrades.ASK)
+        do_look_for_upgrades(now)
+        do_set_upgrades(pinner(alice), TASK, Pin.Upgrades.AUTO)
+        assert do_look_for_upgrades(now) == 1
+        assert on_trial(alice) == (OLD, NEW, 500)
+
     def test_evaluation_cases_come_before_a_trial(self, alice: Person, now: datetime):
         EvaluationCase.objects.create(
             organization_id=alice.organization_id,
