@@ -9,6 +9,7 @@ import time_machine
 from django.core.management import call_command
 
 from billing.models import UsageRow
+from routing.actions.trials import Move, do_begin_trial
 from routing.catalog.models import Model
 from routing.queries import catalog_rows
 from routing.selection.choose import Choice
@@ -168,6 +169,9 @@ class TestPins:
             ("math", model, alice.email)
         ]
         assert "Remove the pin of math" in page(alice)
+        assert "on trial" not in page(alice)
+        do_begin_trial(Move(alice.organization_id, "math", model, "acme/newer"), 500)
+        assert "on trial for a share: acme/newer" in text_of(page(alice))
         post(alice, "pins/remove", task="math")
         assert pins_of(alice.organization_id) == []
         assert "There is no pin for math" in post(alice, "pins/remove", task="math").content.decode()
