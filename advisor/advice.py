@@ -23,6 +23,8 @@ class Kind(StrEnum):
 
 PINS = frozenset({Kind.CHEAPER, Kind.BETTER, Kind.NEW_MODEL, Kind.FAILING, Kind.SLOW, Kind.ENDING})
 """Those that can be accepted with one click: a pin for the task type."""
+ABOUT_KEYS = frozenset({Kind.UNUSED_KEY, Kind.CAP_SOON})
+"""Those whose subject is a key."""
 
 
 @dataclass(frozen=True, slots=True)

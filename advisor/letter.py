@@ -16,7 +16,7 @@ from django.utils.translation import ngettext
 
 from accounts.access import RIGHTS, Right
 from accounts.models import Membership
-from advisor.advice import PINS, Kind
+from advisor.advice import ABOUT_KEYS, PINS
 from advisor.chart import bars
 from advisor.figures import Figures, Line
 from advisor.links import Act, Link
@@ -31,7 +31,6 @@ from komilion.common.money import NANO_PER_USD
 TEMPLATE = "advisor_digest"
 LETTERS_LINK_DAYS = 365  # a letter can be stopped long after it came
 MINUS = "\N{MINUS SIGN}"
-ABOUT_KEYS = frozenset({Kind.UNUSED_KEY, Kind.CAP_SOON})
 NAME_CHARACTERS = 60  # of an organization, in the subject
 
 

@@ -2,15 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
-from django.db.models import Count, Sum
+from django.db.models import Count, Q, QuerySet, Sum
 
 from accounts.models import Membership, Organization
+from advisor.advice import PINS
 from advisor.collect import organizations_at_work
 from advisor.models import Advice, ClosedAddress, DayEvidence, Digest, EvidenceDay, Letter, MailWishes
 from advisor.weeks import last_day_told_of, monday_of, week_of
 
+ADVICE_MOST = 200  # that a list has; five a week are most of a year
 WEEKS_REMEMBERED = 53  # of advice: what was dismissed longer ago may be said again
 
 
@@ -49,6 +51,36 @@ def earlier_advice(organization_id: int, week: str) -> Sequence[Advice]:
     first = week_of(monday_of(week) - timedelta(weeks=WEEKS_REMEMBERED))
     rows = Advice.objects.filter(organization_id=organization_id, week__gte=first, week__lt=week)
     return list(rows.order_by("pk"))
+
+
+def open_advice(organization_id: int, now: datetime) -> QuerySet[Advice]:
+    """What can still be answered."""
+    rows = Advice.objects.filter(organization_id=organization_id, state=Advice.State.OPEN)
+    return rows.filter(expires_on__gte=now.date())
+
+
+def advice_of(organization_id: int, state: str, now: datetime) -> list[Advice]:
+    """The newest week first, in it the most valuable first; `over` are those too whose time has passed unanswered."""
+    rows = Advice.objects.filter(organization_id=organization_id)
+    if state == Advice.State.OPEN:
+        rows = open_advice(organization_id, now)
+    elif state == Advice.State.OVER:
+        late = Q(state=Advice.State.OPEN, expires_on__lt=now.date())
+        rows = rows.filter(late | Q(state=Advice.State.OVER))
+    else:
+        rows = rows.filter(state=state)
+    return list(rows.order_by("-week", "rank")[:ADVICE_MOST])
+
+
+def one_advice(organization_id: int, advice_id: int) -> Advice | None:
+    """By its id, whatever became of it."""
+    return Advice.objects.filter(organization_id=organization_id, pk=advice_id).first()
+
+
+def advice_for(organization_id: int, task: str, model: str) -> Advice | None:
+    """The newest that recommends this model for this task type: one that is open, else one that was answered."""
+    rows = Advice.objects.filter(organization_id=organization_id, task=task, model=model, kind__in=PINS).order_by("pk")
+    return rows.filter(state=Advice.State.OPEN).last() or rows.last()
 
 
 @dataclass(frozen=True, slots=True)

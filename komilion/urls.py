@@ -24,5 +24,6 @@ urlpatterns = [
     path("", include("billing.api.urls")),
     path("", include("routing.api.urls")),
     path("", include("voice.api.urls")),
+    path("", include("advisor.api.urls")),
     path("operator/", admin.site.urls),
 ]

@@ -11,7 +11,9 @@ from advisor.advice import PINS
 from advisor.errors import AdviceClosed, LinkUsed
 from advisor.links import Act
 from advisor.models import Advice, UsedLink
-from routing.actions.pins import Pinner, do_set_pin
+from advisor.queries import open_advice
+from komilion.common.errors import NotFound
+from routing.actions.pins import Pinner, check_model, check_task, do_set_pin
 from routing.selection.models import Pin
 
 TOO_OLD = "This advice is too old to rely on. The next letter has newer figures."
@@ -23,12 +25,16 @@ WHAT_BECAME = {
 
 
 def do_follow(opened: Opened, now: datetime) -> Advice:
-    """Do what a link of a letter is for, once. Raises `LinkUsed` and what the act raises; then nothing has happened."""
+    """Do what a link of a letter is for, once.
+
+    Raises `Forbidden`, `Suspended`, `LinkUsed` and what the act raises; then nothing has happened.
+    """
     assert opened.advice is not None
+    opened.viewer.must(Right.KEYS)
     with transaction.atomic():
         _use(opened, now)
         act = do_accept if opened.link.act is Act.ACCEPT else do_dismiss
-        return act(opened.viewer, opened.advice.pk, now)
+        return act(advisee(opened.viewer), opened.advice.pk, now)
 
 
 def _use(opened: Opened, now: datetime) -> None:
@@ -39,37 +45,54 @@ def _use(opened: Opened, now: datetime) -> None:
         raise LinkUsed(USED) from error
 
 
-def do_accept(viewer: Viewer, advice_id: int, now: datetime) -> Advice:
+def advisee(viewer: Viewer) -> Pinner:
+    """A person who answers advice; whether she may is looked at before."""
+    return Pinner(viewer.organization_id, viewer.email, Pin.Source.ADVISOR)
+
+
+def do_accept(pinner: Pinner, advice_id: int, now: datetime) -> Advice:
     """Pin the model that was recommended, for the task type that it was recommended for.
 
-    Raises `AdviceClosed`, `Forbidden`, `Suspended`, and `BadRequest` where the model cannot be called any more.
+    Raises `AdviceClosed`, `NotFound`, `ModelNotAllowed`, and `BadRequest` where the model cannot be called any more.
     """
-    viewer.must(Right.KEYS)
     with transaction.atomic():
-        advice = _lock(viewer, advice_id, now)
+        advice = _lock(pinner, advice_id, now)
         if advice.kind not in PINS or not advice.model:
             raise AdviceClosed("This is nothing that can be done by a click.")
-        pinner = Pinner(viewer.organization_id, viewer.email, Pin.Source.ADVISOR)
         do_set_pin(pinner, advice.task, advice.model)
-        audit(viewer.organization_id, viewer.email, "advice.accept", advice.subject, **_detail(advice))
-        return _answer(advice, viewer, Advice.State.ACCEPTED, now)
+        return _accepted(pinner, advice, now)
 
 
-def do_dismiss(viewer: Viewer, advice_id: int, now: datetime) -> Advice:
-    """Hear no more of it for a while. Raises `AdviceClosed`, `Forbidden`, `Suspended`."""
-    viewer.must(Right.KEYS)
+def do_accept_pair(pinner: Pinner, task: str, model: str, now: datetime) -> Pin:
+    """Pin this model for this task type. Where just that is advised, the advice is accepted; it need not be.
+
+    Raises what `do_set_pin` raises.
+    """
+    task, model_id = check_task(task), check_model(model)
     with transaction.atomic():
-        advice = _lock(viewer, advice_id, now)
-        audit(viewer.organization_id, viewer.email, "advice.dismiss", advice.subject, **_detail(advice))
-        return _answer(advice, viewer, Advice.State.DISMISSED, now)
+        advised = open_advice(pinner.organization_id, now).filter(task=task, model=model_id, kind__in=PINS)
+        # Advice before the organization, as `do_accept` locks them.
+        newest = advised.select_for_update(no_key=True).order_by("pk").last()
+        pin = do_set_pin(pinner, task, model_id)
+        if newest is not None:
+            _accepted(pinner, newest, now)
+    return pin
 
 
-def _lock(viewer: Viewer, advice_id: int, now: datetime) -> Advice:
-    """The open advice, locked: of two members who answer it at once one is too late. Raises `AdviceClosed`."""
-    rows = Advice.objects.select_for_update(no_key=True).filter(organization_id=viewer.organization_id)
+def do_dismiss(pinner: Pinner, advice_id: int, now: datetime) -> Advice:
+    """Hear no more of it for a while. Raises `AdviceClosed`, `NotFound`."""
+    with transaction.atomic():
+        advice = _lock(pinner, advice_id, now)
+        audit(pinner.organization_id, pinner.name, "advice.dismiss", advice.subject, **_detail(advice))
+        return _answer(advice, pinner, Advice.State.DISMISSED, now)
+
+
+def _lock(pinner: Pinner, advice_id: int, now: datetime) -> Advice:
+    """The open advice, locked: of two members who answer it at once one is too late."""
+    rows = Advice.objects.select_for_update(no_key=True).filter(organization_id=pinner.organization_id)
     advice = rows.filter(pk=advice_id).first()
     if advice is None:
-        raise AdviceClosed("There is no such advice.")
+        raise NotFound("There is no such advice.", param="id")
     if reason := why_closed(advice, now):
         raise AdviceClosed(reason)
     return advice
@@ -82,8 +105,18 @@ def why_closed(advice: Advice, now: datetime) -> str:
     return TOO_OLD if advice.expires_on < now.date() else ""
 
 
-def _answer(advice: Advice, viewer: Viewer, state: Advice.State, now: datetime) -> Advice:
-    advice.state, advice.state_at, advice.state_by = state, now, viewer.email[:254]
+def _accepted(pinner: Pinner, advice: Advice, now: datetime) -> Advice:
+    """Note it; what else says the same needs no answer any more."""
+    same = Advice.objects.filter(
+        organization_id=advice.organization_id, task=advice.task, model=advice.model, state=Advice.State.OPEN
+    )
+    same.exclude(pk=advice.pk).update(state=Advice.State.OVER, state_at=now)
+    audit(pinner.organization_id, pinner.name, "advice.accept", advice.subject, **_detail(advice))
+    return _answer(advice, pinner, Advice.State.ACCEPTED, now)
+
+
+def _answer(advice: Advice, pinner: Pinner, state: Advice.State, now: datetime) -> Advice:
+    advice.state, advice.state_at, advice.state_by = state, now, pinner.name[:254]
     advice.save(update_fields=["state", "state_at", "state_by"])
     return advice
 

@@ -4,7 +4,9 @@ from typing import Any
 
 from rest_framework import serializers
 
+from accounts.access import Asker
 from komilion.common.money import format_usd
+from routing.actions.pins import Pinner
 from routing.queries import ceiling_of
 from routing.selection.models import Pin
 
@@ -19,6 +21,12 @@ class WordField(serializers.CharField):
 def either(given: dict[str, Any], *names: str) -> str:
     """The value under the first of these names that has one; empty without any."""
     return next((given[name] for name in names if given.get(name)), "")
+
+
+def pinner_of(asker: Asker, source: Pin.Source) -> Pinner:
+    """Who asks, as one who pins; a key that is limited to some models is so here too."""
+    allowed = None if asker.key is None else asker.key.models_allowed
+    return Pinner(asker.organization_id, asker.name, source, None if allowed is None else frozenset(allowed))
 
 
 def pin_json(pin: Pin) -> dict[str, Any]:

@@ -90,7 +90,7 @@ ROUTED_EXAMPLE: dict[str, Any] = {
     "x_komilion": {**GENERATION_EXAMPLE["x_komilion"], "task_type": "writing", "receipt": None, "feedback": None},
 }
 _PIN_BODY = {"taskType": "coding", "modelId": "openai/gpt-4.1-mini"}
-_PIN_REQUEST = [OpenApiExample("request", value=_PIN_BODY, request_only=True)]
+PIN_REQUEST = [OpenApiExample("request", value=_PIN_BODY, request_only=True)]
 
 LIST_PINS = operation(
     "list_pins",
@@ -110,7 +110,7 @@ SET_PIN = operation(
     "pin that is there. A wrong task type or model is 400, with both lists beside the error. `upgrades` and `ceiling` "
     "say what becomes of it when a newer model of its line appears.",
     {200: answer(ref("Pin"), "The pin.", PIN_EXAMPLE), **errors(*WRITE)},
-) | {"examples": _PIN_REQUEST}
+) | {"examples": PIN_REQUEST}
 REMOVE_PIN = operation(
     "remove_pin",
     "routing",
@@ -118,13 +118,6 @@ REMOVE_PIN = operation(
     "The policy chooses again.",
     {200: answer(ref("Pin"), "What was pinned.", PIN_EXAMPLE), **errors(*READ_ONE)},
 )
-ACCEPT = operation(
-    "accept_recommendation",
-    "routing",
-    "Accept a recommendation",
-    "Pins the recommended model to the task type, and notes that it was a recommendation.",
-    {200: answer(ref("Pin"), "The pin.", {**PIN_EXAMPLE, "source": "advisor"}), **errors(*WRITE)},
-) | {"examples": _PIN_REQUEST}
 GIVE_FEEDBACK = operation(
     "give_feedback",
     "routing",

@@ -1,4 +1,4 @@
-"""`/api/pins` and `/api/advisor/accept`: which model answers which task type, whatever the policy would choose."""
+"""`/api/pins`: which model answers which task type, whatever the policy would choose."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -15,7 +15,7 @@ from accounts.api.base import Api, Strict
 from billing.api.fields import UsdField
 from routing.actions.pins import Pinner, do_remove_pin, do_set_ceiling, do_set_pin, do_set_upgrades
 from routing.api import documented
-from routing.api.base import WordField, either, pin_json
+from routing.api.base import WordField, either, pin_json, pinner_of
 from routing.selection.models import Pin
 from routing.selection.queries import pins_of
 
@@ -86,28 +86,11 @@ class PinsView(Api):
         return Response(pin_json(do_remove_pin(_pinner(self.asker), task)))
 
 
-class AcceptView(Api):
-    """Recommendations that somebody agrees with."""
-
-    authentication_classes = WITH_TOKENS
-
-    @extend_schema(**documented.ACCEPT, request=PinRequest)
-    def post(self, request: Request) -> Response:
-        """Pin what was recommended."""
-        self.asker.must_route()
-        task, model_id = _named(self.body(PinRequest))
-        return Response(pin_json(do_set_pin(_pinner(self.asker, Pin.Source.ADVISOR), task, model_id)))
-
-
 def _named(body: dict[str, Any]) -> tuple[str, str]:
     """The task type and the model of a request, under either name of each."""
     return either(body, "taskType", "task_type"), either(body, "modelId", "model_id")
 
 
-def _pinner(asker: Asker, source: Pin.Source | None = None) -> Pinner:
-    """Who asks; without a `source`, a person or a key."""
-    if asker.key is None:
-        return Pinner(asker.organization_id, asker.name, source or Pin.Source.PERSON)
-    allowed = asker.key.models_allowed
-    names = None if allowed is None else frozenset(allowed)
-    return Pinner(asker.organization_id, asker.name, source or Pin.Source.KEY, names)
+def _pinner(asker: Asker) -> Pinner:
+    """Who asks: a person or a key."""
+    return pinner_of(asker, Pin.Source.PERSON if asker.key is None else Pin.Source.KEY)

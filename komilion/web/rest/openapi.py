@@ -7,6 +7,8 @@ from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.generators import SchemaGenerator
 
 from accounts.api.documented import TEXT, JsonSchema, nullable, thing
+from advisor.api import documented as documented_advisor
+from advisor.api.urls import urlpatterns as advisor_urls
 from billing.api import documented, documented_usage
 from billing.api.urls import urlpatterns as billing_urls
 from komilion.common.errors import OPENAI_CODES
@@ -19,6 +21,7 @@ from voice.api import documented as documented_voice
 from voice.api.urls import urlpatterns as voice_urls
 
 TAGS = [
+    {"name": "advisor", "description": "What the organization could do better, and what it answered."},
     {
         "name": "inference",
         "description": "What OpenAI's clients call; also under `/api`, `/api/v1` and `/api/gateway`.",
@@ -109,7 +112,7 @@ class PersonScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
 @cache
 def document() -> dict[str, Any]:
     """The OpenAPI document: the management views, and what `complete` adds. Made once, as anybody may ask for it."""
-    generator = SchemaGenerator(patterns=[*billing_urls, *routing_urls, *voice_urls])  # type: ignore[no-untyped-call]
+    generator = SchemaGenerator(patterns=[*billing_urls, *routing_urls, *voice_urls, *advisor_urls])  # type: ignore[no-untyped-call]
     found: dict[str, Any] = generator.get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
     return found
 
@@ -127,6 +130,7 @@ def complete(result: dict[str, Any], generator: Any, request: Any, public: bool)
         documented_usage.COMPONENTS,
         documented_routing.COMPONENTS,
         documented_voice.COMPONENTS,
+        documented_advisor.COMPONENTS,
     )
     for components in (ERROR_SCHEMAS, INFERENCE_SCHEMAS, COMPARE_SCHEMAS, SPEAKING_SCHEMAS, *by_hand):
         schemas.update(components)

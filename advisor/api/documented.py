@@ -1,0 +1,113 @@
+"""What the OpenAPI document says of the advisor."""
+
+from typing import Any
+
+from drf_spectacular.utils import OpenApiExample
+
+from accounts.api.documented import (
+    COUNT,
+    DOLLARS,
+    FLAG,
+    MOMENT,
+    READ,
+    TEXT,
+    WRITE,
+    WRITE_ONE,
+    JsonSchema,
+    answer,
+    errors,
+    nullable,
+    ref,
+    thing,
+)
+from advisor.advice import Kind
+from advisor.models import Advice
+from billing.api.documented import operation
+from routing.api.documented import PIN_EXAMPLE, PIN_REQUEST
+
+DAY: JsonSchema = {"type": "string", "format": "date"}
+RECOMMENDATION: JsonSchema = thing(
+    {
+        "object": {"type": "string", "const": "recommendation"},
+        "id": COUNT,
+        "week": {**TEXT, "description": "the ISO week in which it was made, such as 2026-W47"},
+        "kind": {"type": "string", "enum": [kind.value for kind in Kind]},
+        "subject": {**TEXT, "description": "the model in use, or the id of a key"},
+        "task_type": nullable(TEXT),
+        "model": {**nullable(TEXT), "description": "what is recommended; null where no other model is"},
+        "title": TEXT,
+        "reason": TEXT,
+        "saving_usd_per_month": {
+            **thing({"low": DOLLARS, "mid": DOLLARS, "high": DOLLARS}),
+            "description": "the expected saving of 30 days, and the ends of its central 80 %",
+        },
+        "confidence": {"type": "number", "minimum": 0, "maximum": 1},
+        "evidence": {"type": "object", "description": "the figures that it rests on, by name; amounts in nano-USD"},
+        "risks": {"type": "array", "items": TEXT, "description": "what could get worse"},
+        "expires_on": {**DAY, "description": "the last day on which it can be answered"},
+        "can_be_accepted": {**FLAG, "description": "whether `POST /api/advisor/accept` does it"},
+        "state": {"type": "string", "enum": Advice.State.values},
+        "answered_by": nullable(TEXT),
+        "created_at": MOMENT,
+    }
+)
+COMPONENTS = {"Recommendation": RECOMMENDATION}
+EXAMPLE: dict[str, Any] = {
+    "object": "recommendation",
+    "id": 12,
+    "week": "2026-W47",
+    "kind": "cheaper",
+    "subject": "openai/gpt-4.1",
+    "task_type": "summarization",
+    "model": "openai/gpt-4.1-mini",
+    "title": "Let openai/gpt-4.1-mini answer summarization",
+    "reason": "openai/gpt-4.1 answers it now. openai/gpt-4.1-mini is about as good at it, and costs less for the same "
+    "work.",
+    "saving_usd_per_month": {"low": "21.00", "mid": "34.00", "high": "47.00"},
+    "confidence": 0.94,
+    "evidence": {"calls": 4312, "days": 28, "charge_nano": 61_000_000_000},
+    "risks": ["a few answers may be worse"],
+    "expires_on": "2026-11-29",
+    "can_be_accepted": True,
+    "state": "open",
+    "answered_by": None,
+    "created_at": "2026-11-16T09:00:04Z",
+}
+LIST_RECOMMENDATIONS = operation(
+    "list_recommendations",
+    "advisor",
+    "List recommendations",
+    "What the organization is advised, the newest week first and in it the most valuable first. A key sees none of a "
+    "model that it may not call, and of keys only where it manages them.",
+    {
+        200: answer(
+            thing({"data": {"type": "array", "items": ref("Recommendation")}}),
+            "The recommendations.",
+            {"data": [EXAMPLE]},
+        ),
+        **errors(*READ),
+    },
+)
+ACCEPT = operation(
+    "accept_recommendation",
+    "advisor",
+    "Accept a recommendation",
+    "Pins the model to the task type, and notes that it was a recommendation. Where just that is recommended, the "
+    "recommendation is accepted; what was never recommended is pinned all the same.",
+    {200: answer(ref("Pin"), "The pin.", {**PIN_EXAMPLE, "source": "advisor"}), **errors(*WRITE)},
+) | {"examples": PIN_REQUEST}
+DISMISS = operation(
+    "dismiss_recommendation",
+    "advisor",
+    "Dismiss a recommendation",
+    "By its `id`, or by the task type and model that it recommends. It is not made again for eight weeks, and then "
+    "only if it would save twice as much.",
+    {
+        200: answer(
+            ref("Recommendation"),
+            "The recommendation.",
+            {**EXAMPLE, "state": "dismissed", "answered_by": "alice@example.com", "can_be_accepted": False},
+        ),
+        **errors(*WRITE_ONE),
+    },
+) | {"examples": [OpenApiExample("request", value={"id": 12}, request_only=True)]}
