@@ -112,6 +112,13 @@ def _mean_error(ratio: Normal) -> tuple[float, float]:
     return ratio.mean, ratio.error
 
 
+def expected_ratio(brief: Brief, work: Work, candidate: Candidate) -> float:
+    """Of the tokens that the candidate is expected to write to those that the model in use writes."""
+    return float(
+        scaled(*_mean_error(length_ratio(brief.landscape, (work.model, candidate.id), work.task, brief.rules))).mean()
+    )
+
+
 def expected_share(brief: Brief, work: Work, candidate: Candidate) -> float | None:
     """What the candidate would cost of what the work costs now, at the middle of everything: quick, to pass over."""
     now, then = 0.0, 0.0

@@ -6,10 +6,12 @@ from celery import shared_task
 from django.conf import settings
 
 from advisor.actions.digests import do_make_digest
+from advisor.actions.effects import do_measure_effects
 from advisor.actions.evidence import do_build_due
 from advisor.actions.judgements import do_judge_upgrades
 from advisor.actions.letters import do_send_letters
 from advisor.actions.retirement import do_move_ending_pins
+from advisor.actions.samples import do_forget_samples
 from advisor.actions.trials import do_step_trials
 from advisor.actions.upgrades import do_look_for_upgrades
 from advisor.findings import find
@@ -28,6 +30,20 @@ def build_evidence() -> None:
     built = do_build_due(utc_now())
     if built:
         log.info("evidence built", extra={"days": [str(day) for day in built]})
+
+
+@shared_task  # type: ignore[untyped-decorator]
+def measure_effects() -> None:
+    """Note what accepted advice brought in the weeks that are over."""
+    done = do_measure_effects(utc_now())
+    if done:
+        log.info("effects measured", extra={"rows": done})
+
+
+@shared_task  # type: ignore[untyped-decorator]
+def forget_samples() -> None:
+    """Remove prompts that were kept as long as they may be."""
+    do_forget_samples(utc_now())
 
 
 @shared_task  # type: ignore[untyped-decorator]

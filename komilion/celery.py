@@ -82,6 +82,8 @@ app.conf.beat_schedule = {
     "sweep-uploads": _every("voice.tasks.sweep_uploads", 600),
     "mark-balances": _every("billing.tasks.mark_balances", 300),
     "build-evidence": _every("advisor.tasks.build_evidence", EVIDENCE_EVERY_S),
+    "measure-effects": _every("advisor.tasks.measure_effects", 3_600),
+    "forget-samples": _every("advisor.tasks.forget_samples", 3_600),
     # At 09:00 on Monday and, for what is missing, in each quarter of an hour after it: the task knows what is due.
     "advise": {"task": "advisor.tasks.fan_out", "schedule": crontab(minute="*/15")},
     "send-advice": _every("advisor.tasks.send_letters", ADVISOR_SEND_EVERY_S),

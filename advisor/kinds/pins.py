@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from advisor.advice import Kind, Recommendation, Saving
 from advisor.brief import Brief, Work
-from advisor.cost import expected_share, saving_at, stated, tokenizer_error
+from advisor.cost import expected_ratio, expected_share, saving_at, stated, tokenizer_error
 from advisor.evidence import Candidate
 from advisor.promise import able, better, first_used, kept, known_of
 from advisor.statistics import sigmoid
@@ -137,6 +137,7 @@ def figures(brief: Brief, work: Work, option: Option) -> dict[str, float | int |
         "cached_tokens": round(work.tokens("cache_read")),
         "promise_kept": round(option.kept, 4),
         "way": "named" if work.is_named else "routed",
+        "length_ratio": round(expected_ratio(brief, work, option.candidate), 4),
     }
     pair = known_of(brief, work, first_used(brief, work.task, work.model), option.candidate)
     if pair is not None:

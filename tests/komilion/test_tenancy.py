@@ -49,6 +49,14 @@ GET    dashboard/routing                                      login 200 200 200 
 POST   dashboard/routing/pins                                 login 302 302 403 403 302
 POST   dashboard/routing/pins/remove                          login 302 302 403 403 302
 POST   dashboard/routing/successors                           login 302 302 403 403 302
+GET    dashboard/advisor                                      login 200 200 200 200 200
+POST   dashboard/advisor/accept                               login 302 302 403 403 302
+POST   dashboard/advisor/dismiss                              login 302 302 403 403 302
+POST   dashboard/advisor/upgrades                             login 302 302 403 403 302
+POST   dashboard/advisor/samples                              login 302 302 403 403 302
+POST   dashboard/advisor/samples/delete                       login 302 302 403 403 302
+POST   dashboard/advisor/cases                                login 422 422 403 403 422
+POST   dashboard/advisor/cases/delete                         login 302 302 403 403 302
 GET    playground                                             login 200 200 200 200 200
 POST   playground/token                                       login 200 200 403 403 200
 GET    playground/shares                                      login 200 200 200 200 200

@@ -1,5 +1,8 @@
-"""The filters of the usage explorer: a GET form whose fields are the address's parameters."""
+"""The filters of the usage explorer, a GET form whose fields are the address's parameters; and evaluation cases."""
 
+import ast
+import json
+import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, override
@@ -7,8 +10,10 @@ from typing import Any, override
 from django import forms
 from django.utils import timezone
 
+from advisor.models import EvaluationCase
 from billing.usage_queries import UsageFilter
 from komilion.web.dashboard.words import OUTCOMES
+from routing.selection.words import TASKS
 
 type Choices = Iterable[tuple[str, str]]
 
@@ -76,3 +81,44 @@ class UsageForm(forms.Form):
             start=data["from"],
             end=data["to"],
         )
+
+
+CHECKS = {
+    EvaluationCase.Check.CONTAINS: "the answer contains this",
+    EvaluationCase.Check.REGEX: "the answer matches this regular expression",
+    EvaluationCase.Check.JSON_SCHEMA: "the answer is JSON that fits this schema",
+    EvaluationCase.Check.CODE: "this expression in Python is true of `answer`",
+}
+
+
+class CaseForm(forms.Form):
+    """An evaluation case: a prompt, and how its answer is checked."""
+
+    task = forms.ChoiceField(label="Task type", choices=[(task, task) for task in TASKS])
+    name = forms.CharField(label="Name", max_length=100)
+    prompt = forms.CharField(label="Prompt", max_length=20_000, widget=forms.Textarea(attrs={"rows": 3}))
+    check_kind = forms.ChoiceField(label="Check", choices=list(CHECKS.items()))
+    expected = forms.CharField(label="What is expected", max_length=5_000, widget=forms.Textarea(attrs={"rows": 2}))
+
+    @override
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        if not self.errors:
+            wrong = _what_is_wrong(cleaned["check_kind"], cleaned["expected"])
+            if wrong:
+                self.add_error("expected", wrong)
+        return cleaned
+
+
+def _what_is_wrong(kind: str, expected: str) -> str:
+    """With the words of a check; empty where they can be used."""
+    try:
+        if kind == EvaluationCase.Check.REGEX:
+            re.compile(expected)
+        elif kind == EvaluationCase.Check.JSON_SCHEMA:
+            return "" if isinstance(json.loads(expected), dict) else "A schema is an object in JSON."
+        elif kind == EvaluationCase.Check.CODE:
+            ast.parse(expected, mode="eval")
+    except (re.error, ValueError, SyntaxError, RecursionError, MemoryError, OverflowError) as error:
+        return f"It cannot be read: {error}."
+    return ""

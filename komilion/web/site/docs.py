@@ -49,6 +49,7 @@ PAGES = _pages(
     Page(FIRST, "Quick start", "From nothing to an answer and its bill.", "site/quick-start.md"),
     Page("chat", "Chat completions", "The request, the answer, streams, and what is added to both.", "site/chat.md"),
     Page("choosing", "Choosing a model", "Policies, pins, receipts, and what they save.", "site/choosing.md"),
+    Page("advisor", "The advisor", "What you could do better, and what it brought.", "site/advisor.md"),
     Page("compare", "Compare models", "One request, several models, side by side.", "site/compare.md"),
     Page("models", "Models and providers", "What can be called, and what it costs.", "site/models.md"),
     Page("keys", "API keys", "Make, list and revoke keys from a program.", "site/keys.md"),

@@ -56,6 +56,11 @@ ACTIONS = {
     "routing.follow_successors": "Successors of retired models",
     "advice.accept": "Advice accepted",
     "advice.dismiss": "Advice dismissed",
+    "samples.allow": "Keeping prompts allowed",
+    "samples.refuse": "Keeping prompts refused",
+    "samples.delete": "Kept prompts deleted",
+    "case.add": "Evaluation case added",
+    "case.delete": "Evaluation case deleted",
     "share.create": "Run of the playground shared",
     "share.delete": "Shared run deleted",
 }

@@ -1,0 +1,213 @@
+"""`/dashboard/advisor`: open advice and its buttons, what accepted advice brought, prompts and cases."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+
+from accounts.models import AuditEntry
+from advisor.advice import Kind, Recommendation
+from advisor.models import Advice, Effect, EvaluationCase, PromptSample, SampleChoice, Upgrade
+from komilion.common.clock import utc_now
+from routing.actions.pins import Pinner, do_set_pin
+from routing.selection.models import Pin
+from tests.advisor.letters.delivering import CHEAPER, DOLLAR, made, week_now
+from tests.komilion.web.dashboard.reading import open_page, text_of
+from tests.people import Person, new_member, new_owner
+
+pytestmark = pytest.mark.django_db
+
+CASE = {
+    "task": "writing",
+    "name": "greets",
+    "prompt": "Say hello",
+    "check_kind": "contains",
+    "expected": "hello",
+}
+
+
+@pytest.fixture
+def alice() -> Person:
+    call_command("provider", "add", "acme", "--base-url", "http://127.0.0.1:9/v1", "--api-key", "sk-acme")
+    for name in ("acme/large", "acme/mini"):
+        call_command("model", "add", name, "--provider", "acme", "--input-price", "3.00", "--output-price", "15.00")
+    return new_owner("alice@example.com")
+
+
+@pytest.fixture
+def charlie(alice: Person) -> Person:
+    return new_owner("charlie@example.com")
+
+
+def page(person: Person) -> str:
+    return open_page(person, "/dashboard/advisor")
+
+
+def words(person: Person) -> str:
+    return text_of(page(person))
+
+
+def post(person: Person, path: str, **form: Any) -> Any:
+    return person.browser.post(f"/dashboard/advisor/{path}", form, follow=True)
+
+
+def test_who_was_never_seen_is_told_what_it_takes(alice: Person):
+    shown = words(alice)
+    assert "Nothing was seen yet" in shown
+    assert "200 calls or $5.00" in shown
+    assert "A promise is judged after two whole weeks." in shown
+
+
+def test_open_advice_says_what_why_how_much_how_sure_and_what_could_get_worse(alice: Person):
+    made(alice, week_now(), [CHEAPER, Recommendation(Kind.UNUSED_KEY, "12", evidence={"name": "old", "days": 74})])
+    shown = words(alice)
+    for said in (
+        "Saves about $34 a month, at least $21",
+        "Let acme/mini answer summarization",
+        "4,312 calls in 28 days",
+        "94 %",
+        "a few answers may be worse",
+        "Test side by side",
+        "Nobody uses the key “old”",
+        "See the key",
+    ):
+        assert said in shown, said
+
+
+def test_a_click_accepts_and_pins(alice: Person):
+    made(alice, week_now())
+    advice = Advice.objects.get()
+    answer = post(alice, "accept", advice=advice.pk)
+    assert "acme/mini answers requests of “summarization” from now on." in text_of(answer.content.decode())
+    assert Pin.objects.get().model == "acme/mini"
+    assert "already" in text_of(post(alice, "accept", advice=advice.pk).content.decode())
+    assert "too early to say" in words(alice)
+
+
+def test_a_click_dismisses(alice: Person):
+    made(alice, week_now())
+    post(alice, "dismiss", advice=Advice.objects.get().pk)
+    assert Advice.objects.get().state == "dismissed"
+    assert "Let acme/mini" not in words(alice)
+    for wrong in ("", "x", "99", str(2**70)):
+        assert "There is no such advice." in text_of(post(alice, "dismiss", advice=wrong).content.decode())
+
+
+def test_advice_of_another_organization_is_nobodys_elses(alice: Person, charlie: Person):
+    made(alice, week_now())
+    advice = Advice.objects.get()
+    assert "Let acme/mini" not in words(charlie)
+    post(charlie, "accept", advice=advice.pk)
+    post(charlie, "dismiss", advice=advice.pk)
+    assert (Advice.objects.get().state, Pin.objects.count()) == ("open", 0)
+
+
+def test_who_may_not_change_routing_sees_it_without_buttons(alice: Person):
+    made(alice, week_now())
+    vera = new_member("vera@example.com", alice.organization_id, "viewer")
+    shown = page(vera)
+    assert "Let acme/mini answer summarization" in shown
+    assert "dashboard/advisor/" not in shown, "there are no forms"
+    for path in ("accept", "dismiss", "upgrades", "samples", "samples/delete", "cases", "cases/delete"):
+        assert post(vera, path, advice=Advice.objects.get().pk).status_code == 403
+
+
+def test_what_was_promised_stands_beside_what_it_brought(alice: Person):
+    made(alice, week_now(), [CHEAPER, replace(CHEAPER, task="writing")])
+    for row, saved in zip(Advice.objects.order_by("rank"), (7, 1), strict=True):
+        post(alice, "accept", advice=row.pk)
+        for week in ("2026-W46", "2026-W47"):
+            Effect.objects.create(
+                advice=row,
+                week=week,
+                requests=1_000,
+                actual_nano=2 * DOLLAR,
+                without_nano=(2 + saved) * DOLLAR,
+                signals={},
+            )
+    shown = words(alice)
+    for said in ("as promised", "less than promised", "$30.00", "1 of 2", "2026-W46", "Would have cost", "$16.00"):
+        assert said in shown, said
+
+
+def test_a_pin_says_how_newer_models_are_taken_and_what_became_of_them(alice: Person):
+    do_set_pin(Pinner(alice.organization_id, alice.email), "writing", "acme/large")
+    Upgrade.objects.create(
+        organization_id=alice.organization_id,
+        task="writing",
+        old_model="acme/large",
+        new_model="acme/larger",
+        state="rolled_back",
+        reason="It failed more often.",
+        step_at=utc_now(),
+        created_at=utc_now(),
+        ended_at=utc_now(),
+    )
+    assert "It failed more often." in words(alice)
+    post(alice, "upgrades", task="writing", upgrades="ask")
+    assert Pin.objects.get().upgrades == "ask"
+    for wrong in ({"task": "writing", "upgrades": "x"}, {"task": "math", "upgrades": "off"}, {}):
+        post(alice, "upgrades", **wrong)
+    assert Pin.objects.get().upgrades == "ask"
+
+
+def test_prompts_are_asked_for_once_allowed_refused_and_deleted(alice: Person, charlie: Person):
+    assert "May we keep typical prompts of yours" in words(alice)
+    post(alice, "samples", keep="yes")
+    for person in (alice, charlie):
+        PromptSample.objects.create(
+            organization_id=person.organization_id, task="writing", request_id="r", text="x", created_at=utc_now()
+        )
+    shown = words(alice)
+    assert "May we keep" not in shown
+    assert "for 14 days: 1 now" in shown
+    post(alice, "samples/delete")
+    assert list(PromptSample.objects.values_list("organization_id", flat=True)) == [charlie.organization_id]
+    PromptSample.objects.create(
+        organization_id=alice.organization_id, task="writing", request_id="s", text="x", created_at=utc_now()
+    )
+    post(alice, "samples", keep="no")
+    assert not PromptSample.objects.filter(organization_id=alice.organization_id).exists(), "refusing deletes too"
+    post(alice, "samples", keep="perhaps")
+    assert not SampleChoice.objects.get().is_allowed
+    actions = set(AuditEntry.objects.values_list("action", flat=True))
+    assert {"samples.allow", "samples.refuse", "samples.delete"} <= actions
+
+
+def test_cases_are_added_listed_and_deleted(alice: Person, charlie: Person):
+    assert "The case “greets” is kept." in text_of(post(alice, "cases", **CASE).content.decode())
+    assert "greets" in words(alice)
+    assert "greets" not in words(charlie)
+    case = EvaluationCase.objects.get()
+    post(charlie, "cases/delete", case=case.pk)
+    assert EvaluationCase.objects.count() == 1
+    taken = post(alice, "cases", **CASE)
+    assert (taken.status_code, "There is a case “greets”" in text_of(taken.content.decode())) == (422, True)
+    post(alice, "cases/delete", case=case.pk)
+    assert EvaluationCase.objects.count() == 0
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"task": "juggling"},
+        {"name": ""},
+        {"prompt": ""},
+        {"check_kind": "opinion"},
+        {"check_kind": "regex", "expected": "("},
+        {"check_kind": "json_schema", "expected": "[]"},
+        {"check_kind": "json_schema", "expected": "{"},
+        {"check_kind": "code", "expected": "import os"},
+        {"check_kind": "code", "expected": "\x00"},
+    ],
+)
+def test_a_case_that_cannot_be_used_is_refused_with_the_reason(alice: Person, wrong: dict[str, str]):
+    assert post(alice, "cases", **{**CASE, **wrong}).status_code == 422
+    assert EvaluationCase.objects.count() == 0
+
+
+def test_an_organization_keeps_so_many_cases(alice: Person, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("advisor.actions.samples.CASES_MOST", 1)
+    post(alice, "cases", **CASE)
+    assert post(alice, "cases", **{**CASE, "name": "other"}).status_code == 422
