@@ -14,6 +14,7 @@ from django.db import DatabaseError, connection
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
+from advisor.monitoring import Labelled, advisor_counts, advisor_state
 from billing.monitoring import ledger_state
 from komilion.common import metrics
 from komilion.common.errors import Forbidden, Unauthenticated
@@ -87,8 +88,10 @@ class _Collector:
                 int(services.limiter.degraded),
             ),
         }
+        labelled: dict[str, Labelled] = {}
         try:
-            state = ledger_state() | voice_state()
+            state = ledger_state() | voice_state() | advisor_state()
+            labelled = advisor_counts()
             gauges |= {f"komilion_{name}": (text, value) for name, (text, value) in state.items()}
             is_up = 1
         except DatabaseError:
@@ -98,6 +101,11 @@ class _Collector:
         gauges["komilion_database_up"] = ("1 where the database answered this scrape.", is_up)
         for name, (text, value) in gauges.items():
             yield GaugeMetricFamily(name, text, value=value)
+        for name, (text, labels, values) in labelled.items():
+            family = GaugeMetricFamily(f"komilion_{name}", text, labels=labels)
+            for series, value in values:
+                family.add_metric(series, value)
+            yield family
         breakers = GaugeMetricFamily("komilion_breaker_open", BREAKERS_HELP, labels=("provider", "model"))
         for provider, model in services.breakers.open_of(services.catalog):
             breakers.add_metric((provider, model), 1)

@@ -1,7 +1,7 @@
 """Pieces of the operators' pages."""
 
 import json
-from datetime import datetime
+from datetime import date, datetime
 from functools import cached_property
 from typing import Any, override
 
@@ -97,7 +97,7 @@ class CompositeKeyAdmin(ReadOnlyAdmin):
 
 def address_of_key(key: tuple[Any, ...]) -> str:
     """The parts of a key as one text."""
-    return json.dumps([part.isoformat() if isinstance(part, datetime) else part for part in key])
+    return json.dumps([part.isoformat() if isinstance(part, date) else part for part in key])
 
 
 def show(model: type[Model], options: type[CompositeKeyAdmin]) -> None:

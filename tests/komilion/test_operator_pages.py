@@ -89,7 +89,9 @@ def test_every_table_can_be_searched(operator: Client, wallet: Wallet, words: st
 
 def test_every_table_of_ours_is_shown():
     ours = [
-        model for app in ("accounts", "billing", "routing", "voice") for model in apps.get_app_config(app).get_models()
+        model
+        for app in ("accounts", "billing", "routing", "voice", "advisor")
+        for model in apps.get_app_config(app).get_models()
     ]
     assert [model.__name__ for model in ours if not admin.site.is_registered(model)] == []
 
