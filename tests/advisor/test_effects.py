@@ -127,7 +127,8 @@ def test_a_whole_week_after_acceptance_is_measured_once(alice: Person):
     calls(alice, FIRST - timedelta(days=1))  # the week in which it was accepted is not whole
     calls(alice, FIRST, failed=2, log_ms=20.0)
     calls(alice, FIRST + timedelta(days=6), votes=1, score=1.0)
-    calls(alice, FIRST + timedelta(days=1), model="acme/large", way="named")  # not by the pin
+    calls(alice, FIRST + timedelta(days=1), model="acme/large", way="named")
+    calls(alice, FIRST + timedelta(days=1), way="named")  # the caller's own choice, not the pin's
     calls(alice, ACCEPTED.date() - timedelta(days=3), model="acme/large", way="policy", failed=1, log_ms=30.0)
     built()
     assert do_measure_effects(AFTER) == 1
