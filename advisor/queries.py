@@ -9,7 +9,7 @@ from django.db.models import Count, Q, QuerySet, Sum
 from accounts.models import Membership, Organization
 from advisor.advice import PINS
 from advisor.collect import organizations_at_work
-from advisor.models import Advice, ClosedAddress, DayEvidence, Digest, EvidenceDay, Letter, MailWishes
+from advisor.models import Advice, ClosedAddress, DayEvidence, Digest, EvidenceDay, Letter, MailWishes, SampleChoice
 from advisor.weeks import last_day_told_of, monday_of, week_of
 
 ADVICE_MOST = 200  # that a list has; five a week are most of a year
@@ -123,3 +123,8 @@ def letters_of(organization_id: int, week: str) -> Sequence[Letter]:
     """The letters of one digest with what they are made of, in the order in which they were written."""
     rows = Letter.objects.filter(digest__organization_id=organization_id, digest__week=week)
     return list(rows.select_related("digest__organization", "user").order_by("pk"))
+
+
+def organizations_that_allow_samples() -> frozenset[int]:
+    """Ids of those whose prompts may be kept."""
+    return frozenset(SampleChoice.objects.filter(is_allowed=True).values_list("pk", flat=True))

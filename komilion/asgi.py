@@ -5,6 +5,7 @@ error in the dialect of its path. Inference paths and WebSockets never see Djang
 """
 
 import os
+from functools import partial
 from typing import Any
 
 from django.core.asgi import get_asgi_application
@@ -14,14 +15,16 @@ _django = get_asgi_application()
 
 from django.conf import settings
 
+from advisor.sampling import Sampler
 from komilion.envelope import Envelope
 from komilion.only_here import OnlyHere
 from routing.gateway.app import Gateway
 from routing.gateway.endpoints import ENDPOINTS, EndpointTable
+from routing.gateway.services import build_services
 from voice.endpoints import VOICE_ENDPOINTS
 from voice.realtime.sockets import serve_socket
 
-gateway = Gateway()
+gateway = Gateway(partial(build_services, (Sampler().hear,)))
 endpoints = EndpointTable((*ENDPOINTS, *VOICE_ENDPOINTS))
 application: Any = Envelope(gateway, _django, endpoints, serve_socket)
 if settings.TEST_PAYMENTS:

@@ -7,6 +7,7 @@ from django.db import IntegrityError, transaction
 
 from accounts.actions.changes import audit, lock_organization
 from advisor.models import EvaluationCase, PromptSample, SampleChoice
+from advisor.redact import redact
 from komilion.common.errors import Conflict, NotFound
 from routing.actions.pins import check_task
 
@@ -44,6 +45,21 @@ def do_choose_samples(member: Member, *, allowed: bool, now: datetime) -> None:
         if not allowed:
             PromptSample.objects.filter(organization_id=member.organization_id).delete()
         audit(member.organization_id, member.name, "samples.allow" if allowed else "samples.refuse", "prompts")
+
+
+def do_keep_sample(organization_id: int, task: str, request_id: str, text: str, now: datetime) -> bool:
+    """Keep a prompt, redacted, where that is allowed and none of this task type was kept this UTC day."""
+    with transaction.atomic():
+        # The row of the choice is locked: who refuses waits for this, or this finds the refusal.
+        if not SampleChoice.objects.select_for_update().filter(pk=organization_id, is_allowed=True).exists():
+            return False
+        mine = PromptSample.objects.filter(organization_id=organization_id, task=task)
+        if mine.filter(created_at__gte=now.replace(hour=0, minute=0, second=0, microsecond=0)).exists():
+            return False
+        PromptSample.objects.create(
+            organization_id=organization_id, task=task, request_id=request_id, text=redact(text), created_at=now
+        )
+    return True
 
 
 def do_delete_samples(member: Member) -> int:

@@ -3,7 +3,7 @@
 import asyncio
 import gc
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from django.db import DatabaseError, connection
@@ -26,7 +26,7 @@ from routing.catalog.snapshot import EMPTY, Catalog
 from routing.gateway.authenticate import Authenticator
 from routing.gateway.body import BodyReader
 from routing.gateway.call import new_client
-from routing.gateway.choice.learning import Learning
+from routing.gateway.choice.learning import Learning, Listener
 from routing.gateway.choice.preferences import PreferenceBook
 from routing.gateway.count_tokens import tokenizer
 from routing.gateway.losses import Losses
@@ -189,11 +189,11 @@ class Services:
             watcher(message)
 
 
-def build_services() -> Services:
-    """For one process; call it inside its event loop."""
+def build_services(listeners: Sequence[Listener] = ()) -> Services:
+    """For one process; call it inside its event loop. `listeners` hear of calls whose answer was sent."""
     heartbeat = Heartbeat()
     journal = Journal(journal_folder(), heartbeat.process_id)
-    learning = Learning(numbers.REDIS_URL, heartbeat.process_id)
+    learning = Learning(numbers.REDIS_URL, heartbeat.process_id, listeners)
     pause_s = SQLITE_PAUSE_S if connection.vendor == "sqlite" else 0.0
     return Services(
         heartbeat=heartbeat,

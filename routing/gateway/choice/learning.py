@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 from django.db import DatabaseError, connection
@@ -76,6 +76,10 @@ class Finished(msgspec.Struct, frozen=True):
         return self.output_tokens / writing_s if self.output_tokens and writing_s >= LEAST_MEASURED_S else None
 
 
+type Listener = Callable[[Finished], None]
+"""Somebody else who wants to hear of such calls; returns at once."""
+
+
 def tokens_of(usage: Mapping[str, int]) -> int:
     """All that a conversation has after a call that used this."""
     return sum(units for name, units in usage.items() if name in TOKEN_BUCKETS)
@@ -84,7 +88,8 @@ def tokens_of(usage: Mapping[str, int]) -> int:
 class Learning:
     """One per process."""
 
-    def __init__(self, url: str, process_id: str) -> None:
+    def __init__(self, url: str, process_id: str, listeners: Sequence[Listener] = ()) -> None:
+        self._listeners = listeners
         self.brain = Brain()
         self.live = LiveShare(url, process_id, self.brain.take_live)
         self.votes = Votes(self.brain.take_offsets)
@@ -148,6 +153,8 @@ class Learning:
 
     def finished(self, call: Finished) -> None:
         """Take notice of what such a call shows."""
+        for hear in self._listeners:
+            hear(call)
         now_s = unix_s()
         offer, selected = call.offer, call.selected
         self.live.own.answered((offer.provider, offer.model_id), call.first_content_s, call.tokens_per_s, now_s)
