@@ -129,13 +129,13 @@ def _link(letter: Letter, act: Act, advice_id: int, last_day: date) -> str:
     return f"{settings.PUBLIC_URL}{reverse(page, args=[link.token])}"
 
 
-def compare_url(row: Advice) -> str:
-    """The playground with both models and a stand-in prompt; it starts nothing by itself."""
+def compare_url(row: Advice, prompt: str = "") -> str:
+    """The playground with both models and this prompt, else a stand-in; it starts nothing by itself."""
     query = {
         "organization": row.organization_id,
         "models": f"{row.subject},{row.model}",
         "task": row.task,
-        "prompt": stand_in(row.task),
+        "prompt": prompt or stand_in(row.task),
     }
     return f"{settings.PUBLIC_URL}{reverse('playground:show')}?{urlencode(query)}"
 

@@ -211,3 +211,17 @@ def test_an_organization_keeps_so_many_cases(alice: Person, monkeypatch: pytest.
     monkeypatch.setattr("advisor.actions.samples.CASES_MOST", 1)
     post(alice, "cases", **CASE)
     assert post(alice, "cases", **{**CASE, "name": "other"}).status_code == 422
+
+
+def test_a_test_side_by_side_begins_with_a_prompt_that_is_kept(alice: Person):
+    made(alice, week_now())
+    assert "Sum+this+up+in+one+sentence" in page(alice), "a stand-in"
+    post(alice, "samples", keep="yes")
+    PromptSample.objects.create(
+        organization_id=alice.organization_id,
+        task="summarization",
+        request_id="r",
+        text="Our own words",
+        created_at=utc_now(),
+    )
+    assert "prompt=Our+own+words" in page(alice)
