@@ -114,9 +114,8 @@ def _mean_error(ratio: Normal) -> tuple[float, float]:
 
 def expected_ratio(brief: Brief, work: Work, candidate: Candidate) -> float:
     """Of the tokens that the candidate is expected to write to those that the model in use writes."""
-    return float(
-        scaled(*_mean_error(length_ratio(brief.landscape, (work.model, candidate.id), work.task, brief.rules))).mean()
-    )
+    lengths = brief.lengths.ratio(work.model, candidate.id, work.task, brief.rules.own_length_error)
+    return float(scaled(*_mean_error(lengths)).mean())
 
 
 def expected_share(brief: Brief, work: Work, candidate: Candidate) -> float | None:
