@@ -16,8 +16,8 @@ from routing.selection.models import Pin
 from tests.advisor.pinning import TASK, change_model
 from tests.fakes.replies import Reply
 from tests.routing.books import organization_id, usage_rows
-from tests.routing.inside_process import bury_unborn_connections
 from tests.stand import Gateway, Tenant
+from tests.unborn import expect_unborn
 
 HOUR = timedelta(hours=1)
 
@@ -54,7 +54,7 @@ def judge(later: timedelta = timedelta()) -> int:
     try:
         return do_judge_upgrades(utc_now() + later)
     finally:
-        bury_unborn_connections()
+        expect_unborn()
 
 
 def state(upgrade: Upgrade) -> Upgrade:
