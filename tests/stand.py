@@ -47,6 +47,9 @@ class Gateway:
         self.url = url
         self.upstream = upstream
         self._upstream_ids: dict[str, str] = {}
+
+    def add_providers(self) -> None:
+        """Both, where they are not there: a test that empties the tables takes them away."""
         self.add_provider(DRAINING)
         self.add_provider(CANCELLING, "--cancel-stops-billing")
 
@@ -177,5 +180,6 @@ def session_gateway(gateway_url: str, upstream: Upstream) -> Gateway:
 @pytest.fixture(scope="module")
 def gateway(session_gateway: Gateway) -> Iterator[Gateway]:
     """A live gateway with the scripted upstream behind it; models are gone with the tests of a file."""
+    session_gateway.add_providers()
     yield session_gateway
     session_gateway.forget_models()
