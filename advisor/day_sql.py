@@ -141,7 +141,7 @@ def facts(also: str = "", source: str = "", where: str = CHATS_OF_DAY) -> str:
 
     `also` are columns beside those, `source` joins other tables.
     """
-    plain = f"{also}u.organization_id, u.model, u.outcome, u.charge_nano, u.duration_ms"
+    plain = f"{also}u.organization_id, u.created_at, u.model, u.outcome, u.charge_nano, u.duration_ms"
     if is_postgres():
         detail = (
             "task_type text, difficulty double precision, finish_reason text, instead_of text, policy text,"

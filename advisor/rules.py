@@ -52,6 +52,18 @@ class Rules:
     ending_days: int = 60
     ending_soon_days: int = 14  # then whatever was said before is said again
 
+    # Alerts, of an organization's own calls: docs/advisor.md, "Alerts".
+    alert_least_calls: int = 50
+    alert_least_failed: int = 5
+    alert_confidence: float = 0.999
+    alert_failing_ratio: float = 2.0  # failures in all calls: so many times as often as usual,
+    alert_failing_more: float = 0.05  # and by so much more often
+    alert_slower_ratio: float = 2.0  # durations, against usual
+    alert_least_share: float = 0.1  # of the window's calls, in its last half-hour: what has stopped is no news
+    alert_pause_days: int = 7  # for the same model and kind
+    alert_most: int = 3  # within those days
+    alert_tasks: int = 3  # for which one alert recommends another model
+
     # Prompts and answers.
     least_prefix_tokens: int = 2_048  # mean input, for a cache to be worth its marking
     little_cached_share: float = 0.2  # of the input

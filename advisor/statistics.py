@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import erfc, exp, log, sqrt
+from math import erfc, exp, log, pi, sqrt
 from statistics import NormalDist
 
 import numpy as np
@@ -15,6 +15,10 @@ POINTS = 16
 # The middles of so many equally likely slices of a standard normal variable, scaled so that their variance is 1.
 _MIDDLES = np.array([NormalDist().inv_cdf((i + 0.5) / POINTS) for i in range(POINTS)])
 _MIDDLES = _MIDDLES / _MIDDLES.std()
+SLICES = 4_000
+WEIGH_MOST = 10_000  # tries; a grid of so many slices has ten to a standard deviation of theirs
+_ANGLES = (np.arange(SLICES) + 0.5) * (pi / 2 / SLICES)
+_RATES = np.sin(_ANGLES) ** 2
 CENTRAL_80 = (0.1, 0.9)
 Z_95 = 1.96
 
@@ -97,6 +101,25 @@ def probability_higher(hits: tuple[int, int], before: tuple[int, int], more: flo
     mean, variance = _jeffreys(*hits)
     mean_before, variance_before = _jeffreys(*before)
     return normal_cdf((mean - mean_before - more) / sqrt(variance + variance_before))
+
+
+def probability_raised(hits: tuple[int, int], before: tuple[int, int], least: Callable[[Floats], Floats]) -> float:
+    """How likely a rate is at least `least(the rate before)`, from (hits, tries) of both; Jeffreys' posteriors.
+
+    Exact but for a grid, so it holds far out in the tails and for few tries, where `probability_higher` does not. More
+    than `WEIGH_MOST` tries say no more: rates drift.
+    """
+    above = 1 - (np.cumsum(now := _posterior(*hits)) - now / 2)
+    reached = np.interp(least(_RATES), _RATES, above, right=0.0)
+    return min(max(float(reached @ _posterior(*before)), 0.0), 1.0)
+
+
+def _posterior(hits: int, tries: int) -> Floats:
+    """Of a rate, at `_RATES`: these lie evenly by their angle, by which Jeffreys' prior is flat."""
+    weight = min(1.0, WEIGH_MOST / max(tries, 1))
+    logs = 2 * weight * (hits * np.log(np.sin(_ANGLES)) + (tries - hits) * np.log(np.cos(_ANGLES)))
+    likely: Floats = np.exp(logs - logs.max())
+    return likely / likely.sum()
 
 
 def _jeffreys(hits: int, tries: int) -> tuple[float, float]:

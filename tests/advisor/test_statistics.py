@@ -9,6 +9,7 @@ from advisor.statistics import (
     Outcomes,
     normal_cdf,
     probability_higher,
+    probability_raised,
     probability_reached,
     relative_error,
     scaled,
@@ -70,3 +71,27 @@ def test_what_two_sources_say_together_is_surer_than_either():
     assert 0.85 < both.mean < 1.0
     assert both.error < 0.1
     assert Normal(1.0, 0.5).moved(100.0, 4.0, most=0.5).mean == 1.5
+
+
+def _raised(hits: tuple[int, int], before: tuple[int, int]) -> float:
+    return probability_raised(hits, before, lambda rates: np.maximum(2 * rates, rates + 0.05))
+
+
+@pytest.mark.parametrize(
+    ("hits", "before"), [((5, 50), (1, 200)), ((9, 60), (3, 40)), ((700, 9_000), (90, 4_000)), ((3, 3), (0, 0))]
+)
+def test_how_likely_a_rate_is_raised_is_what_draws_say(hits: tuple[int, int], before: tuple[int, int]):
+    rng = np.random.default_rng(3)
+    now, then = (rng.beta(k + 0.5, n - k + 0.5, 400_000) for k, n in (hits, before))
+    assert _raised(hits, before) == pytest.approx((now >= np.maximum(2 * then, then + 0.05)).mean(), abs=0.003)
+
+
+def test_far_out_it_holds_too():
+    """Without an error before: the tail of one beta distribution, in closed form."""
+    exact = stats.beta.sf(0.05, 9.5, 42.5)
+    sure = probability_raised((9, 51), (0, 10_000), lambda rates: np.full_like(rates, 0.05))
+    assert 1 - sure == pytest.approx(1 - exact, rel=0.02)
+
+
+def test_more_than_ten_thousand_tries_say_no_more():
+    assert _raised((70, 1_000), (10_000, 1_000_000)) == pytest.approx(_raised((70, 1_000), (100, 10_000)))
