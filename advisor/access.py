@@ -5,7 +5,7 @@ from datetime import datetime
 
 from accounts.access import Viewer, access_viewer
 from advisor.errors import LinkBroken, LinkExpired, LinkUsed
-from advisor.links import BROKEN, Act, Link, read_token
+from advisor.links import BROKEN, STOPS, Link, read_token
 from advisor.models import Advice, UsedLink
 
 USED = "This link was used before. It works once."
@@ -33,9 +33,9 @@ def access_advice(token: str, now: datetime) -> Opened:
 
 
 def access_letters(token: str, now: datetime) -> Opened:
-    """Behind a link to stop letters. It works as often as it is followed (RFC 8058). Raises `LinkRefused`."""
+    """Behind a link to stop letters or alerts. It works as often as it is followed (RFC 8058). Raises `LinkRefused`."""
     opened = _open(token, now)
-    if opened.link.act is not Act.LETTERS:
+    if opened.link.act not in STOPS:
         raise LinkBroken(BROKEN)
     return opened
 
@@ -47,7 +47,7 @@ def _open(token: str, now: datetime) -> Opened:
     viewer = access_viewer(link.user_id, link.organization_id)
     if viewer is None or viewer.organization_id != link.organization_id:
         raise LinkBroken(NO_MEMBER)
-    if link.act is Act.LETTERS:
+    if link.act in STOPS:
         return Opened(link, viewer, None)
     advice = Advice.objects.filter(pk=link.advice_id, organization_id=link.organization_id).first()
     if advice is None:

@@ -28,11 +28,11 @@ def find(organization_id: int, week: str) -> Findings:
     """Look at the weeks before this one. Where nothing is worth saying there are no recommendations."""
     through = last_day_told_of(week)
     (evidence,) = read_evidence([organization_id], through)
-    found = recommend(evidence, recent_landscape(monday_of(week)), _history(organization_id, week), RULES)
+    found = recommend(evidence, recent_landscape(monday_of(week)), history_of(organization_id, week), RULES)
     return Findings(found, figures_of(evidence, daily_spend(organization_id, through, DAYS_DRAWN)))
 
 
-def _history(organization_id: int, week: str) -> list[Said]:
+def history_of(organization_id: int, week: str) -> list[Said]:
     """What it was told before, and what became of it."""
     rows = earlier_advice(organization_id, week)
     return [

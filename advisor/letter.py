@@ -21,7 +21,7 @@ from advisor.chart import bars
 from advisor.figures import Figures, Line
 from advisor.links import Act, Link
 from advisor.message_ids import mail_host
-from advisor.models import Advice, Letter
+from advisor.models import Advice, Digest, Letter
 from advisor.prompts import stand_in
 from advisor.weeks import monday_of
 from advisor.words import Said, day_words, dollars, roughly, said, task_words
@@ -68,12 +68,14 @@ class Row:
 
 def write(letter: Letter) -> Written:
     """The letter of one member."""
-    digest, organization = letter.digest, letter.digest.organization
+    digest = letter.reason
+    assert isinstance(digest, Digest)
+    organization = digest.organization
     figures = msgspec.convert(digest.figures, Figures)
-    rows = Advice.objects.filter(organization_id=organization.pk, week=digest.week).order_by("rank")
+    rows = Advice.objects.filter(organization_id=organization.pk, week=digest.week, alert=None).order_by("rank")
     role = Membership.objects.get(organization=organization, user_id=letter.user_id).role
-    items = [_item(letter, row, may_act=Right.KEYS in RIGHTS[role]) for row in rows]
-    off = _link(letter, Act.LETTERS, 0, monday_of(digest.week) + timedelta(days=LETTERS_LINK_DAYS))
+    items = [item_of(letter, row, may_act=Right.KEYS in RIGHTS[role]) for row in rows]
+    off = stop_url(letter, Act.LETTERS, monday_of(digest.week))
     cid = f"spend.{digest.week.lower()}.{digest.pk}@{mail_host()}"
     context = {
         "organization": organization.name,
@@ -90,29 +92,26 @@ def write(letter: Letter) -> Written:
         "saving": _saving(rows),
         "may_act": Right.KEYS in RIGHTS[role],
         "email": letter.user.email,
-        "settings_url": f"{settings.PUBLIC_URL}{reverse('people:account')}#letters",
+        "settings_url": settings_url(),
         "usage_url": f"{settings.PUBLIC_URL}/dashboard?{urlencode({'organization': organization.pk})}",
         "off_url": off,
     }
-    headers = {
-        "Message-ID": letter.message_id,
-        "List-Unsubscribe": f"<{off}>",  # with the next: RFC 8058
-        "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
-        "Auto-Submitted": "auto-generated",  # RFC 3834: no answer of an absent person comes back
-    }
     pictures = [Picture(cid, "spend.png", bars(figures.days, 7))] if context["chart_cid"] else []
-    return Written(TEMPLATE, _subject(organization.name, context, items), context, Extras(headers, pictures))
+    return Written(
+        TEMPLATE, _subject(organization.name, context, items), context, Extras(headers_of(letter, off), pictures)
+    )
 
 
-def _item(letter: Letter, row: Advice, *, may_act: bool) -> Item:
+def item_of(letter: Letter, row: Advice, *, may_act: bool) -> Item:
+    """One advice, with links for what the member may do about it."""
     is_pin, is_open = row.kind in PINS and bool(row.model), row.state == Advice.State.OPEN
     return Item(
         number=row.rank,
         words=said(row),
-        accept=_link(letter, Act.ACCEPT, row.pk, row.expires_on) if is_pin and is_open and may_act else "",
+        accept=act_url(letter, Act.ACCEPT, row) if is_pin and is_open and may_act else "",
         compare=compare_url(row) if is_pin else "",
         key=_key_url(row) if row.kind in ABOUT_KEYS else "",
-        dismiss=_link(letter, Act.DISMISS, row.pk, row.expires_on) if is_open and may_act else "",
+        dismiss=act_url(letter, Act.DISMISS, row) if is_open and may_act else "",
         became="" if is_open else _became(row),
     )
 
@@ -123,10 +122,34 @@ def _became(row: Advice) -> str:
     return _("Dismissed by %(who)s.") % {"who": row.state_by} if row.state_by else _("Its time is over.")
 
 
-def _link(letter: Letter, act: Act, advice_id: int, last_day: date) -> str:
-    link = Link(act, letter.digest.organization_id, letter.user_id, advice_id, last_day)
-    page = "advice:letters" if act is Act.LETTERS else "advice:open"
+def settings_url() -> str:
+    """Where a member says what she wants to hear."""
+    return f"{settings.PUBLIC_URL}{reverse('people:account')}#letters"
+
+
+def act_url(letter: Letter, act: Act, row: Advice) -> str:
+    """The page on which its member may do this about the advice."""
+    return _url("advice:open", Link(act, row.organization_id, letter.user_id, row.pk, row.expires_on))
+
+
+def stop_url(letter: Letter, act: Act, day: date) -> str:
+    """The page, and for mail programs the address, that ends such letters; `day` is when it was made."""
+    last_day = day + timedelta(days=LETTERS_LINK_DAYS)
+    return _url("advice:letters", Link(act, letter.reason.organization_id, letter.user_id, 0, last_day))
+
+
+def _url(page: str, link: Link) -> str:
     return f"{settings.PUBLIC_URL}{reverse(page, args=[link.token])}"
+
+
+def headers_of(letter: Letter, off: str) -> dict[str, str]:
+    """What mail programs and servers need to know; `off` is the address that ends such letters."""
+    return {
+        "Message-ID": letter.message_id,
+        "List-Unsubscribe": f"<{off}>",  # with the next: RFC 8058
+        "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
+        "Auto-Submitted": "auto-generated",  # RFC 3834: no answer of an absent person comes back
+    }
 
 
 def compare_url(row: Advice, prompt: str = "") -> str:
@@ -190,7 +213,7 @@ def _saving(rows: Any) -> str:
 
 def _subject(name: str, context: dict[str, Any], items: list[Item]) -> str:
     """The organization first: whoever belongs to several sees which. Then what matters most."""
-    short = name if len(name) <= NAME_CHARACTERS else f"{name[: NAME_CHARACTERS - 1]}…"
+    short = short_name(name)
     if context["saving"]:
         return _("%(organization)s: about %(saving)s a month to save") % {
             "organization": short,
@@ -198,3 +221,8 @@ def _subject(name: str, context: dict[str, Any], items: list[Item]) -> str:
         }
     text = ngettext("%(organization)s: %(title)s", "%(organization)s: %(title)s, and more", len(items))
     return text % {"organization": short, "title": items[0].words.title}
+
+
+def short_name(name: str) -> str:
+    """Of an organization, as a subject has room for it."""
+    return name if len(name) <= NAME_CHARACTERS else f"{name[: NAME_CHARACTERS - 1]}…"

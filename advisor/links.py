@@ -24,6 +24,11 @@ class Act(StrEnum):
     ACCEPT = "a"
     DISMISS = "d"
     LETTERS = "l"  # stop the letters, or have fewer
+    ALERTS = "h"  # stop health alerts
+
+
+STOPS = frozenset({Act.LETTERS, Act.ALERTS})
+"""Acts about letters, not about advice."""
 
 
 @dataclass(frozen=True, slots=True)

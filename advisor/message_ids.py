@@ -8,10 +8,10 @@ from django.utils.crypto import salted_hmac
 SALT = "advisor.letter"
 
 
-def message_id(organization_id: int, membership_id: int, week: str) -> str:
-    """The `Message-ID` of a member's letter of a week (RFC 5322): the same each time, and unguessable."""
-    said = salted_hmac(SALT, f"{organization_id}:{membership_id}:{week}", algorithm="sha256").hexdigest()[:40]
-    return f"<{week.lower()}.{said}@{mail_host()}>"
+def message_id(organization_id: int, membership_id: int, reason: str) -> str:
+    """The `Message-ID` of a member's letter of a week, or of an alert: the same each time, and unguessable."""
+    said = salted_hmac(SALT, f"{organization_id}:{membership_id}:{reason}", algorithm="sha256").hexdigest()[:40]
+    return f"<{reason.lower()}.{said}@{mail_host()}>"
 
 
 def mail_host() -> str:

@@ -47,10 +47,10 @@ def daily_spend(organization_id: int, through: date, days: int) -> list[int]:
 
 
 def earlier_advice(organization_id: int, week: str) -> Sequence[Advice]:
-    """What the organization was told in the weeks before this one, as far back as it says something about now."""
+    """What the organization was told before the digest of this week, as far back as it says something about now."""
     first = week_of(monday_of(week) - timedelta(weeks=WEEKS_REMEMBERED))
-    rows = Advice.objects.filter(organization_id=organization_id, week__gte=first, week__lt=week)
-    return list(rows.order_by("pk"))
+    rows = Advice.objects.filter(organization_id=organization_id, week__gte=first)
+    return list(rows.filter(Q(week__lt=week) | Q(week=week, alert__isnull=False)).order_by("pk"))
 
 
 def open_advice(organization_id: int, now: datetime) -> QuerySet[Advice]:

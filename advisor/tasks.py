@@ -5,6 +5,7 @@ import logging
 from celery import shared_task
 from django.conf import settings
 
+from advisor.actions.alerts import do_alert
 from advisor.actions.digests import do_make_digest
 from advisor.actions.effects import do_measure_effects
 from advisor.actions.evidence import do_build_due
@@ -16,6 +17,7 @@ from advisor.actions.trials import do_step_trials
 from advisor.actions.upgrades import do_look_for_upgrades
 from advisor.findings import find
 from advisor.queries import has_digest, is_ready, organizations_without
+from advisor.watch import alarms
 from advisor.weeks import week_due
 from komilion.common.clock import utc_now
 
@@ -71,6 +73,24 @@ def make_digest(organization_id: int, week: str) -> None:
         return
     found = find(organization_id, week)
     do_make_digest(organization_id, week, found.recommendations, found.figures, utc_now())
+
+
+@shared_task  # type: ignore[untyped-decorator]
+def watch() -> None:
+    """Have alerts made for each organization that uses a model which is in trouble now."""
+    found = alarms(utc_now())
+    ill = sorted({alarm.model for _, alarm in found})
+    for organization_id in dict.fromkeys(key for key, _ in found):
+        alert.apply_async((organization_id, ill), expires=FAN_OUT_EVERY_S)
+
+
+@shared_task  # type: ignore[untyped-decorator]
+def alert(organization_id: int, ill: list[str]) -> None:
+    """Look at one organization again, and tell it what it was not told of late; `ill` is not recommended to it."""
+    now = utc_now()
+    made = do_alert(organization_id, [found for _, found in alarms(now, organization_id)], ill, now)
+    for each in made:
+        log.info("alert", extra={"organization": organization_id, "kind": each.kind, "model": each.model})
 
 
 @shared_task  # type: ignore[untyped-decorator]

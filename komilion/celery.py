@@ -32,6 +32,7 @@ WEBHOOKS_EVERY_S = 15
 JOBS_EVERY_S = 5
 EVIDENCE_EVERY_S = 900
 PINS_EVERY_S = 300
+WATCH_EVERY_S = 900
 BEAT_LOCK_S = 20  # what a killed beat costs its successor; must outlast a few looks, each of which renews the lock
 
 with env.ending_in_one_line():  # this is the first look at the settings, which reads them
@@ -86,6 +87,7 @@ app.conf.beat_schedule = {
     "forget-samples": _every("advisor.tasks.forget_samples", 3_600),
     # At 09:00 on Monday and, for what is missing, in each quarter of an hour after it: the task knows what is due.
     "advise": {"task": "advisor.tasks.fan_out", "schedule": crontab(minute="*/15")},
+    "watch-models": _every("advisor.tasks.watch", WATCH_EVERY_S),
     "send-advice": _every("advisor.tasks.send_letters", ADVISOR_SEND_EVERY_S),
     "look-after-pins": _every("advisor.tasks.look_after_pins", PINS_EVERY_S),
     "judge-upgrades": _every("advisor.tasks.judge_upgrades", PINS_EVERY_S),

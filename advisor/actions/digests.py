@@ -37,16 +37,17 @@ def do_make_digest(
                 )
         except IntegrityError:  # of another worker's, or of an organization that is no more
             return None
-        _end_older(organization_id, recommendations, now)
+        end_older(organization_id, recommendations, now)
         Advice.objects.bulk_create(
-            _advice(digest, rank, said, now) for rank, said in enumerate(recommendations, start=1)
+            advice_row(organization_id, week, rank, said, now) for rank, said in enumerate(recommendations, start=1)
         )
         if not digest.is_silent:
             Letter.objects.bulk_create(_letters(digest))
     return digest
 
 
-def _end_older(organization_id: int, recommendations: Sequence[Recommendation], now: datetime) -> None:
+def end_older(organization_id: int, recommendations: Sequence[Recommendation], now: datetime) -> None:
+    """Open advice that is said again now, or that has expired, is over."""
     said = {each.identity for each in recommendations}
     rows = Advice.objects.filter(organization_id=organization_id, state=Advice.State.OPEN)
     over = [
@@ -55,10 +56,11 @@ def _end_older(organization_id: int, recommendations: Sequence[Recommendation], 
     rows.filter(pk__in=over).update(state=Advice.State.OVER, state_at=now)
 
 
-def _advice(digest: Digest, rank: int, said: Recommendation, now: datetime) -> Advice:
+def advice_row(organization_id: int, week: str, rank: int, said: Recommendation, now: datetime) -> Advice:
+    """A recommendation as it is kept; not saved yet."""
     return Advice(
-        organization_id=digest.organization_id,
-        week=digest.week,
+        organization_id=organization_id,
+        week=week,
         rank=rank,
         kind=said.kind.value,
         subject=said.subject,
@@ -70,7 +72,7 @@ def _advice(digest: Digest, rank: int, said: Recommendation, now: datetime) -> A
         confidence=said.confidence,
         evidence=dict(said.evidence),
         risks=list(said.risks),
-        expires_on=said.expires_on or _end_of(digest.week),
+        expires_on=said.expires_on or _end_of(week),
         state_at=now,
         created_at=now,
     )
@@ -83,19 +85,13 @@ def _end_of(week: str) -> date:
 
 def _letters(digest: Digest) -> list[Letter]:
     """One for each member, in the order in which they joined; it waits unless she wants none of it."""
-    members = Membership.objects.filter(organization_id=digest.organization_id, user__is_active=True)
-    rows = list(members.select_related("user").order_by("pk"))
+    rows, closed = members_of(digest.organization_id)
     often = dict(MailWishes.objects.filter(membership__in=rows).values_list("membership_id", "often"))
-    closed = set(
-        ClosedAddress.objects.filter(address__in=[row.user.email.lower() for row in rows]).values_list(
-            "address", flat=True
-        )
-    )
     had = _had_one_this_month(digest)
     left_out = {
         row.user_id
         for row in rows
-        if row.user.email.lower() in closed
+        if row.user_id in closed
         or often.get(row.pk) == MailWishes.Often.OFF
         or (often.get(row.pk) == MailWishes.Often.MONTHLY and row.user_id in had)
     }
@@ -108,6 +104,15 @@ def _letters(digest: Digest) -> list[Letter]:
         )
         for row in rows
     ]
+
+
+def members_of(organization_id: int) -> tuple[list[Membership], set[int]]:
+    """Those who may get letters, in the order in which they joined; and the users of them whose address is closed."""
+    members = Membership.objects.filter(organization_id=organization_id, user__is_active=True)
+    rows = list(members.select_related("user").order_by("pk"))
+    addresses = [row.user.email.lower() for row in rows]
+    closed = set(ClosedAddress.objects.filter(address__in=addresses).values_list("address", flat=True))
+    return rows, {row.user_id for row in rows if row.user.email.lower() in closed}
 
 
 def _had_one_this_month(digest: Digest) -> set[int]:

@@ -4,6 +4,7 @@ from collections.abc import Collection
 
 from advisor.models import (
     Advice,
+    Alert,
     ClosedAddress,
     DayEvidence,
     Digest,
@@ -14,7 +15,7 @@ from advisor.models import (
     Upgrade,
 )
 
-OF_ORGANIZATIONS = (DayEvidence, Digest, Advice, SampleChoice, PromptSample, EvaluationCase, Upgrade)
+OF_ORGANIZATIONS = (DayEvidence, Digest, Alert, Advice, SampleChoice, PromptSample, EvaluationCase, Upgrade)
 NAMES = ((Advice, "state_by"), (SampleChoice, "chosen_by"), (EvaluationCase, "created_by"))
 
 

@@ -16,8 +16,9 @@ from django.conf import settings
 from django.db.models import F, Q, QuerySet
 
 from accounts.models import Membership
+from advisor.alert_letter import write_alert
 from advisor.letter import Written, write
-from advisor.models import ClosedAddress, Letter, MailWishes
+from advisor.models import Alert, ClosedAddress, Letter, MailWishes
 from advisor.weeks import is_over
 from komilion.common.clock import monotonic_s, utc_now
 from komilion.common.failpoints import failpoint
@@ -72,29 +73,32 @@ def _lease(now: datetime, organization_id: int | None) -> Letter | None:
     """The next letter, for us alone; None where none is due."""
     due = _due(now)
     if organization_id is not None:
-        due = due.filter(digest__organization_id=organization_id)
+        due = due.filter(Q(digest__organization_id=organization_id) | Q(alert__organization_id=organization_id))
     for letter_id in _one_after_the_other(due):
         values = {"state": Letter.State.SENDING, "leased_until": now + LEASE, "tries": F("tries") + 1}
         if _due(now).filter(pk=letter_id).update(**values):  # else another sender was faster
-            return Letter.objects.select_related("digest__organization", "user").get(pk=letter_id)
+            rows = Letter.objects.select_related("digest__organization", "alert__organization", "user")
+            return rows.get(pk=letter_id)
     return None
 
 
 def _one_after_the_other(due: QuerySet[Letter]) -> Iterator[int]:
-    while (letter_id := due.order_by("pk").values_list("pk", flat=True).first()) is not None:
+    """Alerts first: a Monday's digests can wait for them, and not they for those."""
+    in_order = due.order_by(F("alert").asc(nulls_last=True), "pk")
+    while (letter_id := in_order.values_list("pk", flat=True).first()) is not None:
         yield letter_id
 
 
 def _deal_with(letter: Letter, done: Sending) -> None:
     """Send it, or say why not. Raises `MailServerTrouble`; then it waits as if nothing had been tried."""
-    if is_over(letter.digest.week, utc_now()) or letter.tries > TRIES_MOST:
-        done.failed += _mark(letter, Letter.State.FAILED, letter.error or "its week was over before it could be sent")
+    if _is_too_late(letter, utc_now()) or letter.tries > TRIES_MOST:
+        done.failed += _mark(letter, Letter.State.FAILED, letter.error or "its time was over before it could be sent")
         return
     if reason := _why_left_out(letter):
         done.left_out += _mark(letter, Letter.State.LEFT_OUT, reason)
         return
     try:
-        _send(letter, write(letter))
+        _send(letter, write_alert(letter) if letter.alert else write(letter))
     except MailServerTrouble as error:
         _again(letter, str(error), SERVER_PAUSE, tries=letter.tries - 1)
         raise
@@ -115,16 +119,22 @@ def _send(letter: Letter, written: Written) -> None:
     send_mail(written.template, letter.user.email, written.context, subject=written.subject, extras=written.extras)
 
 
+def _is_too_late(letter: Letter, now: datetime) -> bool:
+    reason = letter.reason
+    return reason.expires_at <= now if isinstance(reason, Alert) else is_over(reason.week, now)
+
+
 def _why_left_out(letter: Letter) -> str:
     """What may have changed since it was written: nobody gets a letter that she does not want any more."""
-    organization = letter.digest.organization
+    organization = letter.reason.organization
     members = Membership.objects.filter(organization=organization, user_id=letter.user_id, user__is_active=True)
     membership = members.first()
     if membership is None:
         return "no member any more"
     if organization.suspended_at is not None:
         return "the organization is suspended"
-    if MailWishes.objects.filter(membership=membership, often=MailWishes.Often.OFF).exists():
+    never = Q(wants_alerts=False) if letter.alert else Q(often=MailWishes.Often.OFF)
+    if MailWishes.objects.filter(never, membership=membership).exists():
         return "wants no letters"
     closed = ClosedAddress.objects.filter(address=letter.user.email.lower()).first()
     return "" if closed is None else f"the address is closed: {closed.why}"

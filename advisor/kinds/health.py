@@ -18,7 +18,7 @@ def advise(brief: Brief) -> Iterator[Recommendation]:
     for work in brief.works:
         if not _matters(brief, work):
             continue
-        found = _ending(brief, work) or _ill(brief, work)
+        found = ending(brief, work) or _ill(brief, work)
         if found is not None:
             yield found
 
@@ -29,18 +29,21 @@ def _matters(brief: Brief, work: Work) -> bool:
     return bool(work.by_week) and any(tally.by_week[-1] > 0 for tally in own)
 
 
-def _ending(brief: Brief, work: Work) -> Recommendation | None:
-    """A model is recommended only where it keeps the promise; the maker's successor is named in any case."""
+def ending(brief: Brief, work: Work) -> Recommendation | None:
+    """That the model ends within `ending_days`; None where it does not.
+
+    Another one is recommended only where it keeps the promise; the maker's successor is named in any case.
+    """
     rules, today = brief.rules, brief.landscape.today
     ends_on = end_of(brief, work.model)
     if ends_on is None or (ends_on - today).days > rules.ending_days:
         return None
     named = _successor_of(brief, work.model)
-    option = _successor(brief, work, named) or _alternative(brief, work, None)
+    option = _successor(brief, work, named) or alternative(brief, work, None)
     figures: dict[str, float | int | str] = {"ends_on": ends_on.isoformat(), "days_left": (ends_on - today).days}
     if named is not None:
         figures["successor"] = named
-    return _warning(brief, work, Kind.ENDING, option, (1.0, figures, max(ends_on, today + timedelta(days=7))))
+    return warning(brief, work, Kind.ENDING, option, (1.0, figures, max(ends_on, today + timedelta(days=7))))
 
 
 def end_of(brief: Brief, model: str) -> date | None:
@@ -65,7 +68,7 @@ def _successor(brief: Brief, work: Work, named: str | None) -> pins.Option | Non
     return None
 
 
-def _alternative(brief: Brief, work: Work, faster_than_log_ms: float | None) -> pins.Option | None:
+def alternative(brief: Brief, work: Work, faster_than_log_ms: float | None) -> pins.Option | None:
     """The one that most surely keeps the promise, of those that do not cost much more; of equals the cheapest."""
     rules = brief.rules
     found = []
@@ -103,7 +106,7 @@ def _ill(brief: Brief, work: Work) -> Recommendation | None:
         kind, chance, limit = Kind.SLOW, slower, health.log_ms_mean - log(rules.slower_ratio)
     else:
         return None
-    option = _alternative(brief, work, limit)
+    option = alternative(brief, work, limit)
     if option is None:
         return None
     figures: dict[str, float | int | str] = {
@@ -114,7 +117,7 @@ def _ill(brief: Brief, work: Work) -> Recommendation | None:
         "log_ms_before": round(health.log_ms_before, 3),
     }
     expires_on = brief.landscape.today + timedelta(days=7)  # it may be well again by then
-    return _warning(brief, work, kind, option, (chance, figures, expires_on))
+    return warning(brief, work, kind, option, (chance, figures, expires_on))
 
 
 def _slower(health: Health, ratio: float) -> float:
@@ -123,14 +126,17 @@ def _slower(health: Health, ratio: float) -> float:
     return normal_cdf((health.log_ms_mean - health.log_ms_before - log(ratio)) / health.log_ms_error)
 
 
-def _warning(
+def warning(
     brief: Brief,
     work: Work,
     kind: Kind,
     option: pins.Option | None,
     about: tuple[float, dict[str, float | int | str], date],
 ) -> Recommendation:
-    """The advice; without a model where nothing can take its place. `about`: how sure, figures, when it expires."""
+    """The advice about a model in trouble; without another where nothing can take its place.
+
+    `about`: how sure, figures, when it expires.
+    """
     chance, figures, expires_on = about
     if option is None:
         calls = round(work.requests)

@@ -6,7 +6,7 @@ from django.db import models
 
 
 class Advice(models.Model):
-    """One recommendation of one ISO week."""
+    """One recommendation of one ISO week: of its digest, or of an alert."""
 
     class State(models.TextChoices):
         """What became of it. `over` is what was not answered before it expired or was said anew."""
@@ -18,6 +18,7 @@ class Advice(models.Model):
 
     organization = models.ForeignKey("accounts.Organization", on_delete=models.CASCADE, related_name="+")
     week = models.CharField(max_length=8)  # such as 2026-W47
+    alert = models.ForeignKey("advisor.Alert", on_delete=models.CASCADE, null=True, blank=True, related_name="advice")
     rank = models.PositiveSmallIntegerField()  # 1 is the most valuable of its week
     kind = models.CharField(max_length=16)  # advisor.advice.Kind
     subject = models.CharField(max_length=200)
@@ -38,8 +39,11 @@ class Advice(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                fields=["organization", "week", "kind", "subject", "task", "model"], name="one_advice_a_week"
+                fields=["organization", "week", "kind", "subject", "task", "model"],
+                condition=models.Q(alert__isnull=True),
+                name="one_advice_a_week",
             ),
+            models.UniqueConstraint(fields=["alert", "task"], name="one_advice_a_task"),
         ]
         indexes = [models.Index(fields=["organization", "state"], name="advice_by_state")]
 

@@ -1,4 +1,4 @@
-"""The Monday letter: one for each organization, ISO week and member."""
+"""Letters: on Mondays one for each organization, ISO week and member; at once where a model in use is in trouble."""
 
 from typing import override
 
@@ -22,8 +22,26 @@ class Digest(models.Model):
         return f"{self.organization} in {self.week}"
 
 
+class Alert(models.Model):
+    """What is wrong with a model that an organization uses, as it was when it was found."""
+
+    organization = models.ForeignKey("accounts.Organization", on_delete=models.CASCADE, related_name="+")
+    kind = models.CharField(max_length=16)  # of advisor.advice.Kind: failing, slow or ending
+    model = models.CharField(max_length=200)
+    figures = models.JSONField()  # those of advisor.alarms.Alarm
+    expires_at = models.DateTimeField()  # what has not gone out by then is no news any more
+    created_at = models.DateTimeField()
+
+    class Meta:
+        indexes = [models.Index(fields=["organization", "created_at"], name="alerts_by_organization")]
+
+    @override
+    def __str__(self) -> str:
+        return f"{self.organization}: {self.model} {self.kind}"
+
+
 class Letter(models.Model):
-    """A digest to one member. `message_id` is made of organization, member and week, so a repeat is the same letter."""
+    """A digest or an alert to one member. `message_id` is made of what it is and to whom, so a repeat is the same."""
 
     class State(models.TextChoices):
         """Where it is. `sending` with a lease that is over is one whose sender died: it goes out again."""
@@ -34,7 +52,8 @@ class Letter(models.Model):
         FAILED = "failed"
         LEFT_OUT = "left_out"  # the member wants none, or her address takes none
 
-    digest = models.ForeignKey(Digest, on_delete=models.CASCADE, related_name="letters")
+    digest = models.ForeignKey(Digest, on_delete=models.CASCADE, null=True, blank=True, related_name="letters")
+    alert = models.ForeignKey(Alert, on_delete=models.CASCADE, null=True, blank=True, related_name="letters")
     user = models.ForeignKey("accounts.User", on_delete=models.CASCADE, related_name="+")
     message_id = models.CharField(max_length=200, unique=True)
     state = models.CharField(max_length=10, choices=State.choices, default=State.WAITING)
@@ -44,12 +63,25 @@ class Letter(models.Model):
     sent_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["digest", "user"], name="one_letter_a_member")]
+        constraints = [
+            models.UniqueConstraint(fields=["digest", "user"], name="one_letter_a_member"),
+            models.UniqueConstraint(fields=["alert", "user"], name="one_alert_a_member"),
+            models.CheckConstraint(
+                condition=models.Q(digest__isnull=True) ^ models.Q(alert__isnull=True), name="a_letter_has_one_reason"
+            ),
+        ]
         indexes = [models.Index(fields=["state", "leased_until"], name="letters_to_send")]
 
     @override
     def __str__(self) -> str:
-        return f"{self.digest} to {self.user}"
+        return f"{self.reason} to {self.user}"
+
+    @property
+    def reason(self) -> Digest | Alert:
+        """What it tells of."""
+        found = self.digest or self.alert
+        assert found is not None, "the database sees to it"
+        return found
 
 
 class MailWishes(models.Model):

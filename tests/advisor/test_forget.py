@@ -8,6 +8,7 @@ import pytest
 from accounts.models import User
 from advisor.models import (
     Advice,
+    Alert,
     ClosedAddress,
     DayEvidence,
     Digest,
@@ -22,7 +23,7 @@ from tests.people import Person, new_member, new_owner
 
 pytestmark = pytest.mark.django_db
 NOW = datetime(2026, 11, 2, tzinfo=UTC)
-KEPT = (DayEvidence, Digest, Letter, Advice, SampleChoice, PromptSample, EvaluationCase, Upgrade)
+KEPT = (DayEvidence, Digest, Alert, Letter, Advice, SampleChoice, PromptSample, EvaluationCase, Upgrade)
 
 
 def fill(person: Person) -> None:
@@ -34,6 +35,7 @@ def fill(person: Person) -> None:
     digest = Digest.objects.create(**mine, week="2026-W45", is_silent=False, figures={}, created_at=NOW)
     user = User.objects.get(email=person.email)
     Letter.objects.create(digest=digest, user=user, message_id=f"<{person.email}>")
+    Alert.objects.create(**mine, kind="failing", model="a/b", figures={}, expires_at=NOW, created_at=NOW)
     savings = {"saving_low_nano": 1, "saving_mid_nano": 2, "saving_high_nano": 3, "confidence": 0.9}
     Advice.objects.create(
         **mine,

@@ -17,7 +17,7 @@ from django.views.decorators.http import require_http_methods
 from accounts.access import Right
 from advisor.access import access_advice, access_letters
 from advisor.actions.advice import do_follow, why_closed
-from advisor.actions.wishes import do_set_wishes
+from advisor.actions.wishes import do_set_wishes, do_stop_alerts
 from advisor.errors import AdviceClosed, LinkRefused
 from advisor.links import Act
 from advisor.models import MailWishes
@@ -69,15 +69,22 @@ def advice(request: HttpRequest, link: str) -> HttpResponse:
 @csrf_exempt  # mail programs post without having seen the page (RFC 8058); the link itself is the proof
 @for_letters
 def letters(request: HttpRequest, letters_link: str) -> HttpResponse:
-    """Stop the letters, or have one a month: GET shows the buttons; a POST that says nothing else stops them."""
+    """Stop the letters, or have one a month: GET shows the buttons; a POST that says nothing else stops them.
+
+    By the link of an alert, the same for alerts, of which there are not fewer to be had.
+    """
     opened = access_letters(letters_link, utc_now())
+    context: dict[str, Any] = {"organization": opened.viewer.organization_name, "email": opened.viewer.email}
+    if opened.link.act is Act.ALERTS:
+        if request.method == "POST":
+            do_stop_alerts(opened.viewer.membership_id)
+        return render(request, "advice/alerts.html", {**context, "is_stopped": request.method == "POST"})
     often = None
     if request.method == "POST":
         is_monthly = request.POST.get("often") == MailWishes.Often.MONTHLY
         often = MailWishes.Often.MONTHLY if is_monthly else MailWishes.Often.OFF
         do_set_wishes(opened.viewer.membership_id, often)
-    context = {"organization": opened.viewer.organization_name, "email": opened.viewer.email, "often": often}
-    return render(request, "advice/letters.html", context)
+    return render(request, "advice/letters.html", {**context, "often": often})
 
 
 def _refused(request: HttpRequest, reason: str, status: int) -> HttpResponse:

@@ -1,6 +1,7 @@
-"""`python -m tests.advisor.letters.pictures`: takes the pictures of the advisor's letter in docs/pictures again.
+"""`python -m tests.advisor.letters.pictures`: takes the pictures of the advisor's letters in docs/pictures again.
 
-The letter is a made-up one, shown by Chromium as a mail program shows it: its picture comes along, nothing is loaded.
+The letters are made up, a digest and an alert, shown by Chromium as a mail program shows them: a picture comes along,
+nothing is loaded.
 """
 
 import base64
@@ -20,6 +21,7 @@ from advisor.advice import NOTHING, Kind, Recommendation, Saving
 from advisor.figures import Figures, Line
 from advisor.weeks import last_day_told_of
 from tests.advisor.letters.delivering import CHEAPER, DOLLAR, MONDAY, WEEK, letter_to
+from tests.advisor.letters.troubles import FAILING, NOW, about
 from tests.e2e.browser import ARGUMENTS, SCHEMES, Scheme, program
 from tests.people import Person
 
@@ -66,15 +68,38 @@ SPENT = Figures(
 )
 
 
-def shown_to(person: Person) -> str:
+def digest_to(person: Person) -> str:
     """The HTML of a letter to her, with its picture in it."""
     from advisor.actions.digests import do_make_digest
-    from advisor.letter import TEMPLATE, write
-    from komilion.common.mail import bodies
+    from advisor.letter import write
 
     do_make_digest(person.organization_id, WEEK, SAID, SPENT, MONDAY)
-    written = write(letter_to(person))
-    _, html = bodies(TEMPLATE, written.context, subject=written.subject)
+    return _html(write(letter_to(person)))
+
+
+def alert_to(person: Person) -> str:
+    """The HTML of an alert to her."""
+    from advisor.actions.alerts import do_say
+    from advisor.alert_letter import write_alert
+    from advisor.watch import Warned
+
+    instead = (about(FAILING.kind), about(FAILING.kind, "data-extraction"))
+    said = [
+        replace(each, subject="anthropic/claude-sonnet-4.5", model="google/gemini-3-flash", risks=("quality", "named"))
+        for each in instead
+    ]
+    warned = Warned(replace(FAILING, model="anthropic/claude-sonnet-4.5"), said)
+    (alert,) = do_say(person.organization_id, [warned], NOW)
+    return _html(write_alert(alert.letters.get(user__email=person.email)))
+
+
+LETTERS = {"letter": digest_to, "alert": alert_to}
+
+
+def _html(written: Any) -> str:
+    from komilion.common.mail import bodies
+
+    _, html = bodies(written.template, written.context, subject=written.subject)
     assert html is not None
     for picture in written.extras.pictures:
         data = base64.b64encode(picture.png).decode()
@@ -115,11 +140,12 @@ def main() -> int:
         call_command("migrate", verbosity=0)
         alice = new_owner("alice@example.com")
         Organization.objects.update(name="Northwind Research")
-        with opened(shown_to(alice)) as show:
-            for width in WIDTHS:
-                for scheme in SCHEMES:
-                    path = FOLDER / f"letter-{width}-{scheme}.png"
-                    show(width, scheme).screenshot(path=path, full_page=True)
+        for name in sys.argv[1:] or LETTERS:
+            with opened(LETTERS[name](alice)) as show:
+                for width in WIDTHS:
+                    for scheme in SCHEMES:
+                        path = FOLDER / f"{name}-{width}-{scheme}.png"
+                        show(width, scheme).screenshot(path=path, full_page=True)
     return 0
 
 

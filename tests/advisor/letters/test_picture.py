@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from axe_playwright_python.base import AXE_SCRIPT
 
-from tests.advisor.letters.pictures import WIDTHS, opened, shown_to
+from tests.advisor.letters.pictures import LETTERS, WIDTHS, opened
 from tests.e2e.browser import SCHEMES
 from tests.people import Person
 
@@ -15,9 +15,10 @@ RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 FAULTS = "rules => axe.run(document, {runOnly: rules}).then(found => found.violations)"
 
 
-def test_it_fits_and_can_be_read(alice: Person):
+@pytest.mark.parametrize("letter", LETTERS)
+def test_it_fits_and_can_be_read(alice: Person, letter: str):
     found: list[Any] = []
-    with opened(shown_to(alice)) as show:
+    with opened(LETTERS[letter](alice)) as show:
         for width in WIDTHS:
             for scheme in SCHEMES:
                 page = show(width, scheme)

@@ -1,0 +1,34 @@
+"""What could take the place of a model that is in trouble now, for each task type that it is used for most."""
+
+from dataclasses import replace
+from datetime import timedelta
+from math import log
+
+from advisor.advice import Kind, Recommendation
+from advisor.alarms import Alarm
+from advisor.brief import Brief, Work
+from advisor.kinds import health
+
+FOR_DAYS = 7  # a model that fails may be well again by then
+
+
+def advise(brief: Brief, alarm: Alarm) -> list[Recommendation]:
+    """The dearest work first; only such as another model can do that keeps the promise."""
+    works = [work for work in brief.works if work.model == alarm.model]
+    found = (_instead(brief, work, alarm) for work in works)
+    return [said for said in found if said is not None and said.model][: brief.rules.alert_tasks]
+
+
+def _instead(brief: Brief, work: Work, alarm: Alarm) -> Recommendation | None:
+    if alarm.kind == Kind.ENDING:
+        return health.ending(brief, work)
+    limit = float(alarm.figures["log_ms"]) - log(brief.rules.slower_ratio) if alarm.kind == Kind.SLOW else None
+    option = health.alternative(brief, work, limit)
+    expires_on = brief.landscape.today + timedelta(days=FOR_DAYS)
+    return health.warning(brief, work, alarm.kind, option, (alarm.confidence, {}, expires_on))
+
+
+def without(brief: Brief, ill: frozenset[str], model: str) -> Brief:
+    """The same without the other models that are in trouble: none of them is recommended."""
+    models = {id_: known for id_, known in brief.landscape.models.items() if id_ == model or id_ not in ill}
+    return replace(brief, landscape=replace(brief.landscape, models=models), able={})
