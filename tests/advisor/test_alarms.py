@@ -142,6 +142,31 @@ def test_where_nothing_is_wrong_hardly_anybody_is_alarmed():
     assert alarmed <= 1
 
 
+@pytest.mark.slow
+def test_where_durations_vary_as_they_do_hardly_anybody_is_alarmed():
+    """Slower by day than by night, with answers that vary by a factor of two or three, and quarters that differ."""
+    rng = np.random.default_rng(4)
+    alarmed = 0
+    for _ in range(300):
+        spread, calls = rng.choice([0.5, 0.8, 1.1]), rng.choice([7, 12, 30])
+        level = 7.5 + 0.3 * np.sin(np.arange(7 * 96) * 2 * np.pi / 96) + rng.normal(0, 0.2, 7 * 96)
+        week = [
+            _answered(rng, int(count), mean, spread) for count, mean in zip(rng.poisson(calls, 672), level, strict=True)
+        ]
+        past = _answered(rng, 28 * 96 * int(calls), 7.5, float(np.hypot(spread, 0.3)))
+        means = np.convolve([tried.log_ms for tried in week], np.ones(QUARTERS), "valid")
+        counts = np.convolve([tried.calls for tried in week], np.ones(QUARTERS), "valid")
+        slowest = np.flatnonzero(means / counts > 7.5 + 0.5).tolist()  # the others cannot be an alarm
+        alarmed += any(look(*week[at : at + QUARTERS], usual=past) for at in slowest)
+    assert alarmed <= 1
+
+
+def _answered(rng: np.random.Generator, count: int, mean: float, spread: float) -> Tried:
+    """So many answers, of the same length."""
+    logs = rng.normal(mean, spread, count)
+    return Tried(count, 0, 0, count, float(logs.sum()), float((logs**2).sum()), 5.0 * count, 25.0 * count)
+
+
 @pytest.mark.parametrize(("share", "quarters"), [(1.0, 2), (0.4, 4), (0.2, 8)])
 def test_an_outage_is_told_within_half_an_hour_and_less_within_two(share: float, quarters: int):
     """Of a model with 25 calls in each quarter, of which one in a hundred fails else; in nine of ten cases."""

@@ -298,6 +298,16 @@ def test_a_digest_of_the_week_shows_its_own_advice_alone_and_may_say_the_same(al
     }
 
 
+def test_what_a_digest_said_is_over_when_an_alert_says_it_anew(alice: Person):
+    made(alice, "2026-W48", said=(CHEAPER, about(Kind.FAILING)))
+    alert(alice)
+    assert {(row.week, row.kind, row.state) for row in Advice.objects.all()} == {
+        ("2026-W48", "cheaper", "open"),
+        ("2026-W48", "failing", "over"),
+        ("2026-W49", "failing", "open"),
+    }
+
+
 def test_what_an_alert_said_is_known_to_the_digest_of_its_week(alice: Person):
     made(alice, "2026-W48")
     made(alice)
@@ -307,6 +317,13 @@ def test_what_an_alert_said_is_known_to_the_digest_of_its_week(alice: Person):
 
 
 # From rows to mails
+
+
+def test_the_schedule_looks_in_each_quarter_of_an_hour():
+    job = app.conf.beat_schedule["watch-models"]
+    assert job["schedule"] == timedelta(minutes=15)
+    for name in (job["task"], tasks.alert.name):
+        assert app.amqp.router.route({}, name)["queue"].name == "advisor"
 
 
 @pytest.fixture
