@@ -9,6 +9,7 @@ from django.urls import URLPattern, path
 
 from advisor.models import (
     Advice,
+    Alert,
     ClosedAddress,
     DayEvidence,
     Digest,
@@ -140,6 +141,16 @@ class UsedLinkAdmin(ReadOnlyAdmin):
 
     list_display = ("nonce", "used_at")
     search_fields = ("nonce",)
+
+
+@admin.register(Alert)
+class AlertAdmin(ReadOnlyAdmin):
+    """Models in trouble, as members were told of them at once."""
+
+    list_display = ("organization", "kind", "model", "created_at", "expires_at")
+    list_filter = ("kind",)
+    list_select_related = ("organization",)
+    search_fields = ("model", *OF_AN_ORGANIZATION)
 
 
 @admin.register(SampleChoice)

@@ -4,13 +4,12 @@ from typing import Any
 
 import pytest
 
-from advisor.actions.samples import Member, do_choose_samples, do_forget_samples, do_keep_sample
+from advisor.actions.samples import Member, do_choose_samples
 from advisor.models import PromptSample
 from advisor.sampling import text_of
 from komilion.common.clock import utc_now
 from routing.selection.features import question_of
 from tests.fakes.replies import Reply
-from tests.people import Person, new_owner
 from tests.routing.books import organization_id
 from tests.routing.choosing import BEST
 from tests.stand import Gateway
@@ -44,24 +43,6 @@ def test_the_first_prompt_of_a_task_type_is_kept_redacted(gateway: Gateway, monk
     assert kept(others) == []
     do_choose_samples(Member(mine, "alice"), allowed=False, now=utc_now())
     assert kept(mine) == []
-
-
-@pytest.mark.django_db
-def test_one_is_kept_of_a_task_type_and_day_and_for_two_weeks(time_machine: Any):
-    person: Person = new_owner("dora@example.com")
-    mine = person.organization_id
-    assert not do_keep_sample(mine, "writing", "gen-0", "x", utc_now()), "nobody was asked"
-    do_choose_samples(Member(mine, person.email), allowed=True, now=utc_now())
-    for day, said in ((1, True), (1, False), (2, True)):
-        time_machine.move_to(f"2026-12-{day:02}T12:00:00+00:00", tick=False)
-        assert do_keep_sample(mine, "writing", f"gen-{PromptSample.objects.count()}", "x", utc_now()) is said
-    assert do_keep_sample(mine, "math", "gen-9", "x", utc_now())
-    time_machine.move_to("2026-12-15T13:00:00+00:00", tick=False)
-    assert do_forget_samples(utc_now()) == 1
-    time_machine.move_to("2026-12-17T13:00:00+00:00", tick=False)
-    assert do_forget_samples(utc_now()) == 2
-    do_choose_samples(Member(mine, person.email), allowed=False, now=utc_now())
-    assert not do_keep_sample(mine, "writing", "gen-8", "x", utc_now())
 
 
 def test_of_a_long_prompt_the_beginning_is_kept_up_to_a_whole_word():
