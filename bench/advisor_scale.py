@@ -1,11 +1,13 @@
-"""Whether the advisor's evidence keeps its marks at 10,000 organizations and 10 million calls in 28 days (PostgreSQL).
+"""Whether the advisor keeps its marks at 10,000 organizations and 10 million calls in 28 days (PostgreSQL).
 
-`python -m bench.advisor_scale [--calls N] [--organizations N]` fills a server of its own, which takes longer than what
-is measured, and then builds every day and reads all of the evidence in a process of its own, at nice 19, as the worker
-does. The exit code is 1 where a mark is missed: ten minutes, 500 MB.
+`python -m bench.advisor_scale [--calls N] [--organizations N] [--go-on]` fills a server of its own, which takes longer
+than what is measured, and then builds every day and makes every digest in a process of its own, at nice 19, as the
+worker does. The exit code is 1 where a mark is missed: ten minutes, 500 MB. `--go-on`: afterwards days are built again
+and again until it is interrupted, so that `make bench` can be run beside it.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import subprocess
@@ -20,6 +22,7 @@ import django
 import psycopg
 from django.core.management import call_command
 
+from advisor.weeks import monday_of, week_of
 from billing.partitions import ensure_partitions
 from komilion.common.clock import utc_now
 from tests.services.cluster import Cluster
@@ -67,7 +70,7 @@ CALLS = """
             round((n %% 300 - 150)::numeric / 100, 3)) END
         || CASE WHEN way < 0.6 THEN '{}'::jsonb ELSE jsonb_build_object('choice', content || jsonb_build_object(
             'policy', 'balanced', 'rule', CASE WHEN way < 0.7 THEN 'pinned' ELSE 'cheapest_above_floor' END)) END
-      FROM (SELECT n, at, organization, way, 'acme/model-' || (organization + n %% 3) %% 12 AS model,
+      FROM (SELECT n, at, organization, way, (%(models)s::text[])[1 + (organization + n %% 3) %% %(used)s] AS model,
                    (%(tasks)s::text[])[1 + (organization * 5 + n %% 4) %% %(kinds)s] AS task
               FROM (SELECT n, %(start)s + n * %(step)s AS at, 1 + floor(%(organizations)s * power(random(), 2))::int
                            AS organization, random() AS way FROM generate_series(0, %(calls)s - 1) n OFFSET 0) g) s
@@ -81,13 +84,21 @@ SUMMED = {  # what of the sums by key and day is read; the rest is left 0
     "requests": "COUNT(*)",
     "charge_nano": "SUM(charge_nano)",
 }
-MEASURE = "import sys, django; django.setup(); from bench.advisor_measure import main; main(sys.argv[1])"
+MODELS = 12  # of those that are in use, dear and cheap ones
+OFFERED = """
+    SELECT DISTINCT model_id FROM routing_offer JOIN routing_model m ON m.id = model_id
+     WHERE provider_id = 'openrouter' AND m.kind = 'chat' AND m.sunset_on IS NULL ORDER BY 1
+"""
+RUN = "import sys, django; django.setup(); from bench.advisor_measure import main; main(*sys.argv[1:])"
 
 
 def fill(url: str, calls: int, organizations: int, today: date) -> None:
     """Tenants with keys, and their calls of the 28 days before `today`, evenly over each."""
-    values = {"organizations": organizations, "calls": calls // DAYS, "tasks": list(TASKS), "kinds": len(TASKS)}
+    values: dict[str, Any] = {"organizations": organizations, "calls": calls // DAYS}
     with psycopg.connect(url, autocommit=True) as connection:
+        offered = [row[0] for row in connection.execute(OFFERED)]
+        models = [offered[number * len(offered) // MODELS] for number in range(MODELS)]
+        values |= {"models": models, "used": MODELS, "tasks": list(TASKS), "kinds": len(TASKS)}
         for statement in TENANTS.split(";")[:-1]:
             connection.execute(statement, values)
         indexes = [
@@ -121,10 +132,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.advisor_scale", description=__doc__)
     parser.add_argument("--calls", type=int, default=10_000_000)
     parser.add_argument("--organizations", type=int, default=10_000)
+    parser.add_argument("--go-on", action="store_true")
     asked = parser.parse_args()
     cluster = Cluster()
     try:
-        found = _filled_and_measured(cluster, asked.calls, asked.organizations)
+        found = _filled_and_measured(cluster, asked)
     finally:
         cluster.delete()
     sys.stdout.write(json.dumps(found, indent=2) + "\n")
@@ -132,13 +144,13 @@ def main() -> int:
     return 0 if is_right and found["all_s"] <= MARK_S and found["peak_mb"] <= MARK_MB else 1
 
 
-def _filled_and_measured(cluster: Cluster, calls: int, organizations: int) -> dict[str, Any]:
+def _filled_and_measured(cluster: Cluster, asked: argparse.Namespace) -> dict[str, Any]:
     with psycopg.connect(cluster.url(), autocommit=True) as connection:
         for setting in SETTINGS:
             connection.execute(f"ALTER SYSTEM SET {setting}")
     cluster.stop()
     cluster.start()
-    today = utc_now().date()
+    today = monday_of(week_of(utc_now()))
     with tempfile.TemporaryDirectory(prefix="komilion-scale-") as folder:
         os.environ |= {
             "DATA_DIR": folder,
@@ -151,10 +163,15 @@ def _filled_and_measured(cluster: Cluster, calls: int, organizations: int) -> di
         call_command("catalog_seed")
         ensure_partitions(today - timedelta(days=DAYS))
         begun = perf_counter()
-        fill(cluster.url(), calls, organizations, today)
+        fill(cluster.url(), asked.calls, asked.organizations, today)
         say(f"filled in {perf_counter() - begun:.0f} s")
-        command = [sys.executable, "-c", MEASURE, str(today)]
-        told = subprocess.run(command, cwd=Path(__file__).parents[1], check=True, stdout=subprocess.PIPE, text=True)
+        command = [sys.executable, "-c", RUN, str(today)]
+        root = Path(__file__).parents[1]
+        told = subprocess.run(command, cwd=root, check=True, stdout=subprocess.PIPE, text=True)
+        if asked.go_on:
+            say(f"{told.stdout}\nbuilding days of {cluster.url()} until interrupted")
+            with contextlib.suppress(KeyboardInterrupt):
+                subprocess.run([*command, "again"], cwd=root, check=False)
         found: dict[str, Any] = json.loads(told.stdout)
         return found
 
