@@ -57,9 +57,9 @@ class DigestAdmin(ReadOnlyAdmin):
 class LetterAdmin(ReadOnlyAdmin):
     """Letters, with how often each was tried and what the mail server said."""
 
-    list_display = ("message_id", "digest", "user", "state", "tries", "error", "leased_until", "sent_at")
+    list_display = ("message_id", "digest", "alert", "user", "state", "tries", "error", "leased_until", "sent_at")
     list_filter = ("state",)
-    list_select_related = ("digest__organization", "user")
+    list_select_related = ("digest__organization", "alert__organization", "user")
     search_fields = ("message_id", "error", "user__email", "digest__week")
 
 

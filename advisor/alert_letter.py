@@ -68,7 +68,10 @@ def _choice(row: Advice) -> str:
 def _facts(alert: Alert, zone: ZoneInfo) -> list[str]:
     """What was seen, in sentences."""
     if alert.kind == Kind.ENDING:
-        found = [_("Your organization uses it. After that day its calls would fail.")]
+        found = [
+            _("Your organization uses it."),
+            _("From that day on its calls fail, unless its maker names another model that costs no more."),
+        ]
         if successor := alert.figures["successor"]:
             found.append(_("Its maker names %(successor)s as its successor.") % {"successor": successor})
         return found

@@ -8,8 +8,9 @@ from math import fsum
 
 from advisor.advice import Kind
 from advisor.evidence import Candidate, Evidence, Landscape, Tally
-from advisor.lengths import Lengths
+from advisor.lengths import Lengths, lengths_of
 from advisor.rules import Rules
+from advisor.statistics import Bar, Normal
 
 MONTH_DAYS = 30
 
@@ -80,6 +81,14 @@ class Work:
         return [tally for tally in self.tallies if tally.charge_nano >= least]
 
 
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """What one tally's work costs at some model, nano-USD of the window."""
+
+    input: float
+    output: float
+
+
 @dataclass(frozen=True)
 class Brief:
     """One organization's evidence, what there is to choose from, what was said before, and the thresholds."""
@@ -88,7 +97,12 @@ class Brief:
     landscape: Landscape
     history: Sequence[Said]
     rules: Rules
-    able: dict[tuple[str, str], Sequence[Candidate]] = field(default_factory=dict)  # remembered by advisor.promise
+    # What advisor.promise and advisor.cost have found out already: one model is looked at for many kinds of work.
+    able: dict[tuple[str, str], Sequence[Candidate]] = field(default_factory=dict)
+    best_lows: dict[tuple[str, str, float], tuple[float, str]] = field(default_factory=dict)
+    floors: dict[tuple[Normal, str, float], Bar] = field(default_factory=dict)
+    votes: dict[tuple[str, str], tuple[float, float, float]] = field(default_factory=dict)
+    costs: dict[tuple[str, str, str, str, str], Costs | None] = field(default_factory=dict)
 
     @cached_property
     def tallies(self) -> Sequence[Tally]:
@@ -98,7 +112,7 @@ class Brief:
     @cached_property
     def lengths(self) -> Lengths:
         """How much models write."""
-        return Lengths.of(self.landscape)
+        return lengths_of(self.landscape)
 
     @property
     def per_month(self) -> float:

@@ -1,6 +1,6 @@
 """Reading evidence: what organizations did in a window of days, and what they have set, as plain values.
 
-Organizations are read some hundreds at a time, with the same few queries for all of them, and handed on one by one: the
+Organizations are read a hundred at a time, with the same few queries for all of them, and handed on one by one: the
 memory that this takes does not grow with their number.
 """
 
@@ -27,7 +27,7 @@ from routing.selection.models import Pin
 
 WINDOW_DAYS = 28
 DAYS_A_WEEK = 7
-ORGANIZATIONS_AT_ONCE = 500
+ORGANIZATIONS_AT_ONCE = 100
 KEYS_LOOKED_AT = 1_000  # of one organization, the newest; what its other keys may call counts all the same
 ROWS_AT_ONCE = 2_000
 OF_LATE_DAYS = 7  # that a key's daily spending is the mean of
@@ -93,7 +93,7 @@ def _tallies(chunk: Sequence[int], through: date, days: int) -> Iterator[tuple[i
         .annotate(**{f"{name}_sum": Sum(name) for name in SUMMED})
         .order_by("organization_id")
     )
-    for organization_id, found in groupby(rows.iterator(chunk_size=ROWS_AT_ONCE), key=itemgetter(0)):
+    for organization_id, found in groupby(rows, key=itemgetter(0)):
         groups: defaultdict[Group, dict[str, Sums]] = defaultdict(dict)
         for _, number, task, model, way, policy, *values in found:
             sums = groups[model, way, policy].setdefault(task, Sums([0] * weeks))
@@ -122,7 +122,7 @@ def _keys(chunk: Sequence[int], through: date, catalog: Catalog) -> Mapping[int,
     held: defaultdict[int, _Held] = defaultdict(_Held)
     kept: dict[int, tuple[Any, ...]] = {}
     counts: defaultdict[int, int] = defaultdict(int)
-    for row in _working_keys(chunk).iterator(chunk_size=ROWS_AT_ONCE):
+    for row in _working_keys(chunk):
         organization_id, key_id, names = row[0], row[1], row[4]
         mine = held[organization_id]
         if names is None:

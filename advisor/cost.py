@@ -6,26 +6,18 @@ to week as it did. A grid of equally likely values of each gives the distributio
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from math import exp, fsum
 
 import numpy as np
 
 from advisor.advice import Saving
-from advisor.brief import Brief, Work
+from advisor.brief import Brief, Costs, Work
 from advisor.evidence import OUTPUT, Candidate, Landscape, Tally
 from advisor.rules import Rules
 from advisor.statistics import Floats, Normal, Outcomes, relative_error, scaled
 from billing.prices import PRICED_AS, UNITS_PER_PRICE
 
 MONTH_WEEKS = 30 / 7
-
-
-@dataclass(frozen=True, slots=True)
-class Costs:
-    """What one tally's work costs at some model, nano-USD of the window."""
-
-    input: float
-    output: float
 
 
 def costs_at(candidate: Candidate, tally: Tally) -> Costs | None:
@@ -48,6 +40,14 @@ def costs_at(candidate: Candidate, tally: Tally) -> Costs | None:
         else:
             total_input += tokens * price
     return Costs(total_input / UNITS_PER_PRICE, total_output / UNITS_PER_PRICE)
+
+
+def known_costs(brief: Brief, candidate: Candidate, tally: Tally) -> Costs | None:
+    """The same, remembered: the calls that no model is named for are part of several kinds of work."""
+    key = (candidate.id, tally.task, tally.model, tally.way, tally.policy)
+    if key not in brief.costs:
+        brief.costs[key] = costs_at(candidate, tally)
+    return brief.costs[key]
 
 
 def _tier(candidate: Candidate, tally: Tally) -> Mapping[str, int]:
@@ -73,8 +73,13 @@ def tokenizer_error(landscape: Landscape, pair: tuple[str, str], rules: Rules) -
 def now_nano(brief: Brief, tally: Tally) -> float:
     """What the tally's work costs at today's price of its own model: like for like; else what was charged for it."""
     model = brief.landscape.models.get(tally.model)
-    costs = None if model is None else costs_at(model, tally)
+    costs = None if model is None else known_costs(brief, model, tally)
     return tally.charge_nano if costs is None else costs.input + costs.output
+
+
+def work_now_nano(brief: Brief, work: Work) -> float:
+    """The same of all of the work."""
+    return fsum(now_nano(brief, tally) for tally in work.tallies)
 
 
 def volume(brief: Brief, work: Work) -> Floats:
@@ -97,7 +102,7 @@ def saving_at(brief: Brief, work: Work, candidate: Candidate) -> Outcomes | None
     now = 0.0
     then = np.zeros((1, 1))
     for tally in work.tallies:
-        costs = costs_at(candidate, tally)
+        costs = known_costs(brief, candidate, tally)
         if costs is None:
             return None
         pair = (tally.model, candidate.id)
@@ -118,16 +123,15 @@ def expected_ratio(brief: Brief, work: Work, candidate: Candidate) -> float:
     return float(scaled(*_mean_error(lengths)).mean())
 
 
-def expected_share(brief: Brief, work: Work, candidate: Candidate) -> float | None:
-    """What the candidate would cost of what the work costs now, at the middle of everything: quick, to pass over."""
-    now, then = 0.0, 0.0
+def expected_share(brief: Brief, work: Work, candidate: Candidate, now: float) -> float | None:
+    """What the candidate would cost of `now`, at the middle of everything: quick, to pass over."""
+    then = 0.0
     for tally in work.tallies:
-        costs = costs_at(candidate, tally)
+        costs = known_costs(brief, candidate, tally)
         if costs is None:
             return None
         ratio = brief.lengths.ratio(tally.model, candidate.id, work.task, brief.rules.own_length_error)
-        now += now_nano(brief, tally)
-        then += costs.input + costs.output * float(np.exp(ratio.mean))
+        then += costs.input + costs.output * exp(ratio.mean)
     return then / now if now else None
 
 

@@ -125,7 +125,7 @@ class Health:
     log_ms_error: float = 0.0  # standard error of the difference
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # one is itself: what is derived from it is kept by it
 class Landscape:
     """What there is to choose from, the same for every organization of a week."""
 

@@ -7,7 +7,8 @@ what guesses are off by are plain means over what was measured.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from math import log
 from typing import Self
 
@@ -26,6 +27,7 @@ class Lengths:
     landscape: Landscape
     off: Mapping[str, float]  # by task type
     habits: Mapping[str, tuple[float, int]]  # by model: its mean, and over how many task types
+    found: dict[tuple[str, str], Normal] = field(default_factory=dict)  # what was asked for before
 
     @classmethod
     def of(cls, landscape: Landscape) -> Self:
@@ -46,6 +48,12 @@ class Lengths:
 
     def of_model(self, model: str, task: str) -> Normal:
         """The mean of the logarithm of its output tokens."""
+        key = (model, task)
+        if key not in self.found:
+            self.found[key] = self._of_model(model, task)
+        return self.found[key]
+
+    def _of_model(self, model: str, task: str) -> Normal:
         mean, count = self.habits.get(model, (0.0, 0))
         error = HABIT_ERROR * (1 + 1 / count) ** 0.5 if count else UNKNOWN_ERROR
         expected = Normal(_guess(self.landscape, model, task) + self.off.get(task, 0.0) + mean, error)
@@ -58,6 +66,12 @@ class Lengths:
             return Normal(0.0, 0.0)
         one, two = self.of_model(old, task), self.of_model(new, task)
         return Normal(two.mean - one.mean, (one.error**2 + two.error**2 + own_error**2) ** 0.5)
+
+
+@lru_cache(maxsize=2)
+def lengths_of(landscape: Landscape) -> Lengths:
+    """What `Lengths.of` says; made once for all organizations that are looked at with this landscape."""
+    return Lengths.of(landscape)
 
 
 def _guess(landscape: Landscape, model: str, task: str) -> float:

@@ -1,12 +1,13 @@
 """The state of evidence, advice, letters and upgrades as operators watch it: sums over all tenants, for `/metrics`."""
 
 from collections.abc import Iterable
+from datetime import UTC, datetime, time
 from typing import Any
 
 from django.db.models import Count, Max
 
 from advisor.models import Advice, Digest, EvidenceDay, Letter, Upgrade
-from advisor.weeks import week_of
+from advisor.weeks import monday_of, week_of
 from komilion.common.clock import utc_now
 
 DAY_S = 86_400
@@ -31,13 +32,17 @@ def advisor_state() -> dict[str, tuple[str, float]]:
 
 
 def advisor_counts() -> dict[str, Labelled]:
-    """The same with labels, of the last weeks. Three queries."""
+    """The same with labels, of the last weeks. Four queries."""
     weeks = weeks_counted()
+    since = datetime.combine(monday_of(weeks[-1]), time(), UTC)
     return {
         "advisor_letters": (
-            "Letters of the last four weeks.",
-            ("state",),
-            _counted(Letter.objects.filter(digest__week__in=weeks), "state"),
+            "Digests to members of the last four weeks, and alerts.",
+            ("kind", "state"),
+            [
+                *_labelled("digest", _counted(Letter.objects.filter(digest__week__in=weeks), "state")),
+                *_labelled("alert", _counted(Letter.objects.filter(alert__created_at__gte=since), "state")),
+            ],
         ),
         "advisor_advice": (
             "Advice of the last four weeks.",
@@ -52,6 +57,10 @@ def weeks_counted() -> list[str]:
     """This week and those before it, the newest first."""
     today = utc_now().date()
     return [week_of(type(today).fromordinal(today.toordinal() - 7 * number)) for number in range(WEEKS_COUNTED)]
+
+
+def _labelled(kind: str, rows: list[tuple[tuple[str, ...], float]]) -> list[tuple[tuple[str, ...], float]]:
+    return [((kind, *labels), value) for labels, value in rows]
 
 
 def _counted(rows: Any, *names: str) -> list[tuple[tuple[str, ...], float]]:

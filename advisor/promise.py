@@ -1,14 +1,13 @@
 """How likely another model keeps the promise of the calls' policy, and what it must be able to do at all."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from functools import partial
 from math import exp
 
 from advisor.advice import Kind
 from advisor.brief import Brief, Work
 from advisor.evidence import Candidate, Tally
-from advisor.statistics import Normal, logit, probability_higher, probability_reached, sigmoid
+from advisor.statistics import Bar, Normal, bar, logit, probability_higher, reaches, sigmoid
 from routing.selection.policy import LOWER_80, threshold
 from routing.selection.words import DEFAULT_POLICY
 
@@ -65,9 +64,17 @@ def _fails_more(brief: Brief, work: Work, candidate: Candidate) -> bool:
 
 
 def kept(brief: Brief, work: Work, candidate: Candidate) -> float:
-    """The probability that the candidate keeps the promise towards every model that it would replace a good deal of."""
-    chances = [_kept_towards(brief, work, tally, candidate) for tally in work.weighty(brief.rules.small_share)]
-    return min(chances, default=0.0)
+    """The probability that the candidate keeps the promise towards every model that it would replace a good deal of.
+
+    Where it is below `least_confidence`, nobody wants to know by how much: the first such one is told.
+    """
+    least: float | None = None
+    for tally in work.weighty(brief.rules.small_share):
+        chance = _kept_towards(brief, work, tally, candidate)
+        least = chance if least is None else min(least, chance)
+        if least < brief.rules.least_confidence:
+            break
+    return least or 0.0
 
 
 def better(brief: Brief, work: Work, candidate: Candidate) -> float:
@@ -78,7 +85,7 @@ def better(brief: Brief, work: Work, candidate: Candidate) -> float:
         if pair is None:
             return 0.0
         least = partial(_more, tally.difficulty, brief.rules.least_better)
-        chances.append(probability_reached(*pair, least))
+        chances.append(reaches(pair[1], bar(pair[0], least)))
     return min(chances, default=0.0)
 
 
@@ -92,30 +99,46 @@ def _kept_towards(brief: Brief, work: Work, tally: Tally, candidate: Candidate) 
     if pair is None:
         return 0.0
     policy = tally.policy or DEFAULT_POLICY
-    if tally.way == "policy" and not _policy_takes(brief, work, replace(tally, policy=policy), candidate):
+    floor = _floor(brief, pair[0], policy, tally.difficulty)
+    if tally.way == "policy" and not _policy_takes(brief, work, (policy, tally.difficulty), candidate):
         return 0.0
-    return probability_reached(*pair, _floor(policy, tally.difficulty))
+    return reaches(pair[1], floor)
 
 
-def _floor(policy: str, difficulty: float) -> Callable[[float], float]:
-    """The least logit that keeps the promise towards a logit, both without the difficulty."""
-    return lambda known: logit(threshold(policy, sigmoid(known - difficulty))) + difficulty
+def _floor(brief: Brief, known: Normal, policy: str, difficulty: float) -> Bar:
+    """The least logit that keeps the promise towards a known one, both without the difficulty."""
+    key = (known, policy, difficulty)
+    if key not in brief.floors:
+        brief.floors[key] = bar(
+            known, lambda logit_: logit(threshold(policy, sigmoid(logit_ - difficulty))) + difficulty
+        )
+    return brief.floors[key]
 
 
-def _policy_takes(brief: Brief, work: Work, tally: Tally, candidate: Candidate) -> bool:
+def _policy_takes(brief: Brief, work: Work, promise: tuple[str, float], candidate: Candidate) -> bool:
     """Whether the candidate keeps the policy's own promise, which is towards the best there is: by the policy's lower
     bounds, or as surely as towards the model in use.
 
-    Otherwise each pin would be allowed to be a little worse than a choice that was a little worse already.
+    Otherwise each pin would be allowed to be a little worse than a choice that was a little worse already. `promise`:
+    the policy, and the difficulty of the questions.
     """
-    lows = [(_low(model, work.task, tally.difficulty), model.id) for model in able(brief, work)]
-    best, id_ = max(lows, default=(0.0, candidate.id))
-    if _low(candidate, work.task, tally.difficulty) >= threshold(tally.policy, best):
+    policy, difficulty = promise
+    best, id_ = _best_low(brief, work, difficulty)
+    if _low(candidate, work.task, difficulty) >= threshold(policy, best):
         return True
     pair = known_of(brief, work, id_, candidate)
-    return pair is not None and (
-        probability_reached(*pair, _floor(tally.policy, tally.difficulty)) >= brief.rules.least_confidence
-    )
+    if pair is None:
+        return False
+    return reaches(pair[1], _floor(brief, pair[0], policy, difficulty)) >= brief.rules.least_confidence
+
+
+def _best_low(brief: Brief, work: Work, difficulty: float) -> tuple[float, str]:
+    """The highest lower bound of all that could do the work, and whose it is."""
+    key = (work.task, work.model, difficulty)
+    if key not in brief.best_lows:
+        lows = ((_low(model, work.task, difficulty), model.id) for model in able(brief, work))
+        brief.best_lows[key] = max(lows, default=(0.0, ""))
+    return brief.best_lows[key]
 
 
 def _low(model: Candidate, task: str, difficulty: float) -> float:
@@ -159,6 +182,13 @@ def known_of(brief: Brief, work: Work, model: str, candidate: Candidate) -> tupl
 
 def _votes(brief: Brief, task: str, model: str, strength: float) -> tuple[float, float, float]:
     """How many votes, their score above what was expected, and how much that would vary by chance."""
+    key = (task, model)
+    if key not in brief.votes:
+        brief.votes[key] = _voted(brief, task, model, strength)
+    return brief.votes[key]
+
+
+def _voted(brief: Brief, task: str, model: str, strength: float) -> tuple[float, float, float]:
     count, evidence, information = 0.0, 0.0, 0.0
     for tally in brief.tallies:
         if tally.task == task and tally.model == model:

@@ -31,7 +31,7 @@ def _one_pin_a_task(ranked: Sequence[Recommendation]) -> list[Recommendation]:
     taken: set[str] = set()
     kept = []
     for said in ranked:
-        if said.kind in PINS:
+        if said.kind in PINS and said.model:
             if said.task in taken:
                 continue
             taken.add(said.task)

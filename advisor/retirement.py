@@ -36,11 +36,13 @@ def move_of(
     if named is None or (may_call is not None and named not in may_call):
         return Move(None, f"{model} {when} and has no successor that your keys may call")
     successor = landscape.models.get(named)
-    if successor is None or successor.sunset_on is not None:
+    if successor is None or successor.sunset_on is not None or successor.deprecated_on is not None:
         return Move(None, f"{model} {when}, and {named} is not there to stay")
     if known is None:
         return Move(None, f"{model} {when}: what it cost and could do is not known any more")
-    if not known.capabilities <= successor.capabilities or successor.context_length < known.context_length:
+    sizes = ("context_length", "max_output")
+    is_smaller = any(getattr(successor, size) < getattr(known, size) for size in sizes)
+    if is_smaller or not known.capabilities <= successor.capabilities:
         return Move(None, f"{model} {when}, and {named} cannot do all that it could")
     if any(successor.prices.get(bucket, price) > price for bucket, price in (ceiling or known.prices).items()):
         return Move(None, f"{model} {when}, and {named} costs more")

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import erfc, exp, log, pi, sqrt
+from math import erfc, exp, fsum, log, pi, sqrt
 from statistics import NormalDist
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 type Floats = np.ndarray[tuple[int, ...], np.dtype[np.floating]]
 
 _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(16)
-_WEIGHTS = _WEIGHTS / _WEIGHTS.sum()  # of a standard normal variable
+_NODES_AND_WEIGHTS = tuple(zip(_NODES.tolist(), (_WEIGHTS / _WEIGHTS.sum()).tolist(), strict=True))  # standard normal
 POINTS = 16
 # The middles of so many equally likely slices of a standard normal variable, scaled so that their variance is 1.
 _MIDDLES = np.array([NormalDist().inv_cdf((i + 0.5) / POINTS) for i in range(POINTS)])
@@ -57,11 +57,19 @@ class Normal:
         return Normal((self.mean * mine + other.mean * its) / (mine + its), (mine + its) ** -0.5)
 
 
-def probability_reached(known: Normal, other: Normal, least: Callable[[float], float]) -> float:
-    """How likely `other` is at least `least(known)`; both are independent and normal. Gauss-Hermite, 16 nodes."""
-    total = 0.0
-    for node, weight in zip(_NODES.tolist(), _WEIGHTS.tolist(), strict=True):
-        total += weight * normal_cdf((other.mean - least(known.mean + known.error * node)) / other.error)
+type Bar = Sequence[tuple[float, float]]
+"""What must be reached, and how likely it is that. For a quantity that depends on one that is known with an error."""
+
+
+def bar(known: Normal, least: Callable[[float], float]) -> Bar:
+    """`least(known)` at the 16 nodes of Gauss-Hermite."""
+    return [(least(known.mean + known.error * node), weight) for node, weight in _NODES_AND_WEIGHTS]
+
+
+def reaches(other: Normal, bar: Bar) -> float:
+    """How likely `other`, normal and independent of what the bar was made of, is at least as high."""
+    scale = -1 / (sqrt(2) * other.error)
+    total = fsum(weight * erfc((other.mean - level) * scale) for level, weight in bar) / 2
     return min(max(total, 0.0), 1.0)
 
 

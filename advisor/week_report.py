@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, time
 from typing import Any
 
 from django.db.models import Count, F, Q, Sum
 
 from advisor.models import Advice, Digest, Effect, Letter
+from advisor.weeks import WEEK, monday_of
 
 FAILURES_MOST = 5  # reasons of a week, the commonest first
 
@@ -29,7 +31,7 @@ class WeekReport:
     week: str
     looked_at: int
     silent: int
-    letters: Sequence[tuple[str, int]]  # state, how many
+    letters: Sequence[tuple[str, int]]  # digests and alerts: state, how many
     failures: Sequence[tuple[str, int]]  # what the mail server said, how often
     kinds: Sequence[KindLine]
     measured: int  # accepted advice whose effect of this week is known
@@ -41,7 +43,9 @@ def report_of(week: str) -> WeekReport:
     digests = Digest.objects.filter(week=week).aggregate(
         looked_at=Count("pk"), silent=Count("pk", filter=Q(is_silent=True))
     )
-    letters = Letter.objects.filter(digest__week=week).order_by()
+    begins = datetime.combine(monday_of(week), time(), UTC)
+    of_week = Q(digest__week=week) | Q(alert__created_at__gte=begins, alert__created_at__lt=begins + WEEK)
+    letters = Letter.objects.filter(of_week).order_by()
     failed = letters.exclude(error="").values_list("error").annotate(number=Count("pk")).order_by("-number", "error")
     effects = Effect.objects.filter(week=week).aggregate(
         measured=Count("pk"), saved=Sum(F("without_nano") - F("actual_nano"), default=0)

@@ -38,8 +38,9 @@ REASONS: Mapping[str, Any] = {
         "%(subject)s answers it now. %(model)s has come since, and does the same work for less or better."
     ),
     Kind.CACHING: gettext_lazy(
-        "Your prompts for %(task)s repeat themselves, and the whole price is paid each time. Mark the part that stays "
-        "the same, and it is read from the cache for a fraction."
+        "Your prompts for %(task)s repeat themselves, and the whole price is paid each time. Put "
+        "what stays the same first, and mark it where the maker asks for marks: then it is read from the cache for a "
+        "fraction."
     ),
     Kind.SHORTER: gettext_lazy(
         "Its answers for %(task)s are much longer than other people get for the same. Say in the prompt how long they "
@@ -47,7 +48,10 @@ REASONS: Mapping[str, Any] = {
     ),
     Kind.FAILING: gettext_lazy("More of its calls fail than chance explains. %(model)s does the same work."),
     Kind.SLOW: gettext_lazy("It takes longer than chance explains. %(model)s does the same work."),
-    Kind.ENDING: gettext_lazy("After that day its calls would fail. %(model)s can take its place."),
+    Kind.ENDING: gettext_lazy(
+        "From that day on its calls fail, unless its maker names another model that costs no more. %(model)s can "
+        "take its place."
+    ),
     Kind.UNUSED_KEY: gettext_lazy("A key that is not used can only be lost. Revoke it if nobody needs it."),
     Kind.CAP_SOON: gettext_lazy(
         "At the present rate the cap is reached before its period ends, and calls are refused until the next begins."
@@ -56,7 +60,9 @@ REASONS: Mapping[str, Any] = {
 WITHOUT_MODEL: Mapping[str, Any] = {
     Kind.FAILING: gettext_lazy("More of its calls fail than chance explains."),
     Kind.SLOW: gettext_lazy("It takes longer than chance explains."),
-    Kind.ENDING: gettext_lazy("After that day its calls would fail."),
+    Kind.ENDING: gettext_lazy(
+        "From that day on its calls fail, unless its maker names another model that costs no more."
+    ),
 }
 RISKS: Mapping[str, Any] = {
     "quality": gettext_lazy("a few answers may be worse"),
@@ -107,7 +113,7 @@ def said(advice: Advice) -> Said:
     return Said(
         title=str(TITLES[kind]) % names,
         reason=str(reason) % names,
-        basis=_basis(advice.evidence),
+        basis=_basis(kind, advice.evidence),
         risks=[str(RISKS[code]) for code in advice.risks if code in RISKS],
         note=" ".join(str(NOTES[code]) % names for code in advice.risks if code in NOTES and advice.model),
         saving=roughly(advice.saving_mid_nano) if saves else "",
@@ -115,7 +121,7 @@ def said(advice: Advice) -> Said:
     )
 
 
-def _basis(evidence: Mapping[str, Any]) -> str:
+def _basis(kind: str, evidence: Mapping[str, Any]) -> str:
     """What was seen, each figure where the advice rests on it (`advisor.recommend` names them)."""
     words = []
     calls, days = evidence.get("calls"), evidence.get("days")
@@ -126,10 +132,10 @@ def _basis(evidence: Mapping[str, Any]) -> str:
         words.append(_("not used for %(days)s days") % {"days": days})
     if charge := evidence.get("charge_nano"):
         words.append(_("%(money)s spent on them") % {"money": dollars(charge)})
-    if "failed_share" in evidence:
+    if "failed_share" in evidence and kind != Kind.SLOW:
         shares = {name: f"{100 * evidence[name]:.1f}" for name in ("failed_share", "failed_share_before")}
         words.append(_("%(failed_share)s %% failed, %(failed_share_before)s %% before") % shares)
-    if "log_ms_before" in evidence:
+    if "log_ms_before" in evidence and kind != Kind.FAILING:
         times = exp(evidence["log_ms"] - evidence["log_ms_before"])
         words.append(_("takes %(times)s times as long as before") % {"times": f"{times:.1f}"})
     if "usual_ratio" in evidence:

@@ -51,7 +51,7 @@ class KeyActivity:
 
 
 def key_activity(organization_ids: Collection[int], since: date, through: date) -> Iterator[KeyActivity]:
-    """Of every key of these organizations that was ever used, for jobs that look at all of them; read row by row.
+    """Of every key of these organizations that was ever used, for jobs that look at all of them, some at a time.
 
     The span is from `since` through `through`. Calls of the last seconds may be in no sum yet.
     """
@@ -60,7 +60,7 @@ def key_activity(organization_ids: Collection[int], since: date, through: date) 
     sums = UsageSum.objects.filter(organization_id__in=organization_ids, grain_s=DAY_S, key_id__gt=0)
     charged = Sum("charge_nano", filter=Q(starts_at__gte=start, starts_at__lt=end), default=0)
     rows = sums.values_list("key_id").annotate(last_at=Max("starts_at"), charged=charged).order_by("key_id")
-    for key_id, last_at, charge_nano in rows.iterator():
+    for key_id, last_at, charge_nano in rows:
         yield KeyActivity(key_id, last_at.date(), charge_nano)
 
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from django.db import IntegrityError, transaction
 
 from accounts.access import Right, Viewer
-from accounts.actions.changes import audit
+from accounts.actions.changes import audit, lock_organization
 from advisor.access import USED, Opened
 from advisor.advice import PINS
 from advisor.errors import AdviceClosed, LinkUsed
@@ -56,6 +56,7 @@ def do_accept(pinner: Pinner, advice_id: int, now: datetime) -> Advice:
     Raises `AdviceClosed`, `NotFound`, `ModelNotAllowed`, and `BadRequest` where the model cannot be called any more.
     """
     with transaction.atomic():
+        lock_organization(pinner.organization_id)  # first, as whoever says something new does
         advice = _lock(pinner, advice_id, now)
         if advice.kind not in PINS or not advice.model:
             raise AdviceClosed("This is nothing that can be done by a click.")
@@ -70,8 +71,8 @@ def do_accept_pair(pinner: Pinner, task: str, model: str, now: datetime) -> Pin:
     """
     task, model_id = check_task(task), check_model(model)
     with transaction.atomic():
+        lock_organization(pinner.organization_id)  # first, as whoever says something new does
         advised = open_advice(pinner.organization_id, now).filter(task=task, model=model_id, kind__in=PINS)
-        # Advice before the organization, as `do_accept` locks them.
         newest = advised.select_for_update(no_key=True).order_by("pk").last()
         pin = do_set_pin(pinner, task, model_id)
         if newest is not None:

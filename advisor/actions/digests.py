@@ -121,7 +121,8 @@ def _had_one_this_month(digest: Digest) -> set[int]:
     earlier = Digest.objects.filter(organization_id=digest.organization_id, week__lt=digest.week)
     weeks = [week for week in earlier.order_by("-week").values_list("week", flat=True)[:5] if _same(monday, week)]
     letters = Letter.objects.filter(digest__organization_id=digest.organization_id, digest__week__in=weeks)
-    return set(letters.exclude(state=Letter.State.LEFT_OUT).values_list("user_id", flat=True))
+    came = letters.exclude(state__in=[Letter.State.LEFT_OUT, Letter.State.FAILED])
+    return set(came.values_list("user_id", flat=True))
 
 
 def _same(monday: date, week: str) -> bool:

@@ -109,6 +109,7 @@ def advice_json(row: Advice) -> dict[str, Any]:
         "confidence": round(row.confidence, 4),
         "evidence": row.evidence,
         "risks": words.risks,
+        "note": words.note or None,
         "expires_on": row.expires_on.isoformat(),
         "can_be_accepted": row.kind in PINS and bool(row.model) and not why_closed(row, utc_now()),
         "state": row.state,

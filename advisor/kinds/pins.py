@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from advisor.advice import Kind, Recommendation, Saving
 from advisor.brief import Brief, Work
-from advisor.cost import expected_ratio, expected_share, saving_at, stated, tokenizer_error
+from advisor.cost import expected_ratio, expected_share, saving_at, stated, tokenizer_error, work_now_nano
 from advisor.evidence import Candidate
 from advisor.promise import able, better, first_used, kept, known_of
 from advisor.statistics import sigmoid
@@ -61,8 +61,9 @@ def _utility(wrong_costs: float, option: Option) -> float:
 
 def _priced(brief: Brief, work: Work, most: float) -> Iterator[tuple[float, Candidate]]:
     """The candidates that cost at most this share of what the work costs now, and which share."""
+    now = work_now_nano(brief, work)
     for candidate in others(brief, work):
-        share = expected_share(brief, work, candidate)
+        share = expected_share(brief, work, candidate, now)
         if share is not None and share <= most:
             yield share, candidate
 

@@ -37,11 +37,11 @@ def counts(name: str) -> dict[tuple[str, ...], float]:
 def test_metrics_count_advice_and_letters_by_what_became_of_them(alice: Person):
     made(alice, week_now())
     assert counts("advisor_advice") == {("cheaper", "open"): 1.0}
-    assert counts("advisor_letters") == {("waiting",): 1.0}
+    assert counts("advisor_letters") == {("digest", "waiting"): 1.0}
     Letter.objects.update(state="failed")
     Advice.objects.update(state="accepted")
     assert counts("advisor_advice") == {("cheaper", "accepted"): 1.0}
-    assert counts("advisor_letters") == {("failed",): 1.0}
+    assert counts("advisor_letters") == {("digest", "failed"): 1.0}
     assert advisor_state()["advisor_digests_this_week"][1] == 1
 
 

@@ -7,10 +7,11 @@ from scipy import stats
 from advisor.statistics import (
     Normal,
     Outcomes,
+    bar,
     normal_cdf,
     probability_higher,
     probability_raised,
-    probability_reached,
+    reaches,
     relative_error,
     scaled,
     wilson_low,
@@ -26,8 +27,8 @@ def test_the_probability_of_a_promise_is_what_draws_say():
     known, other = Normal(2.0, 0.4), Normal(1.8, 0.3)
     rng = np.random.default_rng(1)
     one, two = rng.normal(2.0, 0.4, 400_000), rng.normal(1.8, 0.3, 400_000)
-    assert probability_reached(known, other, lambda x: x - 0.5) == pytest.approx((two >= one - 0.5).mean(), abs=0.003)
-    curved = probability_reached(known, other, lambda x: 0.3 * x**2)
+    assert reaches(other, bar(known, lambda x: x - 0.5)) == pytest.approx((two >= one - 0.5).mean(), abs=0.003)
+    curved = reaches(other, bar(known, lambda x: 0.3 * x**2))
     assert curved == pytest.approx((two >= 0.3 * one**2).mean(), abs=0.003)
 
 

@@ -113,7 +113,7 @@ def accept(request: HttpRequest, viewer: Viewer) -> HttpResponseBase:
     except (AdviceClosed, BadRequest, NotFound) as error:
         messages.error(request, _message(error))
     else:
-        messages.success(request, f"{advice.model} answers requests of “{advice.task}” from now on.")
+        messages.success(request, f"{advice.model} answers requests of “{advice.task}” that name no model from now on.")
     return redirect("dashboard:advisor")
 
 

@@ -79,7 +79,9 @@ def test_a_click_accepts_and_pins(alice: Person):
     made(alice, week_now())
     advice = Advice.objects.get()
     answer = post(alice, "accept", advice=advice.pk)
-    assert "acme/mini answers requests of “summarization” from now on." in text_of(answer.content.decode())
+    assert "acme/mini answers requests of “summarization” that name no model from now on." in text_of(
+        answer.content.decode()
+    )
     assert Pin.objects.get().model == "acme/mini"
     assert "already" in text_of(post(alice, "accept", advice=advice.pk).content.decode())
     assert "too early to say" in words(alice)
