@@ -7,6 +7,7 @@ and writes it. Who allows it is read once a minute while calls come; the write l
 import asyncio
 import logging
 from collections import deque
+from math import inf
 
 import msgspec
 from django.db import DatabaseError, connection
@@ -36,7 +37,7 @@ class Sampler:
 
     def __init__(self) -> None:
         self._allowing: frozenset[int] = frozenset()
-        self._look_at_s = 0.0
+        self._looked_at_s = -inf
         self._kept: set[tuple[int, str]] = set()  # of this UTC day
         self._day = utc_now().date()
         self._waiting: deque[_Heard] = deque()
@@ -44,31 +45,33 @@ class Sampler:
 
     def hear(self, call: Finished) -> None:
         """Of a call whose answer was sent; only of those whose task type is known, as nobody reads one for this."""
-        is_due = monotonic_s() >= self._look_at_s
         task = None if call.selected is None else call.selected.task
         organization_id = call.caller.organization_id
         if task is not None and organization_id in self._allowing and self._is_new(organization_id, task):
             text = text_of(read_question(call.chat))
             if text and len(self._waiting) < QUEUE_MOST:
+                self._kept.add((organization_id, task))
                 self._waiting.append(_Heard(organization_id, task, call.request_id, text))
-        if (is_due or self._waiting) and (self._worker is None or self._worker.done()):
+        if (self._waiting or self._is_due) and (self._worker is None or self._worker.done()):
             self._worker = spawn(self._work(), name="prompt-samples")
 
+    @property
+    def _is_due(self) -> bool:
+        """Whether it is time to read again who allows it."""
+        return monotonic_s() - self._looked_at_s >= LOOK_EVERY_S
+
     def _is_new(self, organization_id: int, task: str) -> bool:
-        """The first of this task type today, as far as this process knows; notes that it is."""
+        """Whether nothing of this task type is kept today, as far as this process knows."""
         today = utc_now().date()
         if today != self._day:
             self._kept.clear()
             self._day = today
-        key = (organization_id, task)
-        is_new = key not in self._kept
-        self._kept.add(key)
-        return is_new
+        return (organization_id, task) not in self._kept
 
     async def _work(self) -> None:
         try:
-            if monotonic_s() >= self._look_at_s:
-                self._look_at_s = monotonic_s() + LOOK_EVERY_S
+            if self._is_due:
+                self._looked_at_s = monotonic_s()
                 self._allowing = await asyncio.to_thread(_read)
             while self._waiting:
                 await asyncio.to_thread(_keep, self._waiting.popleft())

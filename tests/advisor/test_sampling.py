@@ -12,7 +12,7 @@ from routing.selection.features import question_of
 from tests.fakes.replies import Reply
 from tests.routing.books import organization_id
 from tests.routing.choosing import BEST
-from tests.stand import Gateway
+from tests.stand import Gateway, Tenant
 from tests.waiting import wait_until
 
 PROMPT = "Write a Python function that greets ann@example.com, please"
@@ -28,14 +28,19 @@ def kept(organization: int) -> list[Any]:
 
 
 def test_the_first_prompt_of_a_task_type_is_kept_redacted(gateway: Gateway, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("advisor.sampling.LOOK_EVERY_S", 0.0)
     alice, charlie = gateway.tenant(), gateway.tenant()
     mine, others = organization_id(alice), organization_id(charlie)
+
+    def ask(tenant: Tenant) -> None:
+        gateway.chat(tenant, "neo-mode", messages=[{"role": "user", "content": PROMPT}], taskHint="coding")
+
+    ask(alice)  # whoever was here before: the process has read by now who allows it
     do_choose_samples(Member(mine, "alice"), allowed=True, now=utc_now())
+    monkeypatch.setattr("advisor.sampling.LOOK_EVERY_S", 0.0)
 
     def asked() -> bool:
         for tenant in (alice, charlie):
-            gateway.chat(tenant, "neo-mode", messages=[{"role": "user", "content": PROMPT}], taskHint="coding")
+            ask(tenant)
         return bool(kept(mine))
 
     wait_until(asked)
