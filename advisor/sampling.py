@@ -17,6 +17,7 @@ from advisor.queries import organizations_that_allow_samples
 from komilion.common.clock import monotonic_s, utc_now
 from komilion.common.tasks import spawn
 from routing.gateway.choice.learning import Finished
+from routing.gateway.forms import CHATS
 from routing.selection.features import HEAD_CHARACTERS, TAIL_CHARACTERS, Question, read_question
 
 log = logging.getLogger(__name__)
@@ -44,8 +45,8 @@ class Sampler:
         self._worker: asyncio.Task[None] | None = None
 
     def hear(self, call: Finished) -> None:
-        """Of a call whose answer was sent; only of those whose task type is known, as nobody reads one for this."""
-        task = None if call.selected is None else call.selected.task
+        """Of a call whose answer was sent; only of chats whose task type is known, as nobody reads one for this."""
+        task = None if call.selected is None or call.endpoint not in CHATS else call.selected.task
         organization_id = call.caller.organization_id
         if task is not None and organization_id in self._allowing and self._is_new(organization_id, task):
             text = text_of(read_question(call.chat))

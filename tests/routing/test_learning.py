@@ -53,6 +53,7 @@ def finished(
     given: dict[str, Any] = {
         "request_id": "gen-1",
         "started_at": "2026-03-01 09:00:00",
+        "endpoint": "chat.completions",
         "chat": request.chat,
         "caller": replace(request.caller, tier=tier),
         "offer": choice.attempts[0][0],

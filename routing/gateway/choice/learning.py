@@ -35,6 +35,7 @@ class Finished(msgspec.Struct, frozen=True):
 
     request_id: str
     started_at: str
+    endpoint: str  # as the usage row names it
     chat: ChatRequest
     caller: Caller
     offer: OfferEntry  # that answered
@@ -121,6 +122,7 @@ class Learning:
         if settlement.outcome != "completed":
             return
         progress, reserved = settlement.progress, settlement.reserved
+        inbound = settlement.admitted.inbound
         if not self._measured.has_room():
             self._remember(settlement)
             return
@@ -130,7 +132,8 @@ class Learning:
             Finished(
                 request_id=settlement.request_id,
                 started_at=progress.started_at,
-                chat=settlement.admitted.inbound.chat,
+                endpoint=inbound.form.endpoint,
+                chat=inbound.chat,
                 caller=reserved.caller,
                 offer=reserved.attempt.offer,
                 selected=reserved.plan.choice,
