@@ -45,6 +45,12 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only
         return super().get_search_results(request, queryset, search_term)
 
     @override
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        """Refuses to filter by a field that is not shown: `?text__startswith=a` would spell it out letter by letter."""
+        hidden = self.get_exclude(request) or ()
+        return lookup.partition("__")[0] not in hidden and super().lookup_allowed(lookup, value, request)
+
+    @override
     def has_add_permission(self, request: HttpRequest, *_: Any) -> bool:
         """Nobody adds."""
         return False

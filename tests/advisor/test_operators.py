@@ -96,6 +96,20 @@ def test_operators_read_no_prompt(alice: Person, operator: Client):
             assert "quiet-words" not in answer.content.decode()
 
 
+@pytest.mark.parametrize(
+    ("model", "lookup"),
+    [
+        ("promptsample", "text__startswith"),
+        ("promptsample", "text"),
+        ("evaluationcase", "prompt__contains"),
+        ("evaluationcase", "expected__regex"),
+    ],
+)
+def test_operators_cannot_guess_a_prompt_by_filtering(operator: Client, model: str, lookup: str):
+    assert operator.get(f"/operator/advisor/{model}/?{lookup}=q").status_code == 400
+    assert operator.get(f"/operator/advisor/{model}/?task=writing").status_code == 200
+
+
 def test_a_row_of_evidence_has_a_page(alice: Person, operator: Client):
     calls(alice, utc_now().date())
     answer = operator.get("/operator/advisor/dayevidence/")
