@@ -74,10 +74,14 @@ class Sampler:
             if self._is_due:
                 self._looked_at_s = monotonic_s()
                 self._allowing = await asyncio.to_thread(_read)
-            while self._waiting:
-                await asyncio.to_thread(_keep, self._waiting.popleft())
         except DatabaseError as error:
-            log.warning("prompt not kept", extra={"error": str(error)})
+            log.warning("unknown who allows prompts to be kept", extra={"error": str(error)})
+        while self._waiting:
+            try:
+                await asyncio.to_thread(_keep, self._waiting.popleft())
+            except Exception as error:  # noqa: BLE001 - whatever one prompt fails over, the next is looked at
+                # By its kind alone: a database's words may quote the row, and so the prompt.
+                log.warning("prompt not kept", extra={"error": type(error).__name__})
 
 
 def text_of(question: Question) -> str:
