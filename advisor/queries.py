@@ -103,6 +103,12 @@ def wishes_of(user_id: int) -> Sequence[Wishes]:
     return [_wishes(row, chosen.get(row.pk) or MailWishes(membership=row), is_closed=closed) for row in members]
 
 
+def often_of(membership_id: int) -> str:
+    """How often a member hears of one organization."""
+    row = MailWishes.objects.filter(membership_id=membership_id).first()
+    return MailWishes.Often.WEEKLY if row is None else row.often
+
+
 def _wishes(row: Membership, chosen: MailWishes, *, is_closed: bool) -> Wishes:
     return Wishes(row.organization_id, row.organization.name, row.pk, chosen.often, chosen.wants_alerts, is_closed)
 

@@ -17,10 +17,11 @@ from django.views.decorators.http import require_http_methods
 from accounts.access import Right
 from advisor.access import access_advice, access_letters
 from advisor.actions.advice import do_follow, why_closed
-from advisor.actions.wishes import do_set_wishes, do_stop_alerts
+from advisor.actions.wishes import do_lessen, do_stop_alerts
 from advisor.errors import AdviceClosed, LinkRefused
 from advisor.links import Act
 from advisor.models import MailWishes
+from advisor.queries import often_of
 from advisor.words import said
 from komilion.common.clock import utc_now
 
@@ -71,7 +72,8 @@ def advice(request: HttpRequest, link: str) -> HttpResponse:
 def letters(request: HttpRequest, letters_link: str) -> HttpResponse:
     """Stop the letters, or have one a month: GET shows the buttons; a POST that says nothing else stops them.
 
-    By the link of an alert, the same for alerts, of which there are not fewer to be had.
+    Whoever has the letter may have fewer sent, never more than the member wishes. By the link of an alert, the same for
+    alerts, of which there are not fewer to be had.
     """
     opened = access_letters(letters_link, utc_now())
     context: dict[str, Any] = {"organization": opened.viewer.organization_name, "email": opened.viewer.email}
@@ -79,12 +81,13 @@ def letters(request: HttpRequest, letters_link: str) -> HttpResponse:
         if request.method == "POST":
             do_stop_alerts(opened.viewer.membership_id)
         return render(request, "advice/alerts.html", {**context, "is_stopped": request.method == "POST"})
-    often = None
     if request.method == "POST":
         is_monthly = request.POST.get("often") == MailWishes.Often.MONTHLY
-        often = MailWishes.Often.MONTHLY if is_monthly else MailWishes.Often.OFF
-        do_set_wishes(opened.viewer.membership_id, often)
-    return render(request, "advice/letters.html", {**context, "often": often})
+        wanted = MailWishes.Often.MONTHLY if is_monthly else MailWishes.Often.OFF
+        context["often"] = do_lessen(opened.viewer.membership_id, wanted)
+    else:
+        context["often"] = often_of(opened.viewer.membership_id)
+    return render(request, "advice/letters.html", context)
 
 
 def _refused(request: HttpRequest, reason: str, status: int) -> HttpResponse:

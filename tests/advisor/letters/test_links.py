@@ -1,22 +1,30 @@
 """Pages behind the links of a letter: looking changes nothing, acting works once, and for whom it is."""
 
+import logging
 import re
 from datetime import timedelta
 from typing import Any
+from unittest.mock import patch
+from urllib.parse import quote
 
 import pytest
 import time_machine
 from django.core.management import call_command
+from django.db import OperationalError
 from django.test import Client
 
 from accounts.models import AuditEntry, Membership, Organization
+from advisor.actions.wishes import do_set_wishes
 from advisor.letter import write
 from advisor.links import Act, Link
 from advisor.models import Advice, MailWishes, UsedLink
 from komilion.common.clock import utc_now
+from komilion.common.logging import JsonFormatter
 from routing.selection.models import Pin
 from tests.advisor.letters.delivering import CHEAPER, MONDAY, letter_to, links_in, made
 from tests.people import Person, new_member
+
+log = logging.getLogger(__name__)
 
 
 @pytest.fixture(autouse=True)
@@ -202,6 +210,21 @@ def test_a_form_of_another_site_accepts_nothing(links: dict[str, str], anybody: 
     assert Pin.objects.count() == 0
 
 
+def test_a_page_that_is_refused_leaves_no_link_in_the_log_that_works(
+    links: dict[str, str], anybody: Client, caplog: pytest.LogCaptureFixture
+):
+    assert anybody.post(links["accept"]).status_code == 403
+    with patch("komilion.web.advice.views.access_advice", side_effect=OperationalError("away")):
+        assert anybody.get(links["accept"]).status_code == 503
+    Advice.objects.update(state="dismissed")
+    assert anybody.get(links["accept"]).status_code == 409
+    said, signature, token = *links["accept"].split(":"), links["accept"].rpartition("/")[2]
+    log.warning("elsewhere", extra={"path": quote(token)})
+    lines = [JsonFormatter().format(record) for record in caplog.records]
+    assert len([line for line in lines if said in line or quote(said) in line]) >= 4
+    assert [line for line in lines if signature in line] == []
+
+
 def test_one_click_stops_the_letters_without_login_or_page(links: dict[str, str], alice: Person, anybody: Client):
     """RFC 8058, section 3.2; and again, as mail programs repeat it."""
     for _ in range(2):
@@ -214,6 +237,17 @@ def test_who_looks_may_also_have_fewer(links: dict[str, str], anybody: Client):
     assert "Stop the letters" in says(anybody.get(links["off"]))
     assert "One letter a month" in says(anybody.post(links["off"], {"often": "monthly"}))
     assert MailWishes.objects.get().often == "monthly"
+
+
+@pytest.mark.parametrize("set_by_her", ["off", "monthly"])
+def test_a_link_never_has_more_letters_sent_than_the_member_wishes(
+    links: dict[str, str], alice: Person, anybody: Client, set_by_her: str
+):
+    do_set_wishes(alice.membership_id, MailWishes.Often(set_by_her))
+    for page in (anybody.get(links["off"]), anybody.post(links["off"], {"often": "monthly"})):
+        assert ("No more letters" if set_by_her == "off" else "One letter a month") in says(page)
+        assert "One a month" not in says(page)
+    assert MailWishes.objects.get().often == set_by_her
 
 
 def test_stopping_works_for_a_year(links: dict[str, str], anybody: Client):
