@@ -152,13 +152,18 @@ def headers_of(letter: Letter, off: str) -> dict[str, str]:
     }
 
 
-def compare_url(row: Advice, prompt: str = "") -> str:
-    """The playground with both models and this prompt, else a stand-in; it starts nothing by itself."""
+def compare_url(row: Advice) -> str:
+    """The playground with both models and a typical prompt of the organization's, where one is kept when it is opened.
+
+    Else it begins with the stand-in that the link has. No prompt of anybody's stands in a letter, where nobody could
+    delete it, or in an address. It starts nothing by itself.
+    """
     query = {
         "organization": row.organization_id,
         "models": f"{row.subject},{row.model}",
         "task": row.task,
-        "prompt": prompt or stand_in(row.task),
+        "sample": "yes",
+        "prompt": stand_in(row.task),
     }
     return f"{settings.PUBLIC_URL}{reverse('playground:show')}?{urlencode(query)}"
 

@@ -1,7 +1,7 @@
 """What `/dashboard/advisor` shows of one organization."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -56,7 +56,6 @@ class Prompts:
 
     choice: SampleChoice | None
     kept: int
-    by_task: Mapping[str, str]  # the newest of each task type
 
 
 def board_of(organization_id: int, now: datetime) -> Board:
@@ -121,10 +120,7 @@ def prompts_of(organization_id: int) -> Prompts:
     kept = PromptSample.objects.filter(organization_id=OuterRef("pk")).order_by().values("organization_id")
     counted = Coalesce(Subquery(kept.annotate(number=Count("pk")).values("number")), 0)
     choice = SampleChoice.objects.filter(pk=organization_id).annotate(kept=counted).first()
-    if choice is None or not choice.kept:
-        return Prompts(choice, 0, {})
-    oldest_first = PromptSample.objects.filter(organization_id=organization_id).order_by("created_at", "pk")
-    return Prompts(choice, choice.kept, dict(oldest_first.values_list("task", "text")))
+    return Prompts(choice, 0 if choice is None else choice.kept)
 
 
 def cases_of(organization_id: int) -> list[EvaluationCase]:

@@ -9,7 +9,17 @@ from django.db.models import Count, Q, QuerySet, Sum
 from accounts.models import Membership, Organization
 from advisor.advice import PINS
 from advisor.collect import organizations_at_work
-from advisor.models import Advice, ClosedAddress, DayEvidence, Digest, EvidenceDay, Letter, MailWishes, SampleChoice
+from advisor.models import (
+    Advice,
+    ClosedAddress,
+    DayEvidence,
+    Digest,
+    EvidenceDay,
+    Letter,
+    MailWishes,
+    PromptSample,
+    SampleChoice,
+)
 from advisor.weeks import last_day_told_of, monday_of, week_of
 
 ADVICE_MOST = 200  # that a list has; five a week are most of a year
@@ -129,6 +139,12 @@ def letters_of(organization_id: int, week: str) -> Sequence[Letter]:
     """The letters of one digest with what they are made of, in the order in which they were written."""
     rows = Letter.objects.filter(digest__organization_id=organization_id, digest__week=week)
     return list(rows.select_related("digest__organization", "user").order_by("pk"))
+
+
+def newest_sample(organization_id: int, task: str) -> str:
+    """The prompt of this task type that was kept last; empty where none is."""
+    rows = PromptSample.objects.filter(organization_id=organization_id, task=task).order_by("-created_at", "-pk")
+    return rows.values_list("text", flat=True).first() or ""
 
 
 def organizations_that_allow_samples() -> frozenset[int]:

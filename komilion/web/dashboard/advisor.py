@@ -1,6 +1,5 @@
 """`/dashboard/advisor`: what could be done better, what was done and what it brought, upgrades, prompts and cases."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,9 +70,9 @@ def show(request: HttpRequest, viewer: Viewer) -> HttpResponse:
 def _page(request: HttpRequest, viewer: Viewer, form: CaseForm, status: int = 200) -> HttpResponse:
     organization_id, now = viewer.organization_id, utc_now()
     board = board_of(organization_id, now)
-    outcomes, prompts = board.outcomes, prompts_of(organization_id)
+    outcomes = board.outcomes
     context = {
-        "cards": [_card(row, prompts.by_task) for row in board.waiting],
+        "cards": [_card(row) for row in board.waiting],
         "outcomes": outcomes,
         "saved_nano": sum(outcome.saved_nano for outcome in outcomes),
         "measured": sum(len(outcome.weeks) for outcome in outcomes),
@@ -84,7 +83,7 @@ def _page(request: HttpRequest, viewer: Viewer, form: CaseForm, status: int = 20
         "pins": pins_of(organization_id),
         "upgrade_choices": Pin.Upgrades.choices,
         "upgrades": upgrades_of(organization_id),
-        "prompts": prompts,
+        "prompts": prompts_of(organization_id),
         "cases": cases_of(organization_id),
         "form": form,
         "tasks": TASKS,
@@ -92,14 +91,14 @@ def _page(request: HttpRequest, viewer: Viewer, form: CaseForm, status: int = 20
     return render(request, "dashboard/advisor.html", context, status=status)
 
 
-def _card(row: Advice, prompts: Mapping[str, str]) -> Card:
+def _card(row: Advice) -> Card:
     is_pin = row.kind in PINS and bool(row.model)
     return Card(
         advice=row,
         words=said(row),
         percent=round(100 * row.confidence),
         can_accept=is_pin,
-        compare=compare_url(row, prompts.get(row.task, "")) if is_pin else "",
+        compare=compare_url(row) if is_pin else "",
         key=reverse("keys:one", args=[row.subject]) if row.kind in ABOUT_KEYS else "",
     )
 

@@ -1,6 +1,8 @@
 """`/dashboard/advisor`: open advice and its buttons, what accepted advice brought, prompts and cases."""
 
+import re
 from dataclasses import replace
+from html import unescape
 from typing import Any
 
 import pytest
@@ -217,7 +219,10 @@ def test_an_organization_keeps_so_many_cases(alice: Person, monkeypatch: pytest.
 
 def test_a_test_side_by_side_begins_with_a_prompt_that_is_kept(alice: Person):
     made(alice, week_now())
-    assert "Sum+this+up+in+one+sentence" in page(alice), "a stand-in"
+    address = re.search(r'href="[^"]*(/playground\?[^"]+)"', page(alice))
+    assert address is not None
+    link = unescape(address[1])
+    assert alice.browser.get(link).context["run"].prompt.startswith("Sum this up in one sentence"), "a stand-in"
     post(alice, "samples", keep="yes")
     PromptSample.objects.create(
         organization_id=alice.organization_id,
@@ -226,4 +231,5 @@ def test_a_test_side_by_side_begins_with_a_prompt_that_is_kept(alice: Person):
         text="Our own words",
         created_at=utc_now(),
     )
-    assert "prompt=Our+own+words" in page(alice)
+    assert alice.browser.get(link).context["run"].prompt == "Our own words"
+    assert "Our own words" not in page(alice), "it stands in no address"
