@@ -24,4 +24,4 @@ class LinkUsed(LinkRefused):
 
 
 class AdviceClosed(Exception):
-    """Accepted, dismissed, expired, or followed by a newer one; the message is for whoever asked."""
+    """Answered, expired, or followed by something newer; the message is for whoever asked."""

@@ -3,6 +3,7 @@
 Made again for the same letter it is the same, but for what became of the advice meanwhile.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
@@ -22,7 +23,9 @@ from advisor.figures import Figures, Line
 from advisor.links import Act, Link
 from advisor.message_ids import mail_host
 from advisor.models import Advice, Digest, Letter
+from advisor.news import Told, tell, upgrades_told
 from advisor.prompts import stand_in
+from advisor.queries import allows_samples, is_first_letter
 from advisor.weeks import monday_of
 from advisor.words import Said, day_words, dollars, roughly, said, task_words
 from komilion.common.mail import Extras, Picture
@@ -30,6 +33,8 @@ from komilion.common.money import NANO_PER_USD
 
 TEMPLATE = "advisor_digest"
 LETTERS_LINK_DAYS = 365  # a letter can be stopped long after it came
+QUESTION_LINK_DAYS = 27  # what is asked by a letter can be answered for four weeks
+QUESTION_PAGES = {Act.AGREE: "advice:upgrade", Act.DECLINE: "advice:upgrade", Act.SAMPLES: "advice:samples"}
 MINUS = "\N{MINUS SIGN}"
 NAME_CHARACTERS = 60  # of an organization, in the subject
 
@@ -58,6 +63,15 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
+class Newer:
+    """A newer model for a pin; the links are empty where nobody is asked, or not this member."""
+
+    told: Told
+    agree: str
+    decline: str
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
     """One line of where the money went."""
 
@@ -74,7 +88,11 @@ def write(letter: Letter) -> Written:
     figures = msgspec.convert(digest.figures, Figures)
     rows = Advice.objects.filter(organization_id=organization.pk, week=digest.week, alert=None).order_by("rank")
     role = Membership.objects.get(organization=organization, user_id=letter.user_id).role
-    items = [item_of(letter, row, may_act=Right.KEYS in RIGHTS[role]) for row in rows]
+    may_act, allowed = Right.KEYS in RIGHTS[role], allows_samples(organization.pk)
+    items = [item_of(letter, row, may_act=may_act) for row in rows]
+    saving = _saving(rows)
+    told = tell(upgrades_told(organization.pk, digest.week, digest.created_at))
+    asks_for_samples = allowed is None and may_act and is_first_letter(digest)
     off = stop_url(letter, Act.LETTERS, monday_of(digest.week))
     cid = f"spend.{digest.week.lower()}.{digest.pk}@{mail_host()}"
     context = {
@@ -89,16 +107,23 @@ def write(letter: Letter) -> Written:
         "tasks": [_row(line, task_words(line.name)) for line in figures.tasks],
         "models": [_row(line, line.name) for line in figures.models],
         "items": items,
-        "saving": _saving(rows),
-        "may_act": Right.KEYS in RIGHTS[role],
+        "saving": saving,
+        "upgrades": [_newer(letter, each, may_act=may_act) for each in told],
+        "samples_url": _question_url(letter, Act.SAMPLES) if asks_for_samples else "",
+        "keeps_samples": bool(allowed),
+        "may_act": may_act,
         "email": letter.user.email,
         "settings_url": settings_url(),
-        "usage_url": f"{settings.PUBLIC_URL}/dashboard?{urlencode({'organization': organization.pk})}",
+        "usage_url": _page_url("dashboard:overview", organization.pk),
+        "advisor_url": _page_url("dashboard:advisor", organization.pk),
         "off_url": off,
     }
     pictures = [Picture(cid, "spend.png", bars(figures.days, 7))] if context["chart_cid"] else []
     return Written(
-        TEMPLATE, _subject(organization.name, context, items), context, Extras(headers_of(letter, off), pictures)
+        TEMPLATE,
+        _subject(organization.name, saving, _titles(items, told)),
+        context,
+        Extras(headers_of(letter, off), pictures),
     )
 
 
@@ -114,6 +139,12 @@ def item_of(letter: Letter, row: Advice, *, may_act: bool) -> Item:
         dismiss=act_url(letter, Act.DISMISS, row) if is_open and may_act else "",
         became="" if is_open else _became(row),
     )
+
+
+def _newer(letter: Letter, told: Told, *, may_act: bool) -> Newer:
+    if not (told.waits and may_act):
+        return Newer(told, "", "")
+    return Newer(told, *(_question_url(letter, act, told.upgrade.pk) for act in (Act.AGREE, Act.DECLINE)))
 
 
 def _became(row: Advice) -> str:
@@ -136,6 +167,14 @@ def stop_url(letter: Letter, act: Act, day: date) -> str:
     """The page, and for mail programs the address, that ends such letters; `day` is when it was made."""
     last_day = day + timedelta(days=LETTERS_LINK_DAYS)
     return _url("advice:letters", Link(act, letter.reason.organization_id, letter.user_id, 0, last_day))
+
+
+def _question_url(letter: Letter, act: Act, row_id: int = 0) -> str:
+    """The page on which its member may answer what a digest asks beside its advice."""
+    digest = letter.reason
+    assert isinstance(digest, Digest)
+    last_day = monday_of(digest.week) + timedelta(days=QUESTION_LINK_DAYS)
+    return _url(QUESTION_PAGES[act], Link(act, digest.organization_id, letter.user_id, row_id, last_day))
 
 
 def _url(page: str, link: Link) -> str:
@@ -169,8 +208,12 @@ def compare_url(row: Advice) -> str:
 
 
 def _key_url(row: Advice) -> str:
-    page = reverse("keys:one", args=[row.subject])
-    return f"{settings.PUBLIC_URL}{page}?{urlencode({'organization': row.organization_id})}"
+    return _page_url("keys:one", row.organization_id, row.subject)
+
+
+def _page_url(page: str, organization_id: int, *args: str) -> str:
+    """A page of the dashboard, of that organization."""
+    return f"{settings.PUBLIC_URL}{reverse(page, args=args)}?{urlencode({'organization': organization_id})}"
 
 
 def _headline(figures: Figures) -> str:
@@ -216,16 +259,17 @@ def _saving(rows: Any) -> str:
     return roughly(total) if total >= NANO_PER_USD else ""
 
 
-def _subject(name: str, context: dict[str, Any], items: list[Item]) -> str:
+def _titles(items: Sequence[Item], told: Sequence[Told]) -> list[str]:
+    return [*(item.words.title for item in items), *(each.title for each in told)]
+
+
+def _subject(name: str, saving: str, titles: Sequence[str]) -> str:
     """The organization first: whoever belongs to several sees which. Then what matters most."""
     short = short_name(name)
-    if context["saving"]:
-        return _("%(organization)s: about %(saving)s a month to save") % {
-            "organization": short,
-            "saving": context["saving"],
-        }
-    text = ngettext("%(organization)s: %(title)s", "%(organization)s: %(title)s, and more", len(items))
-    return text % {"organization": short, "title": items[0].words.title}
+    if saving:
+        return _("%(organization)s: about %(saving)s a month to save") % {"organization": short, "saving": saving}
+    text = ngettext("%(organization)s: %(title)s", "%(organization)s: %(title)s, and more", len(titles))
+    return text % {"organization": short, "title": titles[0]}
 
 
 def short_name(name: str) -> str:

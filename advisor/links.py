@@ -1,6 +1,6 @@
-"""Signed links of letters: who may do what to which advice, without logging in, until when.
+"""Signed links of letters: who may do what to what, without logging in, until when.
 
-A token is `ACT.ORGANIZATION.MEMBER.ADVICE.DAY:SIGNATURE`, short enough for a header; the signature is Django's, by
+A token is `ACT.ORGANIZATION.MEMBER.ROW.DAY:SIGNATURE`, short enough for a header; the signature is Django's, by
 SECRET_KEY (and, to read, by SECRET_KEY_FALLBACKS). Whoever has the letter may do what its links say, and nothing else.
 The same letter made twice has the same links, so an act that was done by one is done for both.
 """
@@ -25,10 +25,16 @@ class Act(StrEnum):
     DISMISS = "d"
     LETTERS = "l"  # stop the letters, or have fewer
     ALERTS = "h"  # stop health alerts
+    AGREE = "g"  # to the upgrade of a pin
+    DECLINE = "n"
+    SAMPLES = "s"  # say whether prompts may be kept
 
 
+ON_ADVICE = frozenset({Act.ACCEPT, Act.DISMISS})
+ON_UPGRADES = frozenset({Act.AGREE, Act.DECLINE})
+ON_SAMPLES = frozenset({Act.SAMPLES})
 STOPS = frozenset({Act.LETTERS, Act.ALERTS})
-"""Acts about letters, not about advice."""
+"""Acts about letters; they are no use of a link."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +44,7 @@ class Link:
     act: Act
     organization_id: int
     user_id: int
-    advice_id: int  # 0 where it is about no advice
+    row_id: int  # of the advice or the upgrade; 0 where it is about neither
     last_day: date  # in UTC; it works until that day is over
 
     @property
@@ -56,14 +62,14 @@ class Link:
         return now.astimezone(UTC).date() > self.last_day
 
     def _said(self) -> str:
-        numbers = f"{self.organization_id}.{self.user_id}.{self.advice_id}"
+        numbers = f"{self.organization_id}.{self.user_id}.{self.row_id}"
         return f"{self.act.value}.{numbers}.{self.last_day:%Y%m%d}"
 
 
 def read_token(token: str) -> Link:
     """What a token says. Raises `LinkBroken` for one that we did not make just so."""
     try:
-        act, organization_id, user_id, advice_id, day = Signer(salt=SALT).unsign(token).split(".")
-        return Link(Act(act), int(organization_id), int(user_id), int(advice_id), date.fromisoformat(day))
+        act, organization_id, user_id, row_id, day = Signer(salt=SALT).unsign(token).split(".")
+        return Link(Act(act), int(organization_id), int(user_id), int(row_id), date.fromisoformat(day))
     except (BadSignature, ValueError) as error:
         raise LinkBroken(BROKEN) from error

@@ -141,6 +141,17 @@ def letters_of(organization_id: int, week: str) -> Sequence[Letter]:
     return list(rows.select_related("digest__organization", "user").order_by("pk"))
 
 
+def is_first_letter(digest: Digest) -> bool:
+    """Whether nobody of the organization was written to on a Monday before."""
+    earlier = Digest.objects.filter(organization_id=digest.organization_id, week__lt=digest.week, is_silent=False)
+    return not earlier.exists()
+
+
+def allows_samples(organization_id: int) -> bool | None:
+    """Whether its prompts may be kept; None where nobody has answered."""
+    return SampleChoice.objects.filter(pk=organization_id).values_list("is_allowed", flat=True).first()
+
+
 def newest_sample(organization_id: int, task: str) -> str:
     """The prompt of this task type that was kept last; empty where none is."""
     rows = PromptSample.objects.filter(organization_id=organization_id, task=task).order_by("-created_at", "-pk")

@@ -2,15 +2,13 @@
 
 from datetime import datetime
 
-from django.db import IntegrityError, transaction
+from django.db import transaction
 
-from accounts.access import Right, Viewer
+from accounts.access import Viewer
 from accounts.actions.changes import audit, lock_organization
-from advisor.access import USED, Opened
 from advisor.advice import PINS
-from advisor.errors import AdviceClosed, LinkUsed
-from advisor.links import Act
-from advisor.models import Advice, UsedLink
+from advisor.errors import AdviceClosed
+from advisor.models import Advice
 from advisor.queries import open_advice
 from komilion.common.errors import NotFound
 from routing.actions.pins import Pinner, check_model, check_task, do_set_pin
@@ -22,27 +20,6 @@ WHAT_BECAME = {
     Advice.State.DISMISSED: "This advice was dismissed already.",
     Advice.State.OVER: "This advice was followed by a newer one, or its time is over.",
 }
-
-
-def do_follow(opened: Opened, now: datetime) -> Advice:
-    """Do what a link of a letter is for, once.
-
-    Raises `Forbidden`, `Suspended`, `LinkUsed` and what the act raises; then nothing has happened.
-    """
-    assert opened.advice is not None
-    opened.viewer.must(Right.KEYS)
-    with transaction.atomic():
-        _use(opened, now)
-        act = do_accept if opened.link.act is Act.ACCEPT else do_dismiss
-        return act(advisee(opened.viewer), opened.advice.pk, now)
-
-
-def _use(opened: Opened, now: datetime) -> None:
-    try:
-        with transaction.atomic():
-            UsedLink.objects.create(nonce=opened.link.nonce, used_at=now)
-    except IntegrityError as error:
-        raise LinkUsed(USED) from error
 
 
 def advisee(viewer: Viewer) -> Pinner:

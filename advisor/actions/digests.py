@@ -14,6 +14,7 @@ from advisor.advice import Recommendation
 from advisor.figures import Figures
 from advisor.message_ids import message_id
 from advisor.models import Advice, ClosedAddress, Digest, Letter, MailWishes
+from advisor.news import are_news, upgrades_told
 from advisor.weeks import monday_of
 
 
@@ -22,16 +23,17 @@ def do_make_digest(
 ) -> Digest | None:
     """Keep what was found, the best advice first, and have a letter written to each member; None where it was made.
 
-    Without advice it is silent: it is kept, so that nobody looks again, and no letter goes out. Advice of earlier weeks
-    that is said again, or that has expired, is over.
+    Without advice and news of upgrades it is silent: it is kept, so that nobody looks again, and no letter goes out.
+    Advice of earlier weeks that is said again, or that has expired, is over.
     """
+    is_silent = not recommendations and not are_news(upgrades_told(organization_id, week, now))
     with transaction.atomic():
         try:
             with transaction.atomic():
                 digest = Digest.objects.create(
                     organization_id=organization_id,
                     week=week,
-                    is_silent=not recommendations,
+                    is_silent=is_silent,
                     figures=msgspec.to_builtins(figures),
                     created_at=now,
                 )

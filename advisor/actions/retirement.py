@@ -5,7 +5,7 @@ from datetime import datetime
 from django.db import transaction
 
 from accounts.actions.changes import audit, lock_organization
-from advisor.actions.upgrades import GATE, State, chunks, end, new_upgrade
+from advisor.actions.upgrades import OVERTAKEN, State, chunks, end, new_upgrade
 from advisor.landscape import read_models
 from advisor.models import Upgrade
 from advisor.retirement import Move as Target
@@ -45,7 +45,7 @@ def _do_move(seen: Pin, target: Target, now: datetime) -> bool:
             return False
         upgrade = Upgrade.objects.filter(organization_id=organization_id, task=seen.task, ended_at=None).first()
         if upgrade is not None and upgrade.new_model != move.new:
-            end(upgrade, State.ROLLED_BACK, target.reason, now, ended_by=GATE)
+            end(upgrade, State.ROLLED_BACK, target.reason, now, ended_by=OVERTAKEN)
             upgrade = None
         upgrade = upgrade or new_upgrade(move, State.JUDGED, now)
         if target.model is not None:

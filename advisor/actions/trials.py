@@ -9,6 +9,7 @@ from django.db import transaction
 
 from advisor.actions.upgrades import (
     GATE,
+    PIN,
     RULED_OUT_FOR,
     UNAVAILABLE,
     WORSE,
@@ -80,7 +81,7 @@ def _step_pair(old: str, new: str, now: datetime, rules: Rules, landscape: Lands
             if not reason and _is_diverted(own):
                 reason, ended_by = f"{own.diverted} of its calls could not be sent to {new}", UNAVAILABLE
         else:
-            reason = "the pin or its setting was changed"
+            reason, ended_by = "the pin or its setting was changed", PIN
         moved += _do_step(upgrade, own, pooled, now, rules, (reason, ended_by))
     return moved
 

@@ -26,7 +26,10 @@ from routing.selection.models import Pin
 
 PINS_AT_ONCE = 500
 RULED_OUT_FOR = timedelta(days=30)  # a model that a trial found worse
-GATE, WORSE, UNAVAILABLE = "gate", "worse", "unavailable"  # what `report["ended_by"]` may say
+# What `report["ended_by"]` may say. `PIN` is a member's change of the pin, `OVERTAKEN` another move that came between.
+GATE, WORSE, UNAVAILABLE, PIN, DECLINED, OVERTAKEN = "gate", "worse", "unavailable", "pin", "declined", "overtaken"
+AGAIN = frozenset({GATE, PIN, OVERTAKEN})
+"""What was refused for one of these begins once nothing stands against it any more."""
 State = Upgrade.State
 
 
@@ -46,7 +49,7 @@ class _Known:
         ended_by = last.report.get("ended_by")
         if ended_by in {WORSE, UNAVAILABLE}:
             return bool(last.ended_at > now - RULED_OUT_FOR)
-        return last.state != State.ROLLED_BACK and ended_by != GATE
+        return last.state != State.ROLLED_BACK and ended_by not in AGAIN
 
 
 def do_look_for_upgrades(now: datetime) -> int:
@@ -83,7 +86,7 @@ def do_decline(pinner: Pinner, upgrade_id: int, now: datetime) -> Upgrade:
     with transaction.atomic():
         upgrade = _asked(pinner, upgrade_id)
         audit(upgrade.organization_id, pinner.name, "upgrade.decline", upgrade.task, new=upgrade.new_model)
-        return end(upgrade, State.REFUSED, "a member declined it", now)
+        return end(upgrade, State.REFUSED, "a member declined it", now, ended_by=DECLINED)
 
 
 def do_go_on(upgrade: Upgrade, now: datetime, *, is_judged: bool = False) -> Upgrade:
@@ -98,7 +101,7 @@ def do_go_on(upgrade: Upgrade, now: datetime, *, is_judged: bool = False) -> Upg
     upgrade.save()
     if do_begin_trial(move_of(upgrade), STEPS[0]):
         return upgrade
-    return end(upgrade, State.ROLLED_BACK, "the pin was changed", now)
+    return end(upgrade, State.ROLLED_BACK, "the pin was changed", now, ended_by=PIN)
 
 
 def end(upgrade: Upgrade, state: Upgrade.State, reason: str, now: datetime, **report: Any) -> Upgrade:
@@ -141,9 +144,15 @@ def _review(newer: Mapping[str, Candidate], now: datetime) -> int:
             pin = Pin.objects.filter(organization_id=same.organization_id, task=same.task).first()
             new = newer.get(same.old_model)
             if pin is None or pin.model != same.old_model or pin.upgrades == Pin.Upgrades.OFF:
-                end(same, State.REFUSED, "the pin or its setting was changed", now, ended_by=GATE)
+                end(same, State.REFUSED, "the pin or its setting was changed", now, ended_by=PIN)
             elif new is None or new.id != same.new_model:
-                end(same, State.REFUSED, f"{same.new_model} is not the newest of its line any more", now, ended_by=GATE)
+                end(
+                    same,
+                    State.REFUSED,
+                    f"{same.new_model} is not the newest of its line any more",
+                    now,
+                    ended_by=OVERTAKEN,
+                )
             elif same.state == State.ASKED and pin.upgrades == Pin.Upgrades.AUTO:
                 do_go_on(same, now)
                 went_on += 1

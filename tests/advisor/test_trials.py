@@ -125,6 +125,15 @@ class TestBeginning:
         states = [(row.new_model, row.state) for row in upgrades_of(alice)]
         assert states == [(NEW, "refused"), *([("acme/x", "asked")] if overtaken == "newer" else [])]
 
+    def test_a_pin_that_was_removed_and_set_again_asks_again(self, alice: Person, now: datetime):
+        for _ in range(2):
+            pin_for(alice)
+            do_set_upgrades(pinner(alice), TASK, Pin.Upgrades.ASK)
+            do_look_for_upgrades(now)
+            Pin.objects.all().delete()
+            do_look_for_upgrades(now)
+        assert [row.state for row in upgrades_of(alice)] == ["refused", "refused"]
+
     def test_a_pin_that_asks_no_more_goes_on_by_itself(self, alice: Person, now: datetime):
         pin_for(alice)
         do_set_upgrades(pinner(alice), TASK, Pin.Upgrades.ASK)

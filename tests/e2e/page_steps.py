@@ -121,6 +121,18 @@ def accept_advice(site: Installation, page: Page) -> None:
     expect(page.get_by_role("heading", level=1)).to_contain_text("answers from now on")
 
 
+def stay_with_the_model(site: Installation, page: Page) -> None:
+    """That is pinned, as the letter asked about a newer one."""
+    _press(page, "Stay with it")
+    expect(page.get_by_role("heading", level=1)).to_contain_text("stays pinned")
+
+
+def keep_prompts(site: Installation, page: Page) -> None:
+    """As the first letter asked."""
+    _press(page, "Keep typical prompts")
+    expect(page.get_by_role("heading", level=1)).to_contain_text("are kept from now on")
+
+
 def rotate(site: Installation, page: Page) -> None:
     """To the new secret."""
     page.locator("summary", has_text="Rotate").click()

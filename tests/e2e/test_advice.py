@@ -24,11 +24,14 @@ NOW, ADVISED = "acme/large", "acme/mini"
 DIGEST = f"""
 from accounts.models import Membership
 from dataclasses import replace
-from tests.advisor.letters.delivering import CHEAPER, built, made, week_now
+from routing.actions.pins import Pinner, do_set_pin
+from tests.advisor.letters.delivering import CHEAPER, asked, built, made, week_now
 from tests.people import Person
 row = Membership.objects.get(user__email={ALICE!r})
 person = Person({ALICE!r}, row.organization_id, row.pk, None)
 built(week_now())
+do_set_pin(Pinner(row.organization_id, {ALICE!r}), "writing", {NOW!r})
+asked(person, week_now(), old_model={NOW!r}, new_model={ADVISED!r})
 made(person, week_now(), [replace(CHEAPER, subject={NOW!r}, model={ADVISED!r})])
 """
 ARTICLE = "A ledger is a book in which every payment is written down once, in order, and never changed. " * 20
@@ -39,10 +42,10 @@ row = Membership.objects.get(user__email={ALICE!r})
 told = Person({ALICE!r}, row.organization_id, row.pk, None).key("mine").secret
 """
 STATE = """
-from advisor.models import Advice, MailWishes, UsedLink
+from advisor.models import Advice, MailWishes, SampleChoice, Upgrade, UsedLink
 from routing.selection.models import Pin
-counts = [model.objects.count() for model in (Pin, UsedLink, MailWishes)]
-told = f"{counts} {list(Advice.objects.values_list('state', flat=True))}"
+counts = [model.objects.count() for model in (Pin, UsedLink, MailWishes, SampleChoice)]
+told = f"{counts} {[row.state for model in (Advice, Upgrade) for row in model.objects.all()]}"
 """
 
 
@@ -106,10 +109,10 @@ def test_a_letter_leads_to_a_pin_that_calls_follow(site: Installation, people: B
     assert "1 letters sent" in site.manage("advisor", "run", "--org", ALICE)
     message = letter(site)
     links = links_in(message)
-    assert ask(site, STATE) == "[0, 0, 0] ['open']"
+    assert ask(site, STATE) == "[1, 0, 0, 0] ['open', 'asked']"
     for url in {*links.values(), message["List-Unsubscribe"].strip("<>")}:
         scan(url)
-    assert ask(site, STATE) == "[0, 0, 0] ['open']"
+    assert ask(site, STATE) == "[1, 0, 0, 0] ['open', 'asked']"
 
     with people.person(cookies=cookies) as alice:
         visit = alice.visit(links["Test side by side"])
@@ -127,7 +130,19 @@ def test_a_letter_leads_to_a_pin_that_calls_follow(site: Installation, people: B
         again = somebody.visit(links["Accept"], status=409)
         expect(again.page.get_by_text("was used before")).to_be_visible()
         again.check()
-    assert ask(site, STATE) == "[1, 1, 0] ['accepted']"
+    assert ask(site, STATE) == "[2, 1, 0, 0] ['accepted', 'asked']"
+    with people.person() as somebody:
+        for link, button, heading in (
+            ("Try it", "Try it", f"{ADVISED} is on trial"),
+            ("Read more, and answer", "Keep typical prompts", "Typical prompts are kept from now on"),
+        ):
+            visit = somebody.visit(links[link])
+            visit.look(360, "dark")
+            visit.check()
+            visit.page.get_by_role("button", name=button).click()
+            expect(visit.page.get_by_role("heading", level=1)).to_have_text(heading)
+            visit.check()
+    assert ask(site, STATE) == "[2, 3, 0, 1] ['accepted', 'trial']"
 
     asked = [{"role": "user", "content": f"Summarize the following article in three bullet points:\n\n{ARTICLE}"}]
     answer = chat(site.url, key, model="neo-mode", messages=asked, taskHint="summarization")

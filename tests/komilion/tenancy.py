@@ -183,11 +183,12 @@ def _share(alice: Person) -> str:
 
 
 def _letter(alice: Person) -> dict[str, str]:
-    """The links of a letter with one advice."""
+    """The links of a letter with one advice and two questions."""
     from tests.advisor.letters.delivering import tokens_for
 
     tokens = tokens_for(alice)
-    return {"link": tokens["dismiss"], "letters_link": tokens["letters"]}
+    names = {"link": "dismiss", "letters_link": "letters", "upgrade_link": "decline", "prompts_link": "samples"}
+    return {argument: tokens[act] for argument, act in names.items()}
 
 
 def _meeting(alice: Person) -> dict[str, str]:

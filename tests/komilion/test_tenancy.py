@@ -162,6 +162,10 @@ GET    advice/<str:link>                 200 200 200 200 200 200
 POST   advice/<str:link>                 200 200 200 200 200 200
 GET    advice/letters/<str:letters_link> 200 200 200 200 200 200
 POST   advice/letters/<str:letters_link> 200 200 200 200 200 200
+GET    advice/upgrades/<str:upgrade_link> 200 200 200 200 200 200
+POST   advice/upgrades/<str:upgrade_link> 200 200 200 200 200 200
+GET    advice/prompts/<str:prompts_link> 200 200 200 200 200 200
+POST   advice/prompts/<str:prompts_link> 200 200 200 200 200 200
 """
 # Sign-up, login and one's own account (allauth's), and the operator's pages: no address there names what is a tenant's.
 OWN = ("auth/", "operator/")
@@ -199,6 +203,7 @@ def rows() -> Iterator[tuple[str, str, dict[str, str]]]:
 
 TABLE = {(method, route): expected for method, route, expected in rows()}
 SHOWN_BY_THE_LINK = {"invitations/<str:token>", "advice/<str:link>", "advice/letters/<str:letters_link>"}
+SHOWN_BY_THE_LINK |= {"advice/upgrades/<str:upgrade_link>", "advice/prompts/<str:prompts_link>"}
 
 
 @pytest.fixture(scope="module")

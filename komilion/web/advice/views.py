@@ -15,15 +15,21 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods
 
 from accounts.access import Right
-from advisor.access import access_advice, access_letters
-from advisor.actions.advice import do_follow, why_closed
+from advisor.access import Opened, access_advice, access_letters, access_samples, access_upgrade
+from advisor.actions.advice import why_closed
+from advisor.actions.links import do_answer_samples, do_answer_upgrade, do_follow, why_chosen, why_not_asked
+from advisor.actions.samples import KEPT_FOR
 from advisor.actions.wishes import do_lessen, do_stop_alerts
+from advisor.canary import STEPS
+from advisor.cases import cases_of
 from advisor.errors import AdviceClosed, LinkRefused
 from advisor.links import Act
 from advisor.models import MailWishes
+from advisor.news import tell
 from advisor.queries import often_of
 from advisor.words import said
 from komilion.common.clock import utc_now
+from routing.selection.features import HEAD_CHARACTERS, TAIL_CHARACTERS
 
 type View = Callable[..., HttpResponse]
 
@@ -50,21 +56,56 @@ def advice(request: HttpRequest, link: str) -> HttpResponse:
     """Accept or dismiss one advice: GET shows the effect, POST has it."""
     now = utc_now()
     opened = access_advice(link, now)
-    assert opened.advice is not None
     context: dict[str, Any] = {
-        "advice": opened.advice,
-        "words": said(opened.advice),
+        **_person(opened),
+        "advice": opened.subject,
+        "words": said(opened.subject),
         "accepts": opened.link.act is Act.ACCEPT,
-        "organization": opened.viewer.organization_name,
-        "email": opened.viewer.email,
-        "may_act": opened.viewer.may(Right.KEYS),
     }
     if request.method == "POST":
         context["advice"] = do_follow(opened, now)
         return render(request, "advice/done.html", context)
-    if reason := why_closed(opened.advice, now):
+    if reason := why_closed(opened.subject, now):
         return _refused(request, reason, 409)
     return render(request, "advice/open.html", context)
+
+
+@for_letters
+def upgrade(request: HttpRequest, upgrade_link: str) -> HttpResponse:
+    """Agree to the upgrade of a pin, or decline it: GET shows what follows, POST has it."""
+    opened = access_upgrade(upgrade_link, utc_now())
+    context: dict[str, Any] = {
+        **_person(opened),
+        "upgrade": opened.subject,
+        "agrees": opened.link.act is Act.AGREE,
+        "share": STEPS[0] // 100,
+    }
+    if request.method == "POST":
+        context["upgrade"] = do_answer_upgrade(opened, utc_now())
+        return render(request, "advice/upgrade_done.html", context)
+    if reason := why_not_asked(opened.subject):
+        return _refused(request, reason, 409)
+    (told,) = tell([opened.subject])
+    return render(request, "advice/upgrade.html", {**context, "told": told, "cases": len(cases_of(opened.subject))})
+
+
+@for_letters
+def samples(request: HttpRequest, prompts_link: str) -> HttpResponse:
+    """Say whether typical prompts may be kept: GET explains, POST with an answer answers for the organization, once."""
+    opened = access_samples(prompts_link, utc_now())
+    answer = request.POST.get("keep", "")
+    context: dict[str, Any] = {
+        **_person(opened),
+        "organization_id": opened.viewer.organization_id,
+        "characters": HEAD_CHARACTERS + TAIL_CHARACTERS,
+        "days": KEPT_FOR.days,
+    }
+    if answer in {"yes", "no"}:
+        do_answer_samples(opened, utc_now(), allowed=answer == "yes")
+        context["answer"] = answer
+    elif reason := why_chosen(opened.viewer.organization_id):
+        return _refused(request, reason, 409)
+    return render(request, "advice/prompts.html", context)
 
 
 @csrf_exempt  # mail programs post without having seen the page (RFC 8058); the link itself is the proof
@@ -76,7 +117,7 @@ def letters(request: HttpRequest, letters_link: str) -> HttpResponse:
     alerts, of which there are not fewer to be had.
     """
     opened = access_letters(letters_link, utc_now())
-    context: dict[str, Any] = {"organization": opened.viewer.organization_name, "email": opened.viewer.email}
+    context = _person(opened)
     if opened.link.act is Act.ALERTS:
         if request.method == "POST":
             do_stop_alerts(opened.viewer.membership_id)
@@ -88,6 +129,12 @@ def letters(request: HttpRequest, letters_link: str) -> HttpResponse:
     else:
         context["often"] = often_of(opened.viewer.membership_id)
     return render(request, "advice/letters.html", context)
+
+
+def _person(opened: Opened[Any]) -> dict[str, Any]:
+    """Who acts, for whom, and whether she may."""
+    viewer = opened.viewer
+    return {"organization": viewer.organization_name, "email": viewer.email, "may_act": viewer.may(Right.KEYS)}
 
 
 def _refused(request: HttpRequest, reason: str, status: int) -> HttpResponse:

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 
 import pytest
+from django.core.management import call_command
+from django.test import Client
 from pytest_django import Settings
 
 from tests.advisor.letters.delivering import MailServer
@@ -22,6 +24,21 @@ def bob(alice: Person) -> Person:
 @pytest.fixture
 def charlie(alice: Person) -> Person:
     return new_owner("charlie@example.com")
+
+
+@pytest.fixture
+def models(alice: Person, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two that cost the same."""
+    call_command("provider", "add", "acme", "--base-url", "http://127.0.0.1:9/v1", "--api-key", "sk-acme")
+    for name in ("large", "mini"):
+        prices = ("--input-price", "3.00", "--output-price", "15.00")
+        call_command("model", "add", f"acme/{name}", "--provider", "acme", "--upstream-id", name, *prices)
+
+
+@pytest.fixture
+def anybody() -> Client:
+    """A browser in which nobody is logged in, whose forms must be ours."""
+    return Client(enforce_csrf_checks=True)
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import email
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time
 from email.message import EmailMessage
 from email.policy import default as default_policy
 from typing import Any
@@ -55,6 +55,17 @@ def made(
     return do_make_digest(person.organization_id, week, said, figures(week), now or utc_now())
 
 
+def asked(person: Person, week: str = WEEK, task: str = "writing", **more: Any) -> Any:
+    """An upgrade of a pin of hers that began in the week that this digest tells of; it waits, or is as `more` says."""
+    from advisor.models import Upgrade
+
+    began = datetime.combine(last_day_told_of(week), time(12), UTC)
+    values = {"old_model": "acme/large", "new_model": "acme/mini", "state": "asked", "step_at": began}
+    return Upgrade.objects.create(
+        **{"organization_id": person.organization_id, "task": task, "created_at": began, **values, **more}
+    )
+
+
 def week_now() -> str:
     return week_of(utc_now())
 
@@ -66,23 +77,34 @@ def letter_to(person: Person, week: str = WEEK) -> Any:
 
 
 def links_in(written: Any) -> dict[str, str]:
-    """The paths of the links of a letter's first advice and of its end, by what they do."""
+    """The paths of the links of a letter's first advice, of what it asks and of its end, by what they do."""
     item = written.context["items"][0]
     found = {"accept": item.accept, "dismiss": item.dismiss, "compare": item.compare, "off": written.context["off_url"]}
-    return {name: re.sub(r"^https?://[^/]+", "", url) for name, url in found.items()}
+    for newer in written.context["upgrades"]:
+        found |= {"agree": newer.agree, "decline": newer.decline}
+    found["samples"] = written.context["samples_url"]
+    return {name: re.sub(r"^https?://[^/]+", "", url) for name, url in found.items() if url}
 
 
 def tokens_for(person: Person) -> dict[str, str]:
-    """Of the links of a letter to her, that was just made: `accept`, `dismiss`, `letters`."""
+    """Of the links of a letter to her, that was just made, by what they do; an upgrade waits for an answer."""
     from advisor.links import Act, Link
     from advisor.models import Advice
 
+    upgrade = asked(person, week_now())
     letter = made(person, week_now()).letters.get(user__email=person.email)
     advice = Advice.objects.get(organization_id=person.organization_id)
-    acts = {"accept": (Act.ACCEPT, advice.pk), "dismiss": (Act.DISMISS, advice.pk), "letters": (Act.LETTERS, 0)}
+    acts = {
+        "accept": (Act.ACCEPT, advice.pk),
+        "dismiss": (Act.DISMISS, advice.pk),
+        "agree": (Act.AGREE, upgrade.pk),
+        "decline": (Act.DECLINE, upgrade.pk),
+        "samples": (Act.SAMPLES, 0),
+        "letters": (Act.LETTERS, 0),
+    }
     return {
-        name: Link(act, person.organization_id, letter.user_id, advice_id, advice.expires_on).token
-        for name, (act, advice_id) in acts.items()
+        name: Link(act, person.organization_id, letter.user_id, row_id, advice.expires_on).token
+        for name, (act, row_id) in acts.items()
     }
 
 

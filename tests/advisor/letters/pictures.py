@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from playwright.sync_api import Page, sync_playwright
 from advisor.advice import NOTHING, Kind, Recommendation, Saving
 from advisor.figures import Figures, Line
 from advisor.weeks import last_day_told_of
-from tests.advisor.letters.delivering import CHEAPER, DOLLAR, MONDAY, WEEK, letter_to
+from tests.advisor.letters.delivering import CHEAPER, DOLLAR, MONDAY, WEEK, asked, letter_to
 from tests.advisor.letters.troubles import FAILING, NOW, about
 from tests.e2e.browser import ARGUMENTS, SCHEMES, Scheme, program
 from tests.people import Person
@@ -41,6 +42,30 @@ SAID = (
         risks=("length",),
     ),
     Recommendation(Kind.UNUSED_KEY, "12", saving=NOTHING, evidence={"name": "staging, old", "days": 74}),
+)
+
+
+CASES = (
+    ("keeps to our tone of voice", True, True),
+    ("names every party", True, True),
+    ("ends with a question", False, True),
+)
+NEWER = (
+    {
+        "task": "code-generation",
+        "old_model": "anthropic/claude-sonnet-4.5",
+        "new_model": "anthropic/claude-sonnet-5",
+        "state": "asked",
+    },
+    {
+        "task": "writing",
+        "old_model": "openai/gpt-5.1",
+        "new_model": "openai/gpt-5.2",
+        "state": "done",
+        "ended_at": MONDAY - timedelta(days=2),
+        "reason": "nothing speaks against it after 26 hours and 1,204 calls",
+        "report": {"cases": [{"case": name, "old": old, "new": new} for name, old, new in CASES]},
+    },
 )
 
 
@@ -73,6 +98,8 @@ def digest_to(person: Person) -> str:
     from advisor.actions.digests import do_make_digest
     from advisor.letter import write
 
+    for newer in NEWER:
+        asked(person, **newer)
     do_make_digest(person.organization_id, WEEK, SAID, SPENT, MONDAY)
     return _html(write(letter_to(person)))
 

@@ -113,7 +113,7 @@ def test_both_have_the_same_links(alice: Person):
     _, text, html = both(alice)
     in_text = set(re.findall(r"https?://\S+", text))
     in_html = set(words_of(html).links)
-    assert len(in_html) == 7
+    assert len(in_html) == 9
     assert in_html <= {link.rstrip(".,") for link in in_text} | in_text
 
 

@@ -1,7 +1,6 @@
 """Pages behind the links of a letter: looking changes nothing, acting works once, and for whom it is."""
 
 import logging
-import re
 from datetime import timedelta
 from typing import Any
 from unittest.mock import patch
@@ -9,7 +8,6 @@ from urllib.parse import quote
 
 import pytest
 import time_machine
-from django.core.management import call_command
 from django.db import OperationalError
 from django.test import Client
 
@@ -17,61 +15,48 @@ from accounts.models import AuditEntry, Membership, Organization
 from advisor.actions.wishes import do_set_wishes
 from advisor.letter import write
 from advisor.links import Act, Link
-from advisor.models import Advice, MailWishes, UsedLink
+from advisor.models import Advice, MailWishes, SampleChoice, Upgrade, UsedLink
 from komilion.common.clock import utc_now
 from komilion.common.logging import JsonFormatter
 from routing.selection.models import Pin
-from tests.advisor.letters.delivering import CHEAPER, MONDAY, letter_to, links_in, made
+from tests.advisor.letters.delivering import CHEAPER, MONDAY, asked, letter_to, links_in, made
+from tests.advisor.letters.pressing import press, says
 from tests.people import Person, new_member
 
 log = logging.getLogger(__name__)
 
+pytestmark = pytest.mark.usefixtures("models")
 
-@pytest.fixture(autouse=True)
-def _models(alice: Person, capsys: pytest.CaptureFixture[str]) -> None:
-    call_command("provider", "add", "acme", "--base-url", "http://127.0.0.1:9/v1", "--api-key", "sk-acme")
-    for name in ("large", "mini"):
-        prices = ("--input-price", "3.00", "--output-price", "15.00")
-        call_command("model", "add", f"acme/{name}", "--provider", "acme", "--upstream-id", name, *prices)
+ACTS = ("accept", "dismiss", "agree", "decline", "samples")
+FORMS = {"samples": {"keep": "yes"}}  # of the others the button says all
 
 
 @pytest.fixture
 def links(alice: Person) -> dict[str, str]:
-    """Of the letter that Alice got on Monday at nine; it is Tuesday."""
+    """Of the first letter that Alice got, on Monday at nine, with an advice and a question; it is Tuesday."""
     with time_machine.travel(MONDAY + timedelta(days=1), tick=False):
+        asked(alice)
         made(alice)
         yield links_in(write(letter_to(alice)))
 
 
-@pytest.fixture
-def anybody() -> Client:
-    """A browser in which nobody is logged in, whose forms must be ours."""
-    return Client(enforce_csrf_checks=True)
-
-
-def says(response: Any) -> str:
-    return " ".join(re.sub(r"<[^>]+>", " ", response.content.decode()).split())
-
-
-def press(browser: Client, path: str) -> Any:
-    """Look at the page and press its button."""
-    token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', browser.get(path).content.decode())
-    assert token is not None
-    return browser.post(path, {"csrfmiddlewaretoken": token[1]})
+def act(links: dict[str, str], name: str) -> Any:
+    """Press its button, without a look at the page and its token: the form is one of ours."""
+    return Client().post(links[name], FORMS.get(name, {}))
 
 
 def state() -> tuple[Any, ...]:
     return (
         list(Advice.objects.values_list("state", flat=True)),
-        Pin.objects.count(),
-        UsedLink.objects.count(),
-        MailWishes.objects.count(),
-        AuditEntry.objects.filter(action__startswith="advice").count(),
+        list(Upgrade.objects.values_list("state", flat=True)),
+        *(model.objects.count() for model in (Pin, UsedLink, MailWishes, SampleChoice)),
+        AuditEntry.objects.filter(action__regex="^(advice|upgrade|samples|pin)").count(),
     )
 
 
 def test_a_scanner_that_follows_every_link_changes_nothing(links: dict[str, str], anybody: Client):
     before = state()
+    assert links.keys() == {*ACTS, "compare", "off"}
     for path in links.values():
         for look in (anybody.get, anybody.head, anybody.get):
             assert look(path).status_code in {200, 302}, path
@@ -97,13 +82,17 @@ def test_dismissing_pins_nothing(links: dict[str, str], anybody: Client):
     assert (Advice.objects.get().state, Pin.objects.count()) == ("dismissed", 0)
 
 
-def test_a_link_works_once(links: dict[str, str], anybody: Client):
-    press(anybody, links["accept"])
+@pytest.mark.parametrize("name", ACTS)
+def test_a_link_works_once(links: dict[str, str], anybody: Client, name: str):
+    assert press(anybody, links[name], **FORMS.get(name, {})).status_code == 200
     Pin.objects.all().delete()
-    for answer in (anybody.get(links["accept"]), Client().post(links["accept"])):
+    SampleChoice.objects.all().delete()
+    Upgrade.objects.update(state="asked", ended_at=None)
+    before = state()
+    for answer in (anybody.get(links[name]), act(links, name)):
         assert answer.status_code == 409
         assert "was used before" in says(answer)
-    assert Pin.objects.count() == 0
+    assert state() == before
 
 
 def test_two_presses_at_once_act_once(links: dict[str, str], anybody: Client):
@@ -112,7 +101,7 @@ def test_two_presses_at_once_act_once(links: dict[str, str], anybody: Client):
     Advice.objects.update(state="open")
     UsedLink.objects.all().delete()
     from advisor.access import access_advice
-    from advisor.actions.advice import do_follow
+    from advisor.actions.links import do_follow
     from advisor.errors import LinkUsed
 
     opened = access_advice(links["accept"].rpartition("/")[2], utc_now())
@@ -131,7 +120,8 @@ def test_what_one_member_answered_another_cannot_answer_again(links: dict[str, s
 
 @pytest.mark.parametrize("where", [0, 2, 6, -1, -20])
 def test_a_link_that_was_changed_is_refused(links: dict[str, str], anybody: Client, where: int):
-    for name in ("accept", "dismiss", "off"):
+    before = state()
+    for name in (*ACTS, "off"):
         start, _, token = links[name].rpartition("/")
         changed = list(token)
         changed[where] = "0" if changed[where] != "0" else "1"
@@ -139,16 +129,19 @@ def test_a_link_that_was_changed_is_refused(links: dict[str, str], anybody: Clie
             answer = anybody.get(path)
             assert answer.status_code == 404
             assert "not whole" in says(answer)
-            assert Client().post(path).status_code == 404
-    assert Pin.objects.count() == 0
+            assert Client().post(path, FORMS.get(name, {})).status_code == 404
+    assert state() == before
 
 
 def test_a_link_is_for_nothing_but_its_own_act(links: dict[str, str], anybody: Client):
-    token = {name: path.rpartition("/")[2] for name, path in links.items()}
-    assert anybody.get(f"/advice/{token['off']}").status_code == 404
-    assert anybody.get(f"/advice/letters/{token['accept']}").status_code == 404
-    assert Client().post(f"/advice/letters/{token['accept']}").status_code == 404
-    assert MailWishes.objects.count() == 0
+    before = state()
+    pages = {name: links[name].rpartition("/")[0] for name in (*ACTS, "off")}
+    for name, own in pages.items():
+        token = links[name].rpartition("/")[2]
+        for page in set(pages.values()) - {own}:
+            assert anybody.get(f"{page}/{token}").status_code == 404
+            assert Client().post(f"{page}/{token}", {"keep": "yes"}).status_code == 404
+    assert state() == before
 
 
 def test_a_link_ends_with_its_advice(links: dict[str, str], anybody: Client):
@@ -162,6 +155,16 @@ def test_a_link_ends_with_its_advice(links: dict[str, str], anybody: Client):
     assert Pin.objects.count() == 0
 
 
+@pytest.mark.parametrize("name", ["agree", "decline", "samples"])
+def test_what_a_letter_asks_can_be_answered_for_four_weeks(links: dict[str, str], anybody: Client, name: str):
+    with time_machine.travel("2026-12-27T23:59:59Z", tick=False):
+        assert anybody.get(links[name]).status_code == 200
+    with time_machine.travel("2026-12-28T00:00:00Z", tick=False):
+        before = state()
+        assert (anybody.get(links[name]).status_code, act(links, name).status_code) == (410, 410)
+        assert state() == before
+
+
 def test_advice_that_was_followed_by_a_newer_one_is_closed(links: dict[str, str], alice: Person, anybody: Client):
     made(alice, "2026-W50")
     assert anybody.get(links["accept"]).status_code == 409
@@ -170,32 +173,44 @@ def test_advice_that_was_followed_by_a_newer_one_is_closed(links: dict[str, str]
 
 def test_no_link_reaches_the_advice_of_another_organization(links: dict[str, str], charlie: Person, anybody: Client):
     """Such a token was never made; were it, the door would still look whose advice it is."""
-    advice = Advice.objects.get()
+    advice, before = Advice.objects.get(), state()
     user_id = Membership.objects.get(pk=charlie.membership_id).user_id
     for organization_id in (charlie.organization_id, advice.organization_id):
-        link = Link(Act.ACCEPT, organization_id, user_id, advice.pk, advice.expires_on)
-        assert Client().post(f"/advice/{link.token}").status_code == 404
-    assert Pin.objects.count() == 0
+        for act, row_id, page in (
+            (Act.ACCEPT, advice.pk, "/advice"),
+            (Act.AGREE, Upgrade.objects.get().pk, "/advice/upgrades"),
+        ):
+            link = Link(act, organization_id, user_id, row_id, advice.expires_on)
+            assert Client().get(f"{page}/{link.token}").status_code == 404
+            assert Client().post(f"{page}/{link.token}").status_code == 404
+    others = Link(Act.SAMPLES, advice.organization_id, user_id, 0, advice.expires_on)
+    assert Client().post(f"/advice/prompts/{others.token}", {"keep": "yes"}).status_code == 404
+    assert state() == before
 
 
 def test_who_is_no_member_any_more_does_nothing_by_old_links(links: dict[str, str], alice: Person, anybody: Client):
     Membership.objects.filter(pk=alice.membership_id).delete()
-    for name in ("accept", "off"):
-        answer = Client().post(links[name])
+    for name in (*ACTS, "off"):
+        answer = act(links, name)
         assert answer.status_code == 404
         assert "none any more" in says(answer)
 
 
-def test_rights_are_those_that_the_member_has_now(links: dict[str, str], alice: Person, anybody: Client):
+@pytest.mark.parametrize("name", ACTS)
+def test_rights_are_those_that_the_member_has_now(links: dict[str, str], alice: Person, anybody: Client, name: str):
+    before = state()
     Membership.objects.filter(pk=alice.membership_id).update(role="viewer")
-    assert "Somebody else has to do it" in says(anybody.get(links["accept"]))
-    assert Client().post(links["accept"]).status_code == 403
-    assert (Pin.objects.count(), UsedLink.objects.count()) == (0, 0)
+    assert "Somebody else has to do it" in says(anybody.get(links[name]))
+    assert act(links, name).status_code == 403
+    assert state() == before
 
 
 def test_nothing_of_a_suspended_organization_is_changed(links: dict[str, str], anybody: Client):
     Organization.objects.update(suspended_at=utc_now())
-    assert Client().post(links["accept"]).status_code == 403
+    before = state()
+    for name in ACTS:
+        assert act(links, name).status_code == 403
+    assert state() == before
     assert Client().post(links["off"]).status_code == 200, "letters are the member's own"
 
 
@@ -205,9 +220,11 @@ def test_a_model_that_is_gone_is_not_pinned(links: dict[str, str], anybody: Clie
     assert (Advice.objects.get().state, UsedLink.objects.count()) == ("open", 0)
 
 
-def test_a_form_of_another_site_accepts_nothing(links: dict[str, str], anybody: Client):
-    assert anybody.post(links["accept"]).status_code == 403
-    assert Pin.objects.count() == 0
+@pytest.mark.parametrize("name", ACTS)
+def test_a_form_of_another_site_does_nothing(links: dict[str, str], anybody: Client, name: str):
+    before = state()
+    assert anybody.post(links[name], FORMS.get(name, {})).status_code == 403
+    assert state() == before
 
 
 def test_a_page_that_is_refused_leaves_no_link_in_the_log_that_works(
@@ -256,7 +273,7 @@ def test_stopping_works_for_a_year(links: dict[str, str], anybody: Client):
 
 
 def test_no_cache_and_no_search_engine_keeps_such_a_page(links: dict[str, str], anybody: Client):
-    for name in ("accept", "off"):
+    for name in (*ACTS, "off"):
         answer = anybody.get(links[name])
         assert "no-store" in answer["Cache-Control"]
         assert answer["X-Robots-Tag"] == "noindex"
