@@ -35,6 +35,7 @@ class Jobs:
             "REDIS_URL": valkey.url,
             "MAIL_URL": mail_server.url,
             "ADVISOR_LETTERS_PER_S": "100",
+            "TZ": "Europe/Berlin",  # where clocks are put forward and back
         }
         self._folder = folder
         self._running: list[subprocess.Popen[bytes]] = []
@@ -108,8 +109,10 @@ def each_has_one(week: str, people: list[Person], mail_server: MailServer) -> No
 @pytest.mark.parametrize(
     "monday",
     [
-        "2026-03-30",  # the day after clocks were put forward in Europe
-        "2026-10-26",  # and back
+        "2026-03-23",  # the Monday before clocks are put forward in Europe
+        "2026-03-30",  # and after
+        "2026-10-19",  # before they are put back
+        "2026-10-26",
         "2026-12-28",  # of week 53
     ],
 )
