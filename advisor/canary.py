@@ -54,7 +54,7 @@ class Stage:
     """How far one trial is."""
 
     share_basis_points: int  # one of `STEPS` but the last
-    calls: int  # of the newer model since this step began, by whoever tries it
+    calls: int  # of the newer model at this share, whoever tried it
     hours: float  # since this step began
 
 

@@ -1,9 +1,9 @@
 """Trials of newer models: watched, grown, or ended by what their calls show. advisor.canary judges."""
 
 from collections import defaultdict
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 from django.db import transaction
 
@@ -18,13 +18,13 @@ from advisor.actions.upgrades import (
     move_of,
     read_again,
 )
-from advisor.canary import STEPS, Arm, Pair, Stage, judge
+from advisor.canary import STEPS, Pair, Stage, Verdict, judge
 from advisor.evidence import Landscape
 from advisor.landscape import read_models
 from advisor.models import Upgrade
 from advisor.rules import Rules
 from advisor.terms import terms_of
-from advisor.trial_sql import Figures, running_figures
+from advisor.trial_sql import Figures, Look, look_at
 from advisor.upgrades import closed_gate
 from routing.actions.trials import do_step_trial
 from routing.selection.models import Pin
@@ -33,6 +33,18 @@ LEAST_DIVERTED = 20  # calls of a trial that could not be sent to the newer mode
 MOST_DIVERTED_SHARE = 0.5  # of the calls that were the newer model's
 VOTES_OF_OTHERS = 1  # bad ones that each other organization may cast for or against a model of a pair
 S_PER_HOUR = 3_600
+# A call is noted when it ends, under the moment at which it came in. One that ends later than that is in no figure.
+SETTLED_AFTER = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """An upgrade as it was read, and what its step has shown: all of it, and what of that is counted for good."""
+
+    upgrade: Upgrade
+    figures: Figures
+    counted: Figures
+    counted_to: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +75,17 @@ def do_step_trials(now: datetime, rules: Rules | None = None) -> int:
 
 def _step_pair(old: str, new: str, now: datetime, rules: Rules, landscape: Landscape) -> int:
     running = list(Upgrade.objects.filter(state=State.TRIAL, old_model=old, new_model=new))
-    figures = running_figures(old, new)
-    pooled = _pool(old, new, now, figures)
+    looks = look_at(old, new, now - SETTLED_AFTER)
+    seen = [_seen(upgrade, looks.get(upgrade.pk, Look()), now - SETTLED_AFTER) for upgrade in running]
+    pooled = _pool(old, new, now, seen)
     wanted = {(upgrade.organization_id, upgrade.task) for upgrade in running}
     pins = list(Pin.objects.filter(organization_id__in={organization for organization, _ in wanted}))
     of_trial = {(pin.organization_id, pin.task): pin for pin in pins if (pin.organization_id, pin.task) in wanted}
     terms = terms_of(list(of_trial.values()), now.date())
     moved = 0
-    for upgrade in running:
+    for each in seen:
+        upgrade, own = each.upgrade, each.figures
         pin = of_trial.get((upgrade.organization_id, upgrade.task))
-        own = figures.get(upgrade.pk, Figures())
         reason, ended_by = "", GATE
         if pin is not None and pin.model == old and pin.trial_model == new:
             gone = next((model for model in (old, new) if model not in landscape.models), None)
@@ -82,20 +95,26 @@ def _step_pair(old: str, new: str, now: datetime, rules: Rules, landscape: Lands
                 reason, ended_by = f"{own.diverted} of its calls could not be sent to {new}", UNAVAILABLE
         else:
             reason, ended_by = "the pin or its setting was changed", PIN
-        moved += _do_step(upgrade, own, pooled, now, rules, (reason, ended_by))
+        hours = (now - upgrade.step_at).total_seconds() / S_PER_HOUR
+        share = upgrade.share_basis_points
+        verdict = judge(pooled.pairs_for(upgrade), Stage(share, pooled.calls_of_new(share), hours), rules)
+        if not reason and verdict.step == "worse":
+            reason, ended_by = verdict.reason, WORSE
+        moved += _do_step(each, verdict, (reason, ended_by), now)
     return moved
 
 
-def _do_step(
-    upgrade: Upgrade, own: Figures, pooled: _Pooled, now: datetime, rules: Rules, against: tuple[str, str]
-) -> bool:
-    reason, ended_by = against
-    hours = (now - upgrade.step_at).total_seconds() / S_PER_HOUR
+def _seen(upgrade: Upgrade, look: Look, settled_before: datetime) -> _Seen:
+    counted = Figures.read(upgrade.counted) + look.settled
+    counted_to = max(upgrade.counted_to or upgrade.step_at, settled_before)
+    return _Seen(upgrade, counted + look.rest, counted, counted_to)
+
+
+def _do_step(seen: _Seen, verdict: Verdict, against: tuple[str, str], now: datetime) -> bool:
+    """Take the step that is due, where nobody else looked meanwhile; whether it was one."""
+    upgrade, (reason, ended_by) = seen.upgrade, against
     share = upgrade.share_basis_points
-    verdict = judge(pooled.pairs_for(upgrade), Stage(share, pooled.calls_of_new(share), hours), rules)
-    if not reason and verdict.step == "worse":
-        reason, ended_by = verdict.reason, WORSE
-    steps = [*upgrade.report.get("steps", ()), _told(share, own)]
+    steps = [*upgrade.report.get("steps", ()), {"share": share, **seen.figures.told()}]
     with transaction.atomic():
         same = read_again(upgrade)
         if same is None:
@@ -104,13 +123,14 @@ def _do_step(
             end(same, State.ROLLED_BACK, reason, now, steps=steps, ended_by=ended_by)
         elif verdict.step == "go_on":
             same.report = {**same.report, "now": steps[-1], "said": verdict.reason}
-            same.save(update_fields=["report"])
+            same.counted, same.counted_to = seen.counted.told(), seen.counted_to
+            same.save(update_fields=["report", "counted", "counted_to"])
             return False
         elif share == STEPS[-2]:
             end(same, State.DONE, verdict.reason, now, steps=steps)
         else:
             same.share_basis_points = STEPS[STEPS.index(share) + 1]
-            same.step_at = now
+            same.step_at, same.counted, same.counted_to = now, {}, None
             same.report = {**same.report, "steps": steps, "said": verdict.reason, "now": None}
             same.save()
             do_step_trial(move_of(same), same.share_basis_points)
@@ -121,27 +141,22 @@ def _is_diverted(own: Figures) -> bool:
     return own.diverted >= max(LEAST_DIVERTED, MOST_DIVERTED_SHARE * (own.diverted + own.new.calls))
 
 
-def _told(share: int, figures: Figures) -> dict[str, object]:
-    """One step as the report keeps it."""
-    return {
-        "share": share,
-        "old": asdict(figures.old),
-        "new": asdict(figures.new),
-        "diverted": figures.diverted,
-    }
-
-
-def _pool(old: str, new: str, now: datetime, running: Mapping[int, Figures]) -> _Pooled:
-    rows = Upgrade.objects.filter(old_model=old, new_model=new, created_at__gt=now - 2 * RULED_OUT_FOR)
+def _pool(old: str, new: str, now: datetime, running: Sequence[_Seen]) -> _Pooled:
     found: dict[int, dict[int, Figures]] = {}
-    for row in rows:
-        shares: defaultdict[int, Figures] = defaultdict(Figures)
-        for step in row.report.get("steps", ()):
-            shares[step["share"]] += Figures(Arm(**step["old"]), Arm(**step["new"]), step["diverted"])
-        if row.state == State.TRIAL:
-            shares[row.share_basis_points] += running.get(row.pk, Figures())
-        found[row.pk] = shares
+    for each in running:
+        found[each.upgrade.pk] = _by_share(each.upgrade)
+        found[each.upgrade.pk][each.upgrade.share_basis_points] += each.figures
+    rows = Upgrade.objects.filter(old_model=old, new_model=new, created_at__gt=now - 2 * RULED_OUT_FOR)
+    found |= {row.pk: _by_share(row) for row in rows if row.pk not in found}
     return _Pooled(found)
+
+
+def _by_share(upgrade: Upgrade) -> defaultdict[int, Figures]:
+    """What its steps showed that are over."""
+    shares: defaultdict[int, Figures] = defaultdict(Figures)
+    for step in upgrade.report.get("steps", ()):
+        shares[step["share"]] += Figures.read(step)
+    return shares
 
 
 def _others(figures: Figures) -> Figures:

@@ -127,7 +127,7 @@ def read_again(upgrade: Upgrade) -> Upgrade | None:
     """Lock its organization, and read it as it is now; None where somebody else was there meanwhile."""
     lock_organization(upgrade.organization_id)
     same = Upgrade.objects.filter(pk=upgrade.pk, state=upgrade.state, step_at=upgrade.step_at, ended_at=None)
-    return same.first()
+    return same.filter(counted_to=upgrade.counted_to).first()
 
 
 def _review(newer: Mapping[str, Candidate], now: datetime) -> int:

@@ -25,6 +25,9 @@ class Upgrade(models.Model):
     state = models.CharField(max_length=12, choices=State.choices)
     share_basis_points = models.PositiveIntegerField(default=0)  # of the pinned calls that the new model answers
     step_at = models.DateTimeField()  # when the share was last changed
+    # What the calls of this step showed up to that moment, as advisor.trial_sql has it, so that none is read again.
+    counted_to = models.DateTimeField(null=True, blank=True)
+    counted = models.JSONField(default=dict, blank=True)
     reason = models.CharField(max_length=500, blank=True)  # why it ended as it did, in a sentence
     # `steps`: figures of both models by share, as advisor.trial_sql has them; `now`: those of the share of this moment,
     # and `said`, what the judge says of it; `cases`: a row for each evaluation case; `ended_by`: gate, worse, ...

@@ -8,7 +8,7 @@ import pytest
 
 from advisor.canary import Arm
 from advisor.models import Upgrade
-from advisor.trial_sql import Figures, running_figures
+from advisor.trial_sql import Figures, Look, look_at
 from routing.selection.models import Feedback
 from tests.advisor.chats import NOON, detail
 from tests.billing.calling import Calls
@@ -48,7 +48,10 @@ def call(person: Calls, model: str, told: dict[str, Any], later_s: float = 1.0, 
 
 
 def figures(pk: int) -> Figures:
-    return running_figures(OLD, NEW).get(pk, Figures())
+    """Nothing of it is settled yet."""
+    look = look_at(OLD, NEW, NOON).get(pk, Look())
+    assert look.settled == Figures()
+    return look.rest
 
 
 def test_calls_are_counted_by_the_arm_that_they_were_to_go_to(alice):
@@ -103,8 +106,8 @@ def test_nothing_else_is_counted(alice, bob):
     call(alice, OLD, detail(OLD))  # the caller named it
     call(alice, NEW, of_trial(), endpoint="embeddings")
     call(bob, OLD, pinned())
-    assert running_figures(OLD, NEW) == {}
-    assert running_figures(NEW, OLD) == {}
+    assert look_at(OLD, NEW, NOON) == {}
+    assert look_at(NEW, OLD, NOON) == {}
     assert (figures(pk), figures(other)) == (Figures(), Figures())
 
 
@@ -113,9 +116,17 @@ def test_each_organizations_trial_is_counted_for_itself(alice, bob):
     for person in (alice, bob):
         call(person, OLD, pinned())
         call(person, NEW, of_trial(), later_s=3_601)
-    found = running_figures(OLD, NEW)
+    found = {pk: figures(pk) for pk in (first, second)}
     assert (found[first].old.calls, found[first].new.calls) == (1, 1)
     assert (found[second].old.calls, found[second].new.calls) == (0, 1)
+
+
+def test_calls_that_came_in_before_the_moment_are_settled_and_those_before_the_last_count_are_left_out(alice):
+    pk = upgrade(alice, counted_to=NOON + timedelta(minutes=10))
+    for minute in (9, 10, 19, 20, 21):
+        call(alice, OLD, pinned(), later_s=60 * minute)
+    look = look_at(OLD, NEW, NOON + timedelta(minutes=20))[pk]
+    assert (look.settled.old.calls, look.rest.old.calls) == (2, 2)
 
 
 def test_bad_votes_of_those_who_paid_are_counted_for_the_model_that_answered(alice):

@@ -12,6 +12,7 @@ from advisor.actions.trials import do_step_trials
 from advisor.actions.upgrades import do_agree, do_decline, do_look_for_upgrades
 from advisor.models import EvaluationCase, Upgrade
 from advisor.tasks import look_after_pins
+from billing.models import UsageRow
 from komilion.common.clock import utc_now
 from komilion.common.errors import ModelNotAllowed, NotFound
 from routing.actions.pins import Pinner, do_set_ceiling, do_set_pin, do_set_upgrades
@@ -248,6 +249,47 @@ class TestSteps:
         assert do_step_trials(now + 2 * HOUR) == 1
         assert (state(alice)[0], state(bob)[0]) == ("rolled_back", "trial")
 
+    def test_what_is_settled_is_counted_once_and_stays_counted(self, alice: Person, now: datetime):
+        begin(now, alice)
+        answer(alice, now, 100, failed=3)
+        answer(alice, now, 5, failed=1, trial=True)
+        assert do_step_trials(now + 2 * HOUR) == 0
+        answer(alice, now + 90 * HOUR / 60, 10)
+        UsageRow.objects.filter(created_at__lt=now + HOUR).delete()  # no call that was counted is read again
+        for hours in (2.5, 2.6, 2.7):
+            assert do_step_trials(now + hours * HOUR) == 0
+        (upgrade,) = upgrades_of(alice)
+        old, new = upgrade.report["now"]["old"], upgrade.report["now"]["new"]
+        assert (old["calls"], old["failed"], new["calls"], new["failed"]) == (110, 3, 5, 1)
+        assert do_step_trials(now + 8 * HOUR) == 1
+        assert do_step_trials(now + 9 * HOUR) == 0
+        (upgrade,) = upgrades_of(alice)
+        assert (upgrade.report["steps"][0]["old"]["calls"], upgrade.report["now"]["old"]["calls"]) == (110, 0)
+
+    def test_a_call_that_ends_late_is_counted_when_it_ends(self, alice: Person, now: datetime):
+        begin(now, alice)
+        assert do_step_trials(now + HOUR / 2) == 0
+        answer(alice, now, 1)  # came in before that
+        assert do_step_trials(now + HOUR) == 0
+        assert upgrades_of(alice)[0].report["now"]["old"]["calls"] == 1
+
+    def test_two_workers_count_what_is_settled_once(
+        self, alice: Person, now: datetime, monkeypatch: pytest.MonkeyPatch
+    ):
+        begin(now, alice)
+        answer(alice, now, 100)
+        look, later = trials_module.look_at, now + 2 * HOUR
+
+        def after_another_has(*of: Any) -> Any:
+            monkeypatch.setattr(trials_module, "look_at", look)
+            do_step_trials(later)
+            return look(*of)
+
+        monkeypatch.setattr(trials_module, "look_at", after_another_has)
+        do_step_trials(later)
+        do_step_trials(later + HOUR)
+        assert upgrades_of(alice)[0].report["now"]["old"]["calls"] == 100
+
     def test_a_small_trial_goes_on_by_the_clock(self, alice: Person, now: datetime):
         begin(now, alice)
         assert do_step_trials(now + 8 * HOUR) == 1
@@ -316,15 +358,15 @@ class TestSteps:
         self, alice: Person, now: datetime, monkeypatch: pytest.MonkeyPatch
     ):
         begin(now, alice)
-        look, later = trials_module.running_figures, now + 8 * HOUR
+        look, later = trials_module.look_at, now + 8 * HOUR
 
-        def while_another_works(*pair: str) -> Any:
-            found = look(*pair)
-            monkeypatch.setattr(trials_module, "running_figures", look)
+        def while_another_works(*of: Any) -> Any:
+            found = look(*of)
+            monkeypatch.setattr(trials_module, "look_at", look)
             assert do_step_trials(later) == 1
             return found
 
-        monkeypatch.setattr(trials_module, "running_figures", while_another_works)
+        monkeypatch.setattr(trials_module, "look_at", while_another_works)
         assert do_step_trials(later) == 0
         assert state(alice) == ("trial", 5_000)
         assert len(upgrades_of(alice)[0].report["steps"]) == 1
