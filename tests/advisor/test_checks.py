@@ -1,12 +1,15 @@
 """Checks of answers: what passes, what does not, and what strangers write to keep us busy."""
 
 import json
+import resource
 import socket
+from pathlib import Path
 
 import pytest
 
-from advisor.checks import WITHIN_S, check, problem_with
+from advisor.checks import TRIED_AT_ONCE, WITHIN_S, Checked, check, problem_with
 from komilion.common.clock import monotonic_s
+from tests.waiting import wait_until
 
 SCHEMA = json.dumps({"type": "object", "required": ["city"], "properties": {"city": {"type": "string"}}})
 
@@ -39,11 +42,39 @@ def test_an_answer_passes_or_not(kind: str, expected: str, answer: str, passed: 
 
 
 def test_why_not_is_said():
-    assert check("json_schema", SCHEMA, "{}").why == "'city' is a required property"
+    assert check("json_schema", SCHEMA, "{}").why == 'it breaks the rule required of the schema: ["city"]'
+    told = check("json_schema", SCHEMA, '{"city": 1}').why
+    assert told == 'it breaks the rule properties/city/type of the schema: "string"'
     assert check("json_schema", SCHEMA, "Rome").why == "it is no JSON"
-    assert check("code", "len(answer)", "abc").why == "the code gives 3, not True"
-    assert "JSONDecodeError" in check("code", "import json\njson.loads(answer)", "no JSON").why
+    assert check("json_schema", SCHEMA, "[" * 100_000).why == "it is no JSON"
+    assert check("code", "len(answer)", "abc").why == "the code gives something of the type int, not True"
+    assert check("code", "answer == 'abd'", "abc").why == "the code gives False, not True"
+    assert check("code", "import json\njson.loads(answer)", "no JSON").why == "the code raises JSONDecodeError"
     assert check("regex", "x", "y").why == "the expression matches nowhere in it"
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("regex", "x"),
+        ("json_schema", '{"const": 1}'),
+        ("json_schema", '{"additionalProperties": false}'),
+        ("json_schema", '{"additionalProperties": {"type": "null"}}'),
+        ("json_schema", '{"propertyNames": {"maxLength": 3}}'),
+        ("code", "answer"),
+        ("code", "raise ValueError(answer)\n1"),
+        ("code", "assert answer == ''\n1"),
+        ("code", "int(answer)"),
+        ("code", "eval(answer[2:7])"),
+        ("code", "eval(answer[2:7] + ' ' + answer[2:7])"),
+        ("code", "{}[answer]"),
+    ],
+)
+def test_what_an_answer_said_is_in_no_reason(kind: str, expected: str):
+    checked = check(kind, expected, '{"secret": "secret"}')
+    assert (checked.passed, checked.is_broken) == (False, False)
+    assert checked.why
+    assert "secret" not in checked.why
 
 
 @pytest.mark.parametrize(
@@ -56,8 +87,10 @@ def test_why_not_is_said():
         ("json_schema", "{", "JSONDecodeError"),
         ("json_schema", '{"type": "juggler"}', "SchemaError"),
         ("json_schema", SCHEMA, ""),
-        ("code", "answer ==", "Expected an expression"),
+        ("code", "answer ==", "SyntaxError"),
         ("code", "answer[0] == 'a'", ""),
+        ("code", "good = 'a' in answer", "has to be an expression"),
+        ("code", "# nothing", "has to be an expression"),
         ("dance", "a", "cannot be carried out here"),
     ],
 )
@@ -65,6 +98,21 @@ def test_a_check_that_cannot_be_carried_out_is_told_beforehand(kind: str, expect
     told = problem_with(kind, expected)
     assert words in told
     assert bool(told) is bool(words)
+
+
+def test_few_checks_are_tried_at_once(monkeypatch: pytest.MonkeyPatch):
+    """While as many as may be are under way, the next is told to come again."""
+    told = []
+
+    def check_meanwhile(_kind: str, _expected: str, _answer: str) -> Checked:
+        told.append(problem_with("regex", "a"))
+        return Checked(passed=False)
+
+    monkeypatch.setattr("advisor.checks.check", check_meanwhile)
+    assert problem_with("regex", "a") == ""
+    assert len(told) == TRIED_AT_ONCE
+    assert "Too many checks" in told[0]
+    assert problem_with("regex", "a") == "", "afterwards there is room again"
 
 
 def test_a_schema_fetches_nothing():
@@ -95,9 +143,54 @@ def test_an_expression_that_takes_forever_is_killed(kind: str, expected: str):
         "x = 'a'\nwhile True:\n    x = x + x",
         "import re\nre.search('(a+)+$', 'a' * 60 + '!') is not None",
         "def f():\n    return f()\nf()",
+        "import time\nwhile True:\n    time.sleep(1)\n1",
+        "['x' * 10_000_000] * 100",
+        "x = [1]\nfor i in range(60):\n    x = [x, x]\nx",
+        "['x' * 1_000_000 + str(i) for i in range(60)]",
+        "2**100_000",
+        "(" * 2_400 + "1" + ")" * 2_400,
+        "-" * 4_999 + "1",
     ],
 )
 def test_code_that_takes_forever_or_all_memory_passes_nobody(code: str):
-    began = monotonic_s()
+    began, before = monotonic_s(), peak_kib()
     assert not check("code", code, "").passed
     assert monotonic_s() - began < WITHIN_S + 2
+    assert peak_kib() - before < 20_000, "nothing of it comes here"
+
+
+def test_what_code_prints_reaches_nobody(capfd: pytest.CaptureFixture[str]):
+    assert check("code", "print('forged')\nimport sys\nprint('x' * 100_000, file=sys.stderr)\nTrue", "").passed
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_program_learns_no_secrets(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """Nothing of our environment is handed on."""
+    told = tmp_path / "told"
+    program = tmp_path / "program.py"
+    program.write_text(f"import json, os\nopen({str(told)!r}, 'w').write(json.dumps(dict(os.environ)))")
+    monkeypatch.setenv("SECRET_KEY", "secret")
+    monkeypatch.setattr("advisor.checks.PROGRAM", program)
+    assert check("regex", "a", "a").is_broken, "this program says nothing"
+    assert json.loads(told.read_text()).keys() <= {"MALLOC_ARENA_MAX", "LC_CTYPE"}
+
+
+def test_nothing_of_a_check_that_hangs_is_left(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """It is killed with what it started."""
+    told = tmp_path / "told"
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import subprocess, sys, time\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
+        f"open({str(told)!r}, 'w').write(str(child.pid))\n"
+        "time.sleep(600)"
+    )
+    monkeypatch.setattr("advisor.checks.PROGRAM", program)
+    monkeypatch.setattr("advisor.checks.WITHIN_S", 1.0)
+    assert check("regex", "a", "a").is_broken
+    child = Path("/proc", told.read_text(), "stat")
+    wait_until(lambda: not child.exists() or child.read_text().split()[2] == "Z")
+
+
+def peak_kib() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

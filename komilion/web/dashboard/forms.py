@@ -1,8 +1,5 @@
 """The filters of the usage explorer, a GET form whose fields are the address's parameters; and evaluation cases."""
 
-import ast
-import json
-import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, override
@@ -10,6 +7,7 @@ from typing import Any, override
 from django import forms
 from django.utils import timezone
 
+from advisor.checks import problem_with
 from advisor.models import EvaluationCase
 from billing.usage_queries import UsageFilter
 from komilion.web.dashboard.words import OUTCOMES
@@ -104,21 +102,7 @@ class CaseForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
         if not self.errors:
-            wrong = _what_is_wrong(cleaned["check_kind"], cleaned["expected"])
+            wrong = problem_with(cleaned["check_kind"], cleaned["expected"])
             if wrong:
                 self.add_error("expected", wrong)
         return cleaned
-
-
-def _what_is_wrong(kind: str, expected: str) -> str:
-    """With the words of a check; empty where they can be used."""
-    try:
-        if kind == EvaluationCase.Check.REGEX:
-            re.compile(expected)
-        elif kind == EvaluationCase.Check.JSON_SCHEMA:
-            return "" if isinstance(json.loads(expected), dict) else "A schema is an object in JSON."
-        elif kind == EvaluationCase.Check.CODE:
-            ast.parse(expected, mode="eval")
-    except (re.error, ValueError, SyntaxError, RecursionError, MemoryError, OverflowError) as error:
-        return f"It cannot be read: {error}."
-    return ""

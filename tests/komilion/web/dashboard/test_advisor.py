@@ -10,6 +10,7 @@ from django.core.management import call_command
 
 from accounts.models import AuditEntry
 from advisor.advice import Kind, Recommendation
+from advisor.checks import Checked
 from advisor.models import Advice, Effect, EvaluationCase, PromptSample, SampleChoice, Upgrade
 from komilion.common.clock import utc_now
 from routing.actions.pins import Pinner, do_set_pin
@@ -204,11 +205,22 @@ def test_cases_are_added_listed_and_deleted(alice: Person, charlie: Person):
         {"check_kind": "json_schema", "expected": "{"},
         {"check_kind": "code", "expected": "import os"},
         {"check_kind": "code", "expected": "\x00"},
+        {"check_kind": "code", "expected": "answer =="},
     ],
 )
 def test_a_case_that_cannot_be_used_is_refused_with_the_reason(alice: Person, wrong: dict[str, str]):
     assert post(alice, "cases", **{**CASE, **wrong}).status_code == 422
     assert EvaluationCase.objects.count() == 0
+
+
+@pytest.mark.parametrize("kind", ["regex", "json_schema", "code"])
+def test_what_is_expected_is_never_read_in_the_web_process(alice: Person, monkeypatch: pytest.MonkeyPatch, kind: str):
+    """It may take long to read; here whatever is asked about passes."""
+    monkeypatch.setattr("advisor.checks.check", lambda *_: Checked(passed=False))
+    assert "is kept" in text_of(post(alice, "cases", **{**CASE, "check_kind": kind, "expected": "("}).content.decode())
+    monkeypatch.setattr("advisor.checks.check", lambda *_: Checked(passed=False, why="it is slow", is_broken=True))
+    refused = post(alice, "cases", **{**CASE, "name": "other", "check_kind": kind, "expected": "a"})
+    assert (refused.status_code, "it is slow" in text_of(refused.content.decode())) == (422, True)
 
 
 def test_an_organization_keeps_so_many_cases(alice: Person, monkeypatch: pytest.MonkeyPatch):
