@@ -55,7 +55,8 @@ class RecommendationsView(Api):
     @extend_schema(**documented.LIST_RECOMMENDATIONS, parameters=[StateQuery])
     def get(self, request: Request) -> Response:
         """All that the asker may see."""
-        return Response({"data": [advice_json(row) for row in _seen_by(self.asker, self.parameters["state"])]})
+        rows = _seen_by(self.asker, self.parameters["state"])
+        return Response({"data": [advice_json(row, self.asker) for row in rows]})
 
 
 class AcceptView(Api):
@@ -86,14 +87,16 @@ class DismissView(Api):
         if reason := why_closed(advice, now):
             raise Conflict(reason)
         try:
-            return Response(advice_json(do_dismiss(_pinner(self.asker), advice.pk, now)))
+            return Response(advice_json(do_dismiss(_pinner(self.asker), advice.pk, now), self.asker))
         except AdviceClosed as error:  # somebody answered it just now
             raise Conflict(str(error)) from error
 
 
-def advice_json(row: Advice) -> dict[str, Any]:
-    """One advice as the API shows it."""
-    words = said(row)
+def advice_json(row: Advice, asker: Asker) -> dict[str, Any]:
+    """One advice as the API shows it; what it tells of the whole organization is null for a key that reads its own
+    usage alone, as `/api/usage` has it.
+    """
+    words, sees_all = said(row), asker.only_key_id is None
     saving = {"low": row.saving_low_nano, "mid": row.saving_mid_nano, "high": row.saving_high_nano}
     return {
         "object": "recommendation",
@@ -105,15 +108,15 @@ def advice_json(row: Advice) -> dict[str, Any]:
         "model": row.model or None,
         "title": words.title,
         "reason": words.reason,
-        "saving_usd_per_month": {name: format_usd(nano) for name, nano in saving.items()},
+        "saving_usd_per_month": {name: format_usd(nano) for name, nano in saving.items()} if sees_all else None,
         "confidence": round(row.confidence, 4),
-        "evidence": row.evidence,
+        "evidence": row.evidence if sees_all else None,
         "risks": words.risks,
         "note": words.note or None,
         "expires_on": row.expires_on.isoformat(),
         "can_be_accepted": row.kind in PINS and bool(row.model) and not why_closed(row, utc_now()),
         "state": row.state,
-        "answered_by": row.state_by or None,
+        "answered_by": (row.state_by or None) if sees_all else None,
         "created_at": row.created_at.isoformat().replace("+00:00", "Z"),
     }
 

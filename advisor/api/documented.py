@@ -25,6 +25,7 @@ from advisor.models import Advice
 from billing.api.documented import operation
 from routing.api.documented import PIN_EXAMPLE, PIN_REQUEST
 
+OF_ALL = "null for a key that reads its own usage alone"
 DAY: JsonSchema = {"type": "string", "format": "date"}
 RECOMMENDATION: JsonSchema = thing(
     {
@@ -38,17 +39,20 @@ RECOMMENDATION: JsonSchema = thing(
         "title": TEXT,
         "reason": TEXT,
         "saving_usd_per_month": {
-            **thing({"low": DOLLARS, "mid": DOLLARS, "high": DOLLARS}),
-            "description": "the expected saving of 30 days, and the ends of its central 80 %",
+            **nullable(thing({"low": DOLLARS, "mid": DOLLARS, "high": DOLLARS})),
+            "description": f"the expected saving of 30 days, and the ends of its central 80 %; {OF_ALL}",
         },
         "confidence": {"type": "number", "minimum": 0, "maximum": 1},
-        "evidence": {"type": "object", "description": "the figures that it rests on, by name; amounts in nano-USD"},
+        "evidence": {
+            "type": ["object", "null"],
+            "description": f"the figures that it rests on, by name; amounts in nano-USD; {OF_ALL}",
+        },
         "risks": {"type": "array", "items": TEXT, "description": "what could get worse"},
         "note": {**nullable(TEXT), "description": "what else is to be done, where accepting it is not all"},
         "expires_on": {**DAY, "description": "the last day on which it can be answered"},
         "can_be_accepted": {**FLAG, "description": "whether `POST /api/advisor/accept` does it"},
         "state": {"type": "string", "enum": Advice.State.values},
-        "answered_by": nullable(TEXT),
+        "answered_by": {**nullable(TEXT), "description": OF_ALL},
         "created_at": MOMENT,
     }
 )
@@ -80,7 +84,8 @@ LIST_RECOMMENDATIONS = operation(
     "advisor",
     "List recommendations",
     "What the organization is advised, the newest week first and in it the most valuable first. A key sees none of a "
-    "model that it may not call, and of keys only where it manages them.",
+    "model that it may not call, and of keys only where it manages them; where it does not, it reads no figures of the "
+    "whole organization.",
     {
         200: answer(
             thing({"data": {"type": "array", "items": ref("Recommendation")}}),

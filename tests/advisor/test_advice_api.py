@@ -137,6 +137,19 @@ def test_a_key_sees_and_answers_nothing_of_models_that_it_may_not_call(alice: Pe
     assert kinds(session(alice), "accepted") == ["cheaper"]
 
 
+def test_a_key_that_reads_its_own_usage_alone_reads_no_figures_of_the_organization(alice: Person):
+    made(alice, week_now(), [CHEAPER, CACHING])
+    accept(session(alice))
+    key, manager = Api(alice.key().secret), Api(alice.key(can_manage=True).secret)
+    of_all = ("saving_usd_per_month", "evidence", "answered_by")
+    for state in ("accepted", "open"):
+        (seen,), (whole,) = listed(key, state), listed(manager, state)
+        assert [seen[name] for name in of_all] == [None, None, None]
+        assert {name: value for name, value in whole.items() if name not in of_all}.items() <= seen.items()
+    assert listed(manager, "accepted")[0]["answered_by"] == "alice@example.com"
+    assert dismiss(key, id=listed(key)[0]["id"]).json()["evidence"] is None
+
+
 def test_a_key_hears_of_other_keys_only_where_it_manages_them(alice: Person):
     made(alice, week_now(), [UNUSED])
     assert kinds(Api(alice.key().secret)) == []
