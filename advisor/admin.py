@@ -69,7 +69,7 @@ class EffectInline(admin.TabularInline):  # type: ignore[type-arg]  # generic on
     model = Effect
     extra = 0
     can_delete = False
-    fields = readonly_fields = ("week", "requests", "actual_nano", "without_nano", "signals")
+    fields = readonly_fields = ("week", "requests", "actual_nano", "without_nano", "low_nano", "high_nano", "signals")
 
 
 @admin.register(Advice)
@@ -90,7 +90,7 @@ class AdviceAdmin(ReadOnlyAdmin):
 class EffectAdmin(ReadOnlyAdmin):
     """What accepted advice brought, week by week."""
 
-    list_display = ("advice", "week", "requests", "actual_nano", "without_nano")
+    list_display = ("advice", "week", "requests", "actual_nano", "without_nano", "low_nano", "high_nano")
     list_select_related = ("advice",)
     search_fields = ("week", "advice__model", "advice__organization__name")
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
 
+from advisor.moved import Moved
+
 
 class Kind(StrEnum):
     """The sorts of recommendations. A code never changes its meaning."""
@@ -50,6 +52,7 @@ class Recommendation:
     saving: Saving = NOTHING
     confidence: float = 0.0  # probability that it is right: that the promise is kept and the saving is above nothing
     evidence: Mapping[str, float | int | str] = field(default_factory=dict)  # the figures it rests on, by name
+    moved: Moved | None = None  # what a pin to `model` moves, where one is recommended
     risks: tuple[str, ...] = ()  # codes of what could get worse; advisor.words has the sentences
     expires_on: date | None = None
 

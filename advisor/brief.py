@@ -1,7 +1,7 @@
 """What recommendations for one organization are made of, put in the order in which they are made."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import cached_property
 from math import fsum
@@ -70,6 +70,15 @@ class Work:
     def is_named(self) -> bool:
         """Whether callers name the model, so that a pin moves only those who stop."""
         return any(tally.way == "named" for tally in self.tallies)
+
+    @property
+    def moved(self) -> "Work":
+        """What a pin moves by itself, without what callers do: all that they do not name the model for.
+
+        Where they name it for all of this work, whoever stops that brings it to the pin.
+        """
+        routed = [tally for tally in self.tallies if tally.way != "named"]
+        return replace(self, tallies=routed or self.tallies)
 
     def tokens(self, bucket: str) -> float:
         """Of the window."""

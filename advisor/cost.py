@@ -5,7 +5,7 @@ the other model writes, and how much work there will be. The first two are log-n
 to week as it did. A grid of equally likely values of each gives the distribution of the saving; nothing is drawn.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import exp, fsum
 
 import numpy as np
@@ -82,19 +82,27 @@ def work_now_nano(brief: Brief, work: Work) -> float:
     return fsum(now_nano(brief, tally) for tally in work.tallies)
 
 
-def volume(brief: Brief, work: Work) -> Floats:
-    """The work of a month as a multiple of the window's, 1 expected for a window of 30 days.
+def windows_a_month(brief: Brief, work: Work) -> float:
+    """The work of a month as a multiple of the window's, 1 for a window of 30 days.
 
     Work that began within the window goes on as it did since.
     """
-    rules, weeks = brief.rules, work.by_week
-    began = next((i for i, week in enumerate(weeks) if week > 0), 0)
-    whole, weeks = len(weeks), weeks[began:]
+    return brief.per_month * max(len(work.by_week), 1) / max(len(_since_it_began(work)), 1)
+
+
+def _since_it_began(work: Work) -> Sequence[float]:
+    weeks = work.by_week
+    return weeks[next((i for i, week in enumerate(weeks) if week > 0), 0) :]
+
+
+def volume(brief: Brief, work: Work) -> Floats:
+    """The work of a month as a multiple of the window's: `windows_a_month` is expected."""
+    rules, weeks = brief.rules, _since_it_began(work)
     weekly = relative_error(weeks, rules.volume_error, rules.volume_prior_weeks)
     unread = 1 - min(work.seen / work.requests, 1.0) if work.requests else 0.0
     sampled = unread * (1 + rules.call_spread**2) / max(work.seen, 1)
     error = (weekly**2 * (1 / max(len(weeks), 1) + 1 / MONTH_WEEKS) + rules.volume_drift_error**2 + sampled) ** 0.5
-    return brief.per_month * max(whole, 1) / max(len(weeks), 1) * scaled(-(error**2) / 2, error)
+    return windows_a_month(brief, work) * scaled(-(error**2) / 2, error)
 
 
 def saving_at(brief: Brief, work: Work, candidate: Candidate) -> Outcomes | None:
@@ -115,12 +123,6 @@ def saving_at(brief: Brief, work: Work, candidate: Candidate) -> Outcomes | None
 
 def _mean_error(ratio: Normal) -> tuple[float, float]:
     return ratio.mean, ratio.error
-
-
-def expected_ratio(brief: Brief, work: Work, candidate: Candidate) -> float:
-    """Of the tokens that the candidate is expected to write to those that the model in use writes."""
-    lengths = brief.lengths.ratio(work.model, candidate.id, work.task, brief.rules.own_length_error)
-    return float(scaled(*_mean_error(lengths)).mean())
 
 
 def expected_share(brief: Brief, work: Work, candidate: Candidate, now: float) -> float | None:

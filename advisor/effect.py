@@ -1,29 +1,41 @@
 """What accepted advice brought, against what would have been without it. Pure; amounts are nano-USD with the fee.
 
-Without the advice the model that was in use before would have answered the same calls: the same input tokens, and the
-output tokens divided by the ratio of lengths that the promise assumed. So the volume of a week makes no difference to
-whether a promise was kept, and a model that writes more than was thought shows as a smaller saving.
+Without the advice the models that answered before would have answered these calls too, each its part of them, and used
+for each what they used in the window of the advice: read what they read, from a cache or not, for as many tokens of
+input; and written what they wrote for as many answers. So how much the new model writes and caches shows as it is, and
+the promise grows and shrinks with the work: more or fewer calls neither keep nor break it.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 
-from advisor.cost import costs_at
-from advisor.evidence import OUTPUT, Candidate, Tally
+from advisor.cost import Costs, costs_at
+from advisor.evidence import Candidate, Tally
+from advisor.moved import Moved, Signals, answered
 
 MONTH_DAYS = 30
 WEEK_DAYS = 7
-LEAST_WEEKS = 2  # that are measured before anything is called kept or broken
+LEAST_WEEKS = 2  # with calls, that are measured before anything is called kept or broken
 
 
 class Verdict(StrEnum):
     """How a promise came out so far."""
 
-    EARLY = "early"  # too few weeks, or no calls in them
+    EARLY = "early"  # too few weeks with calls
     MORE = "more"  # above the interval that was promised
     KEPT = "kept"  # inside of it
     LESS = "less"  # below its low end
+    UNKNOWN = "unknown"  # a model that was in use before has no price any more, so nothing can be compared
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """The same work without the advice, and the ends of what was promised for as much of it."""
+
+    without_nano: int
+    low_nano: int
+    high_nano: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,45 +45,77 @@ class Week:
     week: str  # such as 2026-W47
     requests: int
     actual_nano: int
-    without_nano: int
+    compared: Compared | None  # None where nothing can be compared
+    signals: Signals
 
     @property
-    def saved_nano(self) -> int:
-        """Below zero where the advice made it dearer."""
-        return self.without_nano - self.actual_nano
+    def without_nano(self) -> int | None:
+        """None where that cannot be known."""
+        return None if self.compared is None else self.compared.without_nano
+
+    @property
+    def saved_nano(self) -> int | None:
+        """Below zero where the advice made it dearer; None where that cannot be known."""
+        return None if self.without_nano is None else self.without_nano - self.actual_nano
 
 
-def without(tallies: Iterable[Tally], before: Candidate, length_ratio: float) -> int | None:
-    """What the model that was in use before would have cost for these calls; None where it has no price for them.
+def costs_before(moved: Moved, models: Mapping[str, Candidate]) -> Costs | None:
+    """What the work of the window would cost at today's prices of its models.
 
-    `length_ratio`: how many tokens the new model was expected to write for each of the old one's.
+    None where one of them has no price for it any more, or nothing of it was answered: then nothing can be compared.
     """
-    total = 0.0
-    for tally in tallies:
-        tokens = {bucket: units / length_ratio if bucket in OUTPUT else units for bucket, units in tally.tokens.items()}
-        costs = costs_at(before, replace(tally, tokens=tokens))
+    reading, writing = 0.0, 0.0
+    for name, used in moved.models.items():
+        alone = Tally("", name, "pinned", "", used.requests, 0, used.tokens, 0.0, ())
+        costs = costs_at(models[name], alone) if name in models else None
         if costs is None:
             return None
-        total += costs.input + costs.output
-    return round(total)
+        reading += costs.input
+        writing += costs.output
+    return Costs(reading, writing) if moved.answered and moved.input_tokens else None
 
 
-def a_month(weeks: Iterable[Week]) -> int:
-    """The saving of these weeks as that of 30 days; the weeks without a call count as they are."""
-    found = list(weeks)
-    return sum(week.saved_nano for week in found) * MONTH_DAYS // (WEEK_DAYS * len(found)) if found else 0
+def compare(moved: Moved, before: Costs, now: Tally) -> Compared:
+    """What the calls of `now` would have cost without the advice, and what was promised for as much work.
+
+    `before`: `costs_before` of the same work.
+    """
+    answers = answered(now) / moved.answered
+    without = before.input * now.input_tokens / moved.input_tokens + before.output * answers
+    was = before.input + before.output
+    volume = without / was if was else answers
+    return Compared(round(without), round(moved.low_nano * volume), round(moved.high_nano * volume))
 
 
-def judge(promised: tuple[int, int], weeks: Iterable[Week]) -> Verdict:
-    """How a promise (the low and the high end of its interval, a month) came out."""
-    low, high = promised
+def savings(weeks: Iterable[Week]) -> list[int]:
+    """Of the weeks whose saving is known."""
+    return [week.saved_nano for week in weeks if week.saved_nano is not None]
+
+
+def a_month(weeks: Iterable[Week]) -> int | None:
+    """The saving of these weeks as that of 30 days, those without a call as well; None where none is known."""
+    return _of_30_days(savings(weeks))
+
+
+def promised_a_month(weeks: Iterable[Week]) -> int | None:
+    """The low end of what was promised for as much work as in these weeks, likewise."""
+    return _of_30_days([week.compared.low_nano for week in weeks if week.compared is not None])
+
+
+def _of_30_days(by_week: Sequence[int]) -> int | None:
+    return sum(by_week) * MONTH_DAYS // (WEEK_DAYS * len(by_week)) if by_week else None
+
+
+def judge(weeks: Iterable[Week]) -> Verdict:
+    """How a promise came out, over all weeks together."""
     measured = list(weeks)
-    if len(measured) < LEAST_WEEKS or not any(week.requests for week in measured):
-        return Verdict.EARLY
-    saved = a_month(measured)
-    if saved > high:
+    known = [week.compared for week in measured if week.compared is not None]
+    if sum(week.requests > 0 for week in measured if week.compared is not None) < LEAST_WEEKS:
+        return Verdict.EARLY if len(known) == len(measured) else Verdict.UNKNOWN
+    saved = sum(savings(measured))
+    if saved > sum(compared.high_nano for compared in known):
         return Verdict.MORE
-    return Verdict.KEPT if saved >= low else Verdict.LESS
+    return Verdict.KEPT if saved >= sum(compared.low_nano for compared in known) else Verdict.LESS
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +131,7 @@ class HitRate:
         return round(100 * self.hit / self.judged) if self.judged else None
 
 
-def hit_rate(promises: Mapping[tuple[int, int, int], Iterable[Week]]) -> HitRate:
-    """Over advice: (any number that tells it from others, low end, high end) -> its measured weeks."""
-    verdicts = [judge((low, high), weeks) for (_, low, high), weeks in promises.items()]
-    judged = [verdict for verdict in verdicts if verdict is not Verdict.EARLY]
+def hit_rate(verdicts: Iterable[Verdict]) -> HitRate:
+    """Over these promises."""
+    judged = [verdict for verdict in verdicts if verdict not in {Verdict.EARLY, Verdict.UNKNOWN}]
     return HitRate(len(judged), sum(verdict is not Verdict.LESS for verdict in judged))

@@ -6,20 +6,31 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 
-from django.db.models import Count, F, OuterRef, Q, Subquery
+import msgspec
+from django.db.models import Count, F, OuterRef, Q, Subquery, Sum
 from django.db.models.functions import Coalesce
 
 from advisor.actions.samples import CASES_MOST
 from advisor.advice import PINS
-from advisor.effect import HitRate, Verdict, Week, a_month, hit_rate, judge
+from advisor.effect import (
+    LEAST_WEEKS,
+    Compared,
+    HitRate,
+    Verdict,
+    Week,
+    a_month,
+    hit_rate,
+    judge,
+    promised_a_month,
+    savings,
+)
 from advisor.models import Advice, DayEvidence, Effect, EvaluationCase, PromptSample, SampleChoice, Upgrade
+from advisor.moved import Moved, Signals
 from advisor.words import Said, said
 
 MOST = 100  # pieces of advice
 UPGRADES_MOST = 20
 HOUR_S = 3_600
-ADVICE_COLUMNS = ("advice_id", "advice__saving_low_nano", "advice__saving_high_nano")
-WEEK_COLUMNS = ("week", "requests", "actual_nano", "without_nano")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,17 +40,33 @@ class Outcome:
     advice: Advice
     words: Said
     weeks: Sequence[Week]
+    before: Signals | None  # how the calls went that the pin moved, in the window of the advice
     verdict: Verdict
 
     @property
-    def a_month_nano(self) -> int:
-        """What it really saves a month."""
+    def a_month_nano(self) -> int | None:
+        """What it really saves a month; None where that is not known."""
         return a_month(self.weeks)
 
     @property
+    def least_a_month_nano(self) -> int | None:
+        """The low end of what was promised for as much work as there was, a month; None where that is not known."""
+        return promised_a_month(self.weeks)
+
+    @property
     def saved_nano(self) -> int:
-        """Over all measured weeks."""
-        return sum(week.saved_nano for week in self.weeks)
+        """Over all weeks in which that is known."""
+        return sum(savings(self.weeks))
+
+    @property
+    def weeks_compared(self) -> int:
+        """In how many weeks that is known."""
+        return len(savings(self.weeks))
+
+    @property
+    def has_nothing_to_compare(self) -> bool:
+        """Whether a model that was in use before had no price any more in some of the weeks."""
+        return self.weeks_compared < len(self.weeks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,29 +91,41 @@ def board_of(organization_id: int, now: datetime) -> Board:
     was_accepted = Q(state=Advice.State.ACCEPTED, kind__in=PINS)
     rows = list(Advice.objects.filter(is_open | was_accepted, organization_id=organization_id).order_by("-pk")[:MOST])
     accepted = [row for row in rows if row.state == Advice.State.ACCEPTED]
-    weeks: defaultdict[int, list[Week]] = defaultdict(list)
-    effects = Effect.objects.filter(advice__in=accepted).order_by("week")
-    for advice_id, *columns in effects.values_list("advice_id", *WEEK_COLUMNS) if accepted else ():
-        weeks[advice_id].append(Week(*columns))
     newest_first = sorted(accepted, key=lambda row: row.state_at, reverse=True)
     waiting = sorted((row for row in rows if row.state == Advice.State.OPEN), key=lambda row: row.rank)
     waiting.sort(key=lambda row: row.week, reverse=True)
-    return Board(waiting, [_outcome(row, weeks[row.pk]) for row in newest_first])
+    return Board(waiting, outcomes_of(newest_first))
+
+
+def outcomes_of(accepted: Sequence[Advice]) -> list[Outcome]:
+    """What each of these brought, in the same order; one query."""
+    weeks: defaultdict[int, list[Week]] = defaultdict(list)
+    for effect in Effect.objects.filter(advice__in=accepted).order_by("week") if accepted else ():
+        weeks[effect.advice_id].append(_week(effect))
+    return [_outcome(row, weeks[row.pk]) for row in accepted]
+
+
+def _week(effect: Effect) -> Week:
+    amounts = (effect.without_nano, effect.low_nano, effect.high_nano)
+    known = [nano for nano in amounts if nano is not None]  # all or none, the database sees to it
+    return Week(
+        week=effect.week,
+        requests=effect.requests,
+        actual_nano=effect.actual_nano,
+        compared=Compared(*known) if known else None,
+        signals=msgspec.convert(effect.signals, Signals),
+    )
 
 
 def _outcome(row: Advice, weeks: Sequence[Week]) -> Outcome:
-    return Outcome(row, said(row), weeks, judge((row.saving_low_nano, row.saving_high_nano), weeks))
+    moved = row.evidence.get("moved")
+    before = None if moved is None else msgspec.convert(moved, Moved).signals
+    return Outcome(row, said(row), weeks, before, judge(weeks))
 
 
 def hits_of(outcomes: Iterable[Outcome]) -> HitRate:
     """The hit rate over these."""
-    return hit_rate(
-        {
-            (each.advice.pk, each.advice.saving_low_nano, each.advice.saving_high_nano): each.weeks
-            for each in outcomes
-            if each.advice.saving_mid_nano > 0
-        }
-    )
+    return hit_rate(each.verdict for each in outcomes if each.advice.saving_mid_nano > 0)
 
 
 def hits_of_all(now: datetime) -> HitRate:
@@ -97,11 +136,14 @@ def hits_of_all(now: datetime) -> HitRate:
 @lru_cache(maxsize=1)
 def _hits_in_hour(hour: int) -> HitRate:
     """`hour` only says how long it holds."""
-    promises: defaultdict[tuple[int, int, int], list[Week]] = defaultdict(list)
-    rows = Effect.objects.filter(advice__saving_mid_nano__gt=0).order_by("advice_id", "week")
-    for advice_id, low, high, *columns in rows.values_list(*ADVICE_COLUMNS, *WEEK_COLUMNS).iterator():
-        promises[advice_id, low, high].append(Week(*columns))
-    return hit_rate(promises)
+    weeks = Effect.objects.filter(advice__saving_mid_nano__gt=0, without_nano__isnull=False).order_by()
+    saved = Sum(F("without_nano") - F("actual_nano"))
+    advice = weeks.values("advice_id").annotate(
+        busy=Count("pk", filter=Q(requests__gt=0)), saved=saved, low=Sum("low_nano")
+    )
+    judged = advice.filter(busy__gte=LEAST_WEEKS)
+    found = judged.aggregate(judged=Count("advice_id"), hit=Count("advice_id", filter=Q(saved__gte=F("low"))))
+    return HitRate(found["judged"], found["hit"])
 
 
 def has_evidence(organization_id: int) -> bool:

@@ -48,7 +48,7 @@ def report_of(week: str) -> WeekReport:
     letters = Letter.objects.filter(of_week).order_by()
     failed = letters.exclude(error="").values_list("error").annotate(number=Count("pk")).order_by("-number", "error")
     effects = Effect.objects.filter(week=week).aggregate(
-        measured=Count("pk"), saved=Sum(F("without_nano") - F("actual_nano"), default=0)
+        measured=Count("without_nano"), saved=Sum(F("without_nano") - F("actual_nano"), default=0)
     )
     return WeekReport(
         week=week,

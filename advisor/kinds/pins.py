@@ -6,8 +6,9 @@ from datetime import timedelta
 
 from advisor.advice import Kind, Recommendation, Saving
 from advisor.brief import Brief, Work
-from advisor.cost import expected_ratio, expected_share, saving_at, stated, tokenizer_error, work_now_nano
+from advisor.cost import expected_share, saving_at, stated, tokenizer_error, windows_a_month, work_now_nano
 from advisor.evidence import Candidate
+from advisor.moved import Moved
 from advisor.promise import able, better, first_used, kept, known_of
 from advisor.statistics import sigmoid
 
@@ -120,6 +121,7 @@ def told(brief: Brief, work: Work, option: Option, kind: Kind) -> Recommendation
         saving=option.saving,
         confidence=option.confidence,
         evidence=figures(brief, work, option),
+        moved=moved(brief, work, option),
         risks=risks(brief, work, option),
         expires_on=today + timedelta(days=rules.life_days),
     )
@@ -138,12 +140,20 @@ def figures(brief: Brief, work: Work, option: Option) -> dict[str, float | int |
         "cached_tokens": round(work.tokens("cache_read")),
         "promise_kept": round(option.kept, 4),
         "way": "named" if work.is_named else "routed",
-        "length_ratio": round(expected_ratio(brief, work, option.candidate), 4),
     }
     pair = known_of(brief, work, first_used(brief, work.task, work.model), option.candidate)
     if pair is not None:
         found["quality_now"], found["quality_then"] = (round(sigmoid(one.mean - difficulty), 4) for one in pair)
     return found
+
+
+def moved(brief: Brief, work: Work, option: Option) -> Moved:
+    """What its effect will be measured against: of the saving that is stated, callers have a part to do themselves."""
+    part = work.moved
+    outcomes = saving_at(brief, part, option.candidate)
+    assert outcomes is not None, "the candidate has a price for all of the work"
+    saving, windows = stated(outcomes), windows_a_month(brief, part)
+    return Moved.of(part.tallies, (round(saving.low_nano / windows), round(saving.high_nano / windows)))
 
 
 def risks(brief: Brief, work: Work, option: Option) -> tuple[str, ...]:

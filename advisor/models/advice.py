@@ -28,12 +28,14 @@ class Advice(models.Model):
     saving_mid_nano = models.BigIntegerField()
     saving_high_nano = models.BigIntegerField()
     confidence = models.FloatField()
-    evidence = models.JSONField()
+    evidence = models.JSONField()  # figures by name, and in `moved` what a pin moves (advisor.moved.Moved)
     risks = models.JSONField()
     expires_on = models.DateField()
     state = models.CharField(max_length=10, choices=State.choices, default=State.OPEN)
     state_at = models.DateTimeField()
     state_by = models.CharField(max_length=254, blank=True)
+    # Of accepted advice: since when another model is pinned, or none, or newer advice of it was accepted.
+    pinned_until = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField()
 
     class Meta:
@@ -45,7 +47,10 @@ class Advice(models.Model):
             ),
             models.UniqueConstraint(fields=["alert", "task"], name="one_advice_a_task"),
         ]
-        indexes = [models.Index(fields=["organization", "state"], name="advice_by_state")]
+        indexes = [
+            models.Index(fields=["organization", "state"], name="advice_by_state"),
+            models.Index(fields=["state", "state_at"], name="advice_by_answer"),
+        ]
 
     @override
     def __str__(self) -> str:
@@ -53,17 +58,29 @@ class Advice(models.Model):
 
 
 class Effect(models.Model):
-    """What an accepted advice brought in one ISO week after it, against what would have been without it."""
+    """What an accepted advice brought in one ISO week in which its pin held, against what would have been without it.
+
+    What it is compared with is null where a model that was in use before has no price any more.
+    """
 
     advice = models.ForeignKey(Advice, on_delete=models.CASCADE, related_name="effects")
     week = models.CharField(max_length=8)
     requests = models.BigIntegerField()
     actual_nano = models.BigIntegerField()
-    without_nano = models.BigIntegerField()  # the same tokens at the model that was in use before
-    signals = models.JSONField()  # failed, retried, votes, score, log_ms_mean: of the week, and before
+    without_nano = models.BigIntegerField(null=True, blank=True)  # the same work by the models in use before
+    low_nano = models.BigIntegerField(null=True, blank=True)  # the ends of what was promised for as much work
+    high_nano = models.BigIntegerField(null=True, blank=True)
+    signals = models.JSONField()  # of the week, as advisor.moved.Signals has them
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["advice", "week"], name="one_effect_a_week")]
+        constraints = [
+            models.UniqueConstraint(fields=["advice", "week"], name="one_effect_a_week"),
+            models.CheckConstraint(
+                condition=models.Q(without_nano=None, low_nano=None, high_nano=None)
+                | models.Q(without_nano__isnull=False, low_nano__isnull=False, high_nano__isnull=False),
+                name="a_week_is_compared_or_not",
+            ),
+        ]
 
     @override
     def __str__(self) -> str:

@@ -1,17 +1,47 @@
 """Reads of what an organization decided about the choice of its models; each takes the organization of who asks."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from accounts.models import AuditEntry
 from routing.selection.models import Feedback, Pin, RoutingPreferences
 from routing.selection.offsets import Feedback as OffsetVote
 from routing.selection.trials import Trial
+
+# Actions of the audit log after which another model is pinned, and what in their detail says which; None: none is.
+SETS_PIN: Mapping[str, str | None] = {"pin.set": "model", "pin.upgrade": "new", "pin.remove": None}
 
 
 def pins_of(organization_id: int) -> list[Pin]:
     """The organization's pins, in the order of their task types."""
     return list(Pin.objects.filter(organization_id=organization_id).order_by("task"))
+
+
+@dataclass(frozen=True, slots=True)
+class PinChange:
+    """That a task type of an organization has another pin since then."""
+
+    organization_id: int
+    task: str
+    model: str  # empty where none is pinned since
+    at: datetime
+
+
+def pin_changes(organization_ids: Collection[int], since: datetime) -> list[PinChange]:
+    """Of these organizations, the oldest first: what the audit log says of pins, as a row has no past."""
+    rows = AuditEntry.objects.filter(organization_id__in=organization_ids, action__in=SETS_PIN, created_at__gte=since)
+    found = rows.order_by("pk").values_list("organization_id", "subject", "action", "detail", "created_at")
+    return [
+        PinChange(organization_id, task, _pinned_since(action, detail), at)
+        for organization_id, task, action, detail, at in found
+        if organization_id is not None
+    ]
+
+
+def _pinned_since(action: str, detail: Mapping[str, str]) -> str:
+    named = SETS_PIN[action]
+    return detail[named] if named else ""
 
 
 def pinned_models(organization_id: int) -> tuple[Mapping[str, str], Mapping[str, Trial]]:

@@ -6,11 +6,11 @@ import pytest
 from django.test import Client
 
 from accounts.models import User
-from advisor.models import Advice, DayEvidence, Effect, EvaluationCase, EvidenceDay, Letter, PromptSample
+from advisor.models import Advice, DayEvidence, EvaluationCase, EvidenceDay, Letter, PromptSample
 from advisor.monitoring import advisor_counts, advisor_state
 from komilion.common.clock import utc_now
+from tests.advisor.effects import calls, noted
 from tests.advisor.letters.delivering import CHEAPER, DOLLAR, made, week_now
-from tests.advisor.test_effects import calls
 from tests.people import Person, new_owner
 
 pytestmark = pytest.mark.django_db
@@ -63,9 +63,7 @@ def test_the_digest_of_digests_sums_a_week_up(alice: Person, operator: Client):
     Letter.objects.update(state="failed", error="550 no such user")
     advice = Advice.objects.get()
     Advice.objects.update(state="accepted")
-    Effect.objects.create(
-        advice=advice, week=week_now(), requests=1, actual_nano=DOLLAR, without_nano=8 * DOLLAR, signals={}
-    )
+    noted(advice, week_now(), cost=DOLLAR, saved=7 * DOLLAR)
     shown = " ".join(operator.get("/operator/advisor/digest/weeks/").content.decode().split())
     for said in ("2 organizations were looked at; for 1 of them", "1 failed", "550 no such user", "$7.00", "$34.00"):
         assert said in shown, said
@@ -120,5 +118,5 @@ def test_a_row_of_evidence_has_a_page(alice: Person, operator: Client):
 def test_advice_shows_its_effects(alice: Person, operator: Client):
     made(alice, week_now(), [CHEAPER])
     advice = Advice.objects.get()
-    Effect.objects.create(advice=advice, week="2026-W40", requests=1, actual_nano=1, without_nano=2, signals={})
+    noted(advice, "2026-W40")
     assert "2026-W40" in operator.get(f"/operator/advisor/advice/{advice.pk}/change/").content.decode()

@@ -70,6 +70,12 @@ def number(value: int | None) -> str:
 
 
 @register.filter
+def percent(share: float | None) -> str:
+    """0.0123 -> `1.2 %`."""
+    return "-" if share is None else f"{100 * share:.1f} %"
+
+
+@register.filter
 def indented(text: str) -> str:
     """Each line three spaces further right, for mails that are text."""
     return indent(str(text), "   ")

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from datetime import UTC, datetime
 from html import unescape
 from typing import Any
 
@@ -11,10 +12,11 @@ from django.core.management import call_command
 from accounts.models import AuditEntry
 from advisor.advice import Kind, Recommendation
 from advisor.checks import Checked
-from advisor.models import Advice, Effect, EvaluationCase, PromptSample, SampleChoice, Upgrade
+from advisor.models import Advice, EvaluationCase, PromptSample, SampleChoice, Upgrade
 from komilion.common.clock import utc_now
 from routing.actions.pins import Pinner, do_set_pin
 from routing.selection.models import Pin
+from tests.advisor.effects import accepted, moved, noted, used
 from tests.advisor.letters.delivering import CHEAPER, DOLLAR, made, week_now
 from tests.komilion.web.dashboard.reading import open_page, text_of
 from tests.people import Person, new_member, new_owner
@@ -59,7 +61,7 @@ def test_who_was_never_seen_is_told_what_it_takes(alice: Person):
     shown = words(alice)
     assert "Nothing was seen yet" in shown
     assert "200 calls or $5.00" in shown
-    assert "A promise is judged after two whole weeks." in shown
+    assert "A promise is judged after two whole weeks with calls." in shown
 
 
 def test_open_advice_says_what_why_how_much_how_sure_and_what_could_get_worse(alice: Person):
@@ -123,17 +125,38 @@ def test_what_was_promised_stands_beside_what_it_brought(alice: Person):
     for row, saved in zip(Advice.objects.order_by("rank"), (7, 1), strict=True):
         post(alice, "accept", advice=row.pk)
         for week in ("2026-W46", "2026-W47"):
-            Effect.objects.create(
-                advice=row,
-                week=week,
-                requests=1_000,
-                actual_nano=2 * DOLLAR,
-                without_nano=(2 + saved) * DOLLAR,
-                signals={},
-            )
+            noted(row, week, cost=2 * DOLLAR, saved=saved * DOLLAR, promised=5 * DOLLAR)
     shown = words(alice)
     for said in ("as promised", "less than promised", "$30.00", "1 of 2", "2026-W46", "Would have cost", "$16.00"):
         assert said in shown, said
+
+
+def test_how_the_calls_go_stands_beside_how_they_went(alice: Person, charlie: Person):
+    advice = accepted(alice, moved([used("acme/large", 1_000, failed=4, retried=11, votes=31, score=26.04)]))
+    noted(advice, "2026-W46")
+    shown = words(alice)
+    for said in ("Before", "0.4 %", "1.1 %", "84.0 % of 31", "2.0 %", "5.0 %", "75.0 % of 8", "2.1 s"):
+        assert said in shown, said
+    assert "2026-W46" not in words(charlie)
+
+
+def test_a_pin_that_ended_says_until_when_it_held(alice: Person):
+    advice = accepted(alice, pinned_until=datetime(2026, 11, 18, 12, tzinfo=UTC))
+    shown = words(alice)
+    assert "held until Nov 18" in shown
+    assert "changed too soon to say" in shown
+    for week in ("2026-W46", "2026-W47"):
+        noted(advice, week)
+    assert "as promised" in words(alice)
+
+
+def test_weeks_that_cannot_be_compared_say_so(alice: Person):
+    advice = accepted(alice)
+    for week in ("2026-W46", "2026-W47"):
+        noted(advice, week, without_nano=None, low_nano=None, high_nano=None)
+    shown = words(alice)
+    assert "cannot be compared" in shown
+    assert "was not on offer any more" in shown
 
 
 def test_a_pin_says_how_newer_models_are_taken_and_what_became_of_them(alice: Person):
