@@ -14,8 +14,10 @@ from accounts.api.base import Api, Strict
 from advisor.actions.advice import do_accept_pair, do_dismiss, why_closed
 from advisor.advice import ABOUT_KEYS, PINS
 from advisor.api import documented
+from advisor.api.effects import effect_json
 from advisor.errors import AdviceClosed
 from advisor.models import Advice
+from advisor.page_queries import Outcome, outcomes_of
 from advisor.queries import advice_for, advice_of, one_advice
 from advisor.words import said
 from komilion.common.clock import utc_now
@@ -56,7 +58,8 @@ class RecommendationsView(Api):
     def get(self, request: Request) -> Response:
         """All that the asker may see."""
         rows = _seen_by(self.asker, self.parameters["state"])
-        return Response({"data": [advice_json(row, self.asker) for row in rows]})
+        brought = {} if self.asker.only_key_id else {each.advice.pk: each for each in outcomes_of(rows)}
+        return Response({"data": [advice_json(row, self.asker, brought.get(row.pk)) for row in rows]})
 
 
 class AcceptView(Api):
@@ -92,9 +95,10 @@ class DismissView(Api):
             raise Conflict(str(error)) from error
 
 
-def advice_json(row: Advice, asker: Asker) -> dict[str, Any]:
-    """One advice as the API shows it; what it tells of the whole organization is null for a key that reads its own
-    usage alone, as `/api/usage` has it.
+def advice_json(row: Advice, asker: Asker, outcome: Outcome | None = None) -> dict[str, Any]:
+    """One advice as the API shows it, with what it brought where it was accepted.
+
+    What it tells of the whole organization is null for a key that reads its own usage alone, as `/api/usage` has it.
     """
     words, sees_all = said(row), asker.only_key_id is None
     saving = {"low": row.saving_low_nano, "mid": row.saving_mid_nano, "high": row.saving_high_nano}
@@ -118,6 +122,7 @@ def advice_json(row: Advice, asker: Asker) -> dict[str, Any]:
         "state": row.state,
         "answered_by": (row.state_by or None) if sees_all else None,
         "created_at": row.created_at.isoformat().replace("+00:00", "Z"),
+        "effect": effect_json(outcome) if outcome is not None and row.state == Advice.State.ACCEPTED else None,
     }
 
 

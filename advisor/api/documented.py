@@ -21,6 +21,8 @@ from accounts.api.documented import (
     thing,
 )
 from advisor.advice import Kind
+from advisor.api.effects import EFFECT
+from advisor.api.effects import EXAMPLE as EFFECT_EXAMPLE
 from advisor.models import Advice
 from billing.api.documented import operation
 from routing.api.documented import PIN_EXAMPLE, PIN_REQUEST
@@ -45,7 +47,8 @@ RECOMMENDATION: JsonSchema = thing(
         "confidence": {"type": "number", "minimum": 0, "maximum": 1},
         "evidence": {
             "type": ["object", "null"],
-            "description": f"the figures that it rests on, by name; amounts in nano-USD; {OF_ALL}",
+            "description": "the figures that it rests on, by name, amounts in nano-USD; `moved` is the work that a pin "
+            f"moves, against which its effect is measured; {OF_ALL}",
         },
         "risks": {"type": "array", "items": TEXT, "description": "what could get worse"},
         "note": {**nullable(TEXT), "description": "what else is to be done, where accepting it is not all"},
@@ -54,6 +57,11 @@ RECOMMENDATION: JsonSchema = thing(
         "state": {"type": "string", "enum": Advice.State.values},
         "answered_by": {**nullable(TEXT), "description": OF_ALL},
         "created_at": MOMENT,
+        "effect": {
+            **nullable(EFFECT),
+            "description": "what it brought, in the list of those that were accepted; null to a key that may read its "
+            "own usage only",
+        },
     }
 )
 COMPONENTS = {"Recommendation": RECOMMENDATION}
@@ -78,6 +86,16 @@ EXAMPLE: dict[str, Any] = {
     "state": "open",
     "answered_by": None,
     "created_at": "2026-11-16T09:00:04Z",
+    "effect": None,
+}
+ACCEPTED_EXAMPLE = {
+    **EXAMPLE,
+    "id": 7,
+    "week": "2026-W46",
+    "state": "accepted",
+    "answered_by": "alice@example.com",
+    "can_be_accepted": False,
+    "effect": EFFECT_EXAMPLE,
 }
 LIST_RECOMMENDATIONS = operation(
     "list_recommendations",
@@ -90,7 +108,7 @@ LIST_RECOMMENDATIONS = operation(
         200: answer(
             thing({"data": {"type": "array", "items": ref("Recommendation")}}),
             "The recommendations.",
-            {"data": [EXAMPLE]},
+            {"data": [EXAMPLE, ACCEPTED_EXAMPLE]},
         ),
         **errors(*READ),
     },

@@ -8,7 +8,8 @@ import pytest
 from django.core.management import call_command
 
 from advisor.advice import Kind, Recommendation, Saving
-from tests.advisor.letters.delivering import CHEAPER, made, week_now
+from tests.advisor.effects import accepted, moved, noted, used
+from tests.advisor.letters.delivering import CHEAPER, DOLLAR, made, week_now
 from tests.people import Api, Person, new_member, new_owner
 
 pytestmark = pytest.mark.django_db
@@ -121,6 +122,48 @@ def test_advice_is_dismissed_by_its_id_or_by_what_it_recommends(alice: Person):
     assert dismiss(api, id="x").status_code == 422
     assert dismiss(api, id=2**63).status_code == 422
     assert dismiss(api, reason="no").status_code == 422
+
+
+def test_what_accepted_advice_brought_is_listed_with_it(alice: Person, charlie: Person):
+    advice = accepted(alice, moved([used("acme/large", 1_000, failed=4, votes=31, score=26.04)]))
+    for week in ("2026-W46", "2026-W47"):
+        noted(advice, week, saved=3 * DOLLAR // 2)
+    noted(advice, "2026-W48", without_nano=None, low_nano=None, high_nano=None)
+    (row,) = listed(session(alice), "accepted")
+    effect = row["effect"]
+    assert (effect["verdict"], effect["saved_usd_per_month"], effect["pinned_until"]) == ("kept", "6.428571428", None)
+    assert effect["before"] == {
+        "failed_share": 0.004,
+        "retried_share": 0.0,
+        "votes": 31,
+        "mean_score": 0.84,
+        "duration_ms": None,
+    }
+    first, _, last = effect["weeks"]
+    assert first == {
+        "week": "2026-W46",
+        "requests": 1_000,
+        "cost_usd": "1.00",
+        "without_usd": "2.50",
+        "saved_usd": "1.50",
+        "promised_usd": {"low": "1.00", "high": "2.00"},
+        "failed_share": 0.02,
+        "retried_share": 0.05,
+        "votes": 8,
+        "mean_score": 0.75,
+        "duration_ms": 2_100,
+    }
+    assert (last["without_usd"], last["saved_usd"], last["promised_usd"]) == (None, None, None)
+    assert listed(session(charlie), "accepted") == []
+    assert [row["effect"] for row in listed(Api(alice.key(can_manage=True).secret), "accepted")] == [effect]
+    assert [row["effect"] for row in listed(Api(alice.key().secret), "accepted")] == [None], "it reads its own usage"
+
+
+def test_only_accepted_advice_has_an_effect(alice: Person):
+    made(alice, week_now(), [CHEAPER, CACHING])
+    api = session(alice)
+    assert dismiss(api, taskType="summarization", modelId="acme/mini").json()["effect"] is None
+    assert [row["effect"] for row in (*listed(api), *listed(api, "dismissed"))] == [None, None]
 
 
 def test_a_key_sees_and_answers_nothing_of_models_that_it_may_not_call(alice: Person):
