@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from advisor.cost import Costs, costs_at
+from advisor.brief import Costs
+from advisor.cost import costs_at
 from advisor.evidence import Candidate, Tally
 from advisor.moved import Moved, Signals, answered
 

@@ -184,11 +184,11 @@ def test_a_key_that_reads_its_own_usage_alone_reads_no_figures_of_the_organizati
     made(alice, week_now(), [CHEAPER, CACHING])
     accept(session(alice))
     key, manager = Api(alice.key().secret), Api(alice.key(can_manage=True).secret)
-    of_all = ("saving_usd_per_month", "evidence", "answered_by")
+    of_all = ("saving_usd_per_month", "evidence", "answered_by", "effect")
     for state in ("accepted", "open"):
         (seen,), (whole,) = listed(key, state), listed(manager, state)
-        assert [seen[name] for name in of_all] == [None, None, None]
-        assert {name: value for name, value in whole.items() if name not in of_all}.items() <= seen.items()
+        assert [seen[name] for name in of_all] == [None] * len(of_all)
+        assert {**whole, **dict.fromkeys(of_all)} == seen
     assert listed(manager, "accepted")[0]["answered_by"] == "alice@example.com"
     assert dismiss(key, id=listed(key)[0]["id"]).json()["evidence"] is None
 

@@ -85,7 +85,7 @@ CHECKS = {
     EvaluationCase.Check.CONTAINS: "the answer contains this",
     EvaluationCase.Check.REGEX: "the answer matches this regular expression",
     EvaluationCase.Check.JSON_SCHEMA: "the answer is JSON that fits this schema",
-    EvaluationCase.Check.CODE: "this expression in Python is true of `answer`",
+    EvaluationCase.Check.CODE: "this code in Python, whose last line is True for a good `answer`",
 }
 
 

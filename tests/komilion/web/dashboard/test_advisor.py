@@ -226,7 +226,7 @@ def test_cases_are_added_listed_and_deleted(alice: Person, charlie: Person):
         {"check_kind": "regex", "expected": "("},
         {"check_kind": "json_schema", "expected": "[]"},
         {"check_kind": "json_schema", "expected": "{"},
-        {"check_kind": "code", "expected": "import os"},
+        {"check_kind": "code", "expected": "import"},
         {"check_kind": "code", "expected": "\x00"},
         {"check_kind": "code", "expected": "answer =="},
     ],
@@ -244,6 +244,19 @@ def test_what_is_expected_is_never_read_in_the_web_process(alice: Person, monkey
     monkeypatch.setattr("advisor.checks.check", lambda *_: Checked(passed=False, why="it is slow", is_broken=True))
     refused = post(alice, "cases", **{**CASE, "name": "other", "check_kind": kind, "expected": "a"})
     assert (refused.status_code, "it is slow" in text_of(refused.content.decode())) == (422, True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected", "said"),
+    [
+        ("regex", "(", "unterminated"),
+        ("json_schema", '{"type": "juggler"}', "SchemaError"),
+        ("code", "answer ==", "SyntaxError"),
+    ],
+)
+def test_what_is_wrong_with_a_check_is_said_at_its_field(alice: Person, kind: str, expected: str, said: str):
+    answer = post(alice, "cases", **{**CASE, "check_kind": kind, "expected": expected})
+    assert said in text_of(answer.content.decode())
 
 
 def test_an_organization_keeps_so_many_cases(alice: Person, monkeypatch: pytest.MonkeyPatch):
