@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-from django.db.models import Count, Q, QuerySet, Sum
+from django.db.models import Count, F, Q, QuerySet, Sum
 
 from accounts.models import Membership, Organization
 from advisor.advice import PINS
@@ -19,10 +19,13 @@ from advisor.models import (
     MailWishes,
     PromptSample,
     SampleChoice,
+    Upgrade,
 )
 from advisor.weeks import last_day_told_of, monday_of, week_of
 
 ADVICE_MOST = 200  # that a list has; five a week are most of a year
+UPGRADES_MOST = 100  # that a list has
+UPGRADES_LISTED_FOR = timedelta(days=60)  # after they ended
 WEEKS_REMEMBERED = 53  # of advice: what was dismissed longer ago may be said again
 
 
@@ -91,6 +94,18 @@ def advice_for(organization_id: int, task: str, model: str) -> Advice | None:
     """The newest that recommends this model for this task type: one that is open, else one that was answered."""
     rows = Advice.objects.filter(organization_id=organization_id, task=task, model=model, kind__in=PINS).order_by("pk")
     return rows.filter(state=Advice.State.OPEN).last() or rows.last()
+
+
+def upgrades_of(organization_id: int, now: datetime, most: int = UPGRADES_MOST) -> list[Upgrade]:
+    """Those under way first, then the ones that ended of late, the last first."""
+    listed = Q(ended_at__isnull=True) | Q(ended_at__gte=now - UPGRADES_LISTED_FOR)
+    rows = Upgrade.objects.filter(listed, organization_id=organization_id)
+    return list(rows.order_by(F("ended_at").desc(nulls_first=True), "task")[:most])
+
+
+def one_upgrade(organization_id: int, upgrade_id: int) -> Upgrade | None:
+    """By its id, whatever became of it."""
+    return Upgrade.objects.filter(organization_id=organization_id, pk=upgrade_id).first()
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,9 @@ from advisor.evidence import Candidate
 from advisor.landscape import read_models
 from advisor.models import EvaluationCase, Upgrade
 from advisor.terms import terms_of
+from advisor.upgrade_report import why_answered
 from advisor.upgrades import candidate_for, closed_gate
-from komilion.common.errors import NotFound
+from komilion.common.errors import Conflict, NotFound
 from routing.actions.pins import Pinner
 from routing.actions.trials import ACTOR, Move, do_begin_trial, do_end_trial, do_move_pin
 from routing.selection.models import Pin
@@ -74,7 +75,10 @@ def do_look_for_upgrades(now: datetime) -> int:
 
 
 def do_agree(pinner: Pinner, upgrade_id: int, now: datetime) -> Upgrade:
-    """Somebody wants the newer model that was asked about: judge it, then try it. Raises `NotFound`."""
+    """Somebody wants the newer model that was asked about: judge it, then try it.
+
+    Raises `NotFound`, `Conflict` where nobody is asked any more, `ModelNotAllowed` for a key that may not call both.
+    """
     with transaction.atomic():
         upgrade = _asked(pinner, upgrade_id)
         audit(upgrade.organization_id, pinner.name, "upgrade.agree", upgrade.task, new=upgrade.new_model)
@@ -82,7 +86,7 @@ def do_agree(pinner: Pinner, upgrade_id: int, now: datetime) -> Upgrade:
 
 
 def do_decline(pinner: Pinner, upgrade_id: int, now: datetime) -> Upgrade:
-    """Somebody does not: it is not asked about again. Raises `NotFound`."""
+    """Somebody does not: it is not asked about again. Raises what `do_agree` does."""
     with transaction.atomic():
         upgrade = _asked(pinner, upgrade_id)
         audit(upgrade.organization_id, pinner.name, "upgrade.decline", upgrade.task, new=upgrade.new_model)
@@ -196,9 +200,11 @@ def new_upgrade(move: Move, state: Upgrade.State, now: datetime) -> Upgrade:
 
 def _asked(pinner: Pinner, upgrade_id: int) -> Upgrade:
     lock_organization(pinner.organization_id)
-    asked = Upgrade.objects.filter(organization_id=pinner.organization_id, pk=upgrade_id, state=State.ASKED).first()
+    asked = Upgrade.objects.filter(organization_id=pinner.organization_id, pk=upgrade_id).first()
     if asked is None:
-        raise NotFound("Nobody is asked about such an upgrade.")
+        raise NotFound("There is no such upgrade.")
+    if reason := why_answered(asked):
+        raise Conflict(reason)
     for model in (asked.old_model, asked.new_model):
         pinner.must_call(model)
     return asked

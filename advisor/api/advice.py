@@ -14,6 +14,7 @@ from accounts.api.base import Api, Strict
 from advisor.actions.advice import do_accept_pair, do_dismiss, why_closed
 from advisor.advice import ABOUT_KEYS, PINS
 from advisor.api import documented
+from advisor.api.base import may_call, pinner
 from advisor.api.effects import effect_json
 from advisor.errors import AdviceClosed
 from advisor.models import Advice
@@ -23,11 +24,9 @@ from advisor.words import said
 from komilion.common.clock import utc_now
 from komilion.common.errors import Conflict, NotFound
 from komilion.common.money import format_usd
-from routing.actions.pins import Pinner, check_model, check_task
-from routing.api.base import either, pin_json, pinner_of
+from routing.actions.pins import check_model, check_task
+from routing.api.base import either, pin_json
 from routing.api.pins import PinRequest
-from routing.queries import catalog_rows
-from routing.selection.models import Pin
 
 
 class StateQuery(serializers.Serializer[Any]):
@@ -73,7 +72,7 @@ class AcceptView(Api):
         self.asker.must_route()
         body = self.body(PinRequest)
         task, model_id = either(body, "taskType", "task_type"), either(body, "modelId", "model_id")
-        return Response(pin_json(do_accept_pair(_pinner(self.asker), task, model_id, utc_now())))
+        return Response(pin_json(do_accept_pair(pinner(self.asker), task, model_id, utc_now())))
 
 
 class DismissView(Api):
@@ -90,7 +89,7 @@ class DismissView(Api):
         if reason := why_closed(advice, now):
             raise Conflict(reason)
         try:
-            return Response(advice_json(do_dismiss(_pinner(self.asker), advice.pk, now), self.asker))
+            return Response(advice_json(do_dismiss(pinner(self.asker), advice.pk, now), self.asker))
         except AdviceClosed as error:  # somebody answered it just now
             raise Conflict(str(error)) from error
 
@@ -134,9 +133,7 @@ def _may_see(asker: Asker, row: Advice) -> bool:
     """A key sees nothing of other keys unless it manages them, and nothing that it could neither call nor pin."""
     if row.kind in ABOUT_KEYS:
         return asker.key is None or asker.may_manage
-    allowed = _pinner(asker).models_allowed
-    catalog = catalog_rows().catalog
-    return all(catalog.allows(allowed, name) for name in (row.subject, row.model) if name)
+    return may_call(asker, row.subject, row.model)
 
 
 def _named(asker: Asker, body: Mapping[str, Any]) -> Advice:
@@ -150,7 +147,3 @@ def _named(asker: Asker, body: Mapping[str, Any]) -> Advice:
     if advice is None or not _may_see(asker, advice):
         raise NotFound("There is no such advice.", param="id" if "id" in body else "taskType")
     return advice
-
-
-def _pinner(asker: Asker) -> Pinner:
-    return pinner_of(asker, Pin.Source.ADVISOR)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 
+from accounts.models import AuditEntry
 from advisor.advice import Kind, Recommendation, Saving
 from tests.advisor.effects import accepted, moved, noted, used
 from tests.advisor.letters.delivering import CHEAPER, DOLLAR, made, week_now
@@ -99,6 +100,24 @@ def test_accepting_just_what_is_advised_accepts_the_advice(alice: Person):
     assert kinds(api) == []
     assert [row["answered_by"] for row in listed(api, "accepted")] == ["alice@example.com"]
     assert len(listed(api, "over")) == 1  # said the same
+
+
+def test_accepting_answers_with_the_pin_and_may_be_said_again(alice: Person):
+    made(alice, week_now())
+    first, second = accept(session(alice)), accept(session(alice))
+    assert first.status_code == second.status_code == 200
+    assert first.json() == second.json()
+    pinned = {"object": "pin", "task_type": "summarization", "model": "acme/mini", "set_by": "alice@example.com"}
+    assert pinned.items() <= first.json().items()
+    assert session(alice)("GET", "/api/pins").json()["data"] == [first.json()]
+
+
+def test_answers_stand_in_the_audit_log(alice: Person):
+    made(alice, week_now(), [CHEAPER, CACHING])
+    accept(session(alice))
+    dismiss(session(alice), id=listed(session(alice))[0]["id"])
+    said = list(AuditEntry.objects.filter(action__startswith="advice.").order_by("pk").values_list("action", "actor"))
+    assert said == [("advice.accept", "alice@example.com"), ("advice.dismiss", "alice@example.com")]
 
 
 def test_what_was_never_advised_is_pinned_and_leaves_advice_open(alice: Person):

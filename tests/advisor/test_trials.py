@@ -14,7 +14,7 @@ from advisor.models import EvaluationCase, Upgrade
 from advisor.tasks import look_after_pins
 from billing.models import UsageRow
 from komilion.common.clock import utc_now
-from komilion.common.errors import ModelNotAllowed, NotFound
+from komilion.common.errors import Conflict, ModelNotAllowed, NotFound
 from routing.actions.pins import Pinner, do_set_ceiling, do_set_pin, do_set_upgrades
 from routing.actions.trials import Move, do_step_trial
 from routing.selection.models import Feedback, Pin
@@ -94,7 +94,7 @@ class TestBeginning:
             do_agree(Pinner(alice.organization_id, "key", models_allowed=frozenset({OLD})), asked.pk, now)
         do_agree(pinner(alice), asked.pk, now)
         assert on_trial(alice) == (OLD, NEW, 500)
-        with pytest.raises(NotFound):
+        with pytest.raises(Conflict):
             do_agree(pinner(alice), asked.pk, now)
 
     def test_what_was_declined_is_not_asked_about_again(self, alice: Person, now: datetime):

@@ -165,6 +165,7 @@ def _objects(alice: Person, key_id: int, membership_id: int) -> dict[str, str]:
         **_meeting(alice),
         "request_id": new_usage_row(alice, key_id),
         **_letter(alice),
+        "upgrade_id": _upgrade(alice),
         "model_id": "acme/one",
         "slug": "limits",
     }
@@ -180,6 +181,23 @@ def _share(alice: Person) -> str:
     assert viewer is not None
     answer = SharedAnswer("acme/one", text=f"{CANARY} was told")
     return do_share(viewer, SharedRun(["acme/one", "acme/one"], prompt=f"{CANARY} asked", answers=[answer]))
+
+
+def _upgrade(alice: Person) -> str:
+    """One that somebody is asked about."""
+    from advisor.models import Upgrade
+
+    now = utc_now()
+    asked = Upgrade.objects.create(
+        organization_id=alice.organization_id,
+        task="writing",
+        old_model="acme/one",
+        new_model=f"acme/{CANARY}",
+        state=Upgrade.State.ASKED,
+        step_at=now,
+        created_at=now,
+    )
+    return str(asked.pk)
 
 
 def _letter(alice: Person) -> dict[str, str]:

@@ -126,6 +126,9 @@ DELETE api/pins                          401 400 400 403 403 400 400 400 400
 POST   api/advisor/accept                401 400 400 403 403 400 400 400 400
 GET    api/advisor/recommendations       401 200 200 200 200 200 200 200 200
 POST   api/advisor/dismiss               401 400 400 403 403 400 400 400 400
+GET    api/advisor/upgrades              401 200 200 200 200 200 200 200 200
+POST   api/advisor/upgrades/<id:upgrade_id>/agree    401 200 200 403 403 404 200 200 404
+POST   api/advisor/upgrades/<id:upgrade_id>/decline  401 200 200 403 403 404 200 200 404
 POST   api/feedback                      401 422 422 403 403 422 422 422 422
 GET    api/voice/jobs                    401 200 200 200 200 200 200 200 200
 GET    api/voice/jobs/<str:job_id>       401 200 200 200 200 404 404 200 404
