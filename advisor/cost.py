@@ -5,7 +5,7 @@ the other model writes, and how much work there will be. The first two are log-n
 to week as it did. A grid of equally likely values of each gives the distribution of the saving; nothing is drawn.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from math import exp, fsum
 
 import numpy as np
@@ -22,7 +22,8 @@ MONTH_WEEKS = 30 / 7
 
 def costs_at(candidate: Candidate, tally: Tally) -> Costs | None:
     """The tally's own tokens at the candidate's prices; None where it has no price for what is used."""
-    prices = _tier(candidate, tally) if candidate.tiers else candidate.prices
+    mean_input = tally.input_tokens / tally.requests if candidate.tiers and tally.requests else 0.0
+    prices = candidate.prices_for(mean_input)
     unmarked = needs_marks(candidate) and not tally.tokens.get("cache_write")
     total_input, total_output = 0.0, 0.0
     for bucket, tokens in tally.tokens.items():
@@ -48,13 +49,6 @@ def known_costs(brief: Brief, candidate: Candidate, tally: Tally) -> Costs | Non
     if key not in brief.costs:
         brief.costs[key] = costs_at(candidate, tally)
     return brief.costs[key]
-
-
-def _tier(candidate: Candidate, tally: Tally) -> Mapping[str, int]:
-    """The prices of the mean call."""
-    mean_input = tally.input_tokens / tally.requests if tally.requests else 0.0
-    reached = [components for above, components in candidate.tiers if mean_input > above]
-    return reached[-1] if reached else candidate.prices
 
 
 def needs_marks(candidate: Candidate) -> bool:

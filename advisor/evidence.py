@@ -102,6 +102,11 @@ class Candidate:
     successor: str | None = None
     is_reasoning: bool = False
 
+    def prices_for(self, input_tokens: float) -> Mapping[str, int]:
+        """Those of a call with so much input."""
+        reached = [components for above, components in self.tiers if input_tokens > above]
+        return reached[-1] if reached else self.prices
+
 
 @dataclass(frozen=True, slots=True)
 class Output:

@@ -1,10 +1,10 @@
 """Where a pin goes whose model ends: before the date, never into errors."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
 from advisor.evidence import Landscape
+from advisor.upgrades import Terms, too_dear
 
 MOVE_BEFORE_DAYS = 7
 
@@ -17,14 +17,12 @@ class Move:
     reason: str
 
 
-def move_of(
-    model: str, landscape: Landscape, may_call: frozenset[str] | None, ceiling: Mapping[str, int] | None = None
-) -> Move | None:
+def move_of(model: str, landscape: Landscape, terms: Terms) -> Move | None:
     """Where a pin to the model should go today; None where it may stay.
 
-    The successor takes its place where the organization may call it, it can do all that the model could, costs no more
-    than the ceiling in any bucket (without one than the model), and does not end soon itself. Everything else is the
-    policy's matter, which looks at every call.
+    The successor takes its place where one of the organization's keys may call it, it can do all that the model could,
+    costs no more than the ceiling in any bucket that the calls use, and does not end soon itself. Everything else is
+    the policy's matter, which looks at every call.
     """
     known = landscape.models.get(model)
     if known is None:
@@ -33,7 +31,7 @@ def move_of(
         named, when = known.successor, f"ends on {known.sunset_on.isoformat()}"
     else:
         return None
-    if named is None or (may_call is not None and named not in may_call):
+    if named is None or (terms.may_call is not None and named not in terms.may_call):
         return Move(None, f"{model} {when} and has no successor that your keys may call")
     successor = landscape.models.get(named)
     if successor is None or successor.sunset_on is not None or successor.deprecated_on is not None:
@@ -44,6 +42,6 @@ def move_of(
     is_smaller = any(getattr(successor, size) < getattr(known, size) for size in sizes)
     if is_smaller or not known.capabilities <= successor.capabilities:
         return Move(None, f"{model} {when}, and {named} cannot do all that it could")
-    if any(successor.prices.get(bucket, price) > price for bucket, price in (ceiling or known.prices).items()):
+    if too_dear(known, successor, terms):
         return Move(None, f"{model} {when}, and {named} costs more")
     return Move(named, f"{model} {when}; {named} is its successor")

@@ -32,7 +32,10 @@ class Use:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What an organization lets a newer model cost, and what its working keys may call: None is every model."""
+    """What an organization lets a newer model cost, and what its working keys may call: None is every model.
+
+    The ceiling is for short prompts, nano-USD per million units by bucket; an empty one is the pinned model's price.
+    """
 
     ceiling: Mapping[str, int]
     keys: Collection[frozenset[str] | None] = ()
@@ -74,21 +77,28 @@ def closed_gate(old: Candidate, new: Candidate, terms: Terms) -> str:
     ):
         if after < before:
             return f"{new.id} {name} {after} tokens at most, {old.id} {before}"
-    return _too_dear(new, terms)
+    return too_dear(old, new, terms)
 
 
-def _too_dear(new: Candidate, terms: Terms) -> str:
-    """In any bucket that the calls use; a bucket without a price of its own costs what it is priced as."""
-    prices = new.prices
-    for above, components in new.tiers:
-        if terms.use.mean_input > above:
-            prices = components
+def too_dear(old: Candidate, new: Candidate, terms: Terms) -> str:
+    """What the newer model costs too much, at the tier of the mean prompt; empty where it does not.
+
+    In any bucket that the calls use; a bucket without a price of its own costs what it is priced as.
+    """
+    prices = new.prices_for(terms.use.mean_input)
     for bucket in terms.use.buckets:
-        price, most = _price(prices, bucket), _price(terms.ceiling, bucket)
+        price, most = _price(prices, bucket), _most(old, terms, bucket)
         if price is not None and (most is None or price > most):
             allowed = "nothing is allowed" if most is None else f"${format_usd(most)} is allowed"
             return f"{new.id} costs ${format_usd(price)} per million units of {bucket}, where {allowed}"
     return ""
+
+
+def _most(old: Candidate, terms: Terms, bucket: str) -> int | None:
+    """The ceiling; where the pinned model costs more for prompts as long as these, it is higher by as much."""
+    most = _price(terms.ceiling or old.prices, bucket)
+    short, long = _price(old.prices, bucket), _price(old.prices_for(terms.use.mean_input), bucket)
+    return most * long // short if most and short and long else most
 
 
 def _price(prices: Mapping[str, int], bucket: str) -> int | None:

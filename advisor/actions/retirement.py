@@ -11,6 +11,7 @@ from advisor.models import Upgrade
 from advisor.retirement import Move as Target
 from advisor.retirement import move_of as target_of
 from advisor.terms import terms_of
+from advisor.upgrades import Terms
 from routing.actions.pins import Pinner, do_remove_pin
 from routing.actions.trials import ACTOR, Move
 from routing.selection.models import Pin
@@ -23,12 +24,13 @@ def do_move_ending_pins(now: datetime) -> int:
     chooses again. The upgrade that says so is the notice: its reason names the date.
     """
     landscape = read_models(now.date())
-    ending = [model for model in (*landscape.models, *landscape.retired) if target_of(model, landscape, None)]
+    anybody = Terms({})
+    ending = [model for model in (*landscape.models, *landscape.retired) if target_of(model, landscape, anybody)]
     moved = 0
     for pins in chunks(Pin.objects.filter(model__in=ending).order_by("pk")):
         terms = terms_of(pins, now.date())
         for pin in pins:
-            target = target_of(pin.model, landscape, terms[pin.pk].may_call, terms[pin.pk].ceiling)
+            target = target_of(pin.model, landscape, terms[pin.pk])
             assert target is not None
             if pin.upgrades == Pin.Upgrades.OFF and target.model is not None:
                 target = Target(None, f"{target.reason}, but this pin takes no upgrades")

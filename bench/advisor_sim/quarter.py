@@ -11,6 +11,7 @@ from advisor.evidence import Evidence, Landscape
 from advisor.recommend import recommend
 from advisor.retirement import move_of
 from advisor.rules import Rules
+from advisor.upgrades import Terms
 from bench.advisor_sim.market import FIRST_WEEK, WEEKS, make_models
 from bench.advisor_sim.organizations import NANO, Cell, Organization, make_organizations, policy_choice
 from bench.advisor_sim.seen import World, evidence_of, landscape_of, monday, vote
@@ -122,7 +123,7 @@ def _move_pins(world: World, quarter: Quarter, landscape: Landscape) -> None:
     for organization in world.organizations:
         for task, model in list(organization.pins.items()):
             quarter.late_pins += model in landscape.retired
-            move = move_of(model, landscape, organization.may_call)
+            move = move_of(model, landscape, Terms({}, keys=[organization.may_call]))
             if move is None:
                 continue
             quarter.moved_pins += 1

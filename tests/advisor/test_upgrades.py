@@ -90,6 +90,17 @@ def test_the_price_is_that_of_prompts_as_long_as_the_calls_are():
     assert "of input" in closed_gate(OLD, tiered, Terms(PRICES, use=Use({"input": 120_000.0}, 2.0)))
 
 
+def test_where_the_pinned_model_costs_more_for_long_prompts_the_ceiling_is_higher_by_as_much():
+    double = ((50_000, {"input": 6_000_000_000, "output": 15_000_000_000}),)
+    old, long = replace(OLD, tiers=double), Use({"input": 120_000.0}, 2.0)
+    assert closed_gate(old, replace(NEW, tiers=double), Terms(PRICES, use=long)) == ""
+    assert closed_gate(old, replace(NEW, tiers=double), Terms({}, use=long)) == ""
+    dearer = replace(NEW, tiers=((50_000, PRICES | {"input": 6_000_000_001}),))
+    assert "where $6.00 is allowed" in closed_gate(old, dearer, Terms(PRICES, use=long))
+    half = Terms(PRICES | {"input": 1_500_000_000}, use=long)  # somebody set it lower
+    assert "where $3.00 is allowed" in closed_gate(old, replace(NEW, tiers=double), half)
+
+
 def test_a_key_that_may_call_the_old_one_alone_closes_a_gate():
     both, old, other = frozenset({OLD.id, NEW.id}), frozenset({OLD.id}), frozenset({"zeta/one"})
     assert closed_gate(OLD, NEW, Terms(PRICES, keys=[None, both, other])) == ""
