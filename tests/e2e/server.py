@@ -110,10 +110,11 @@ class Process:
 
 
 class Web(Process):
-    """A web process; several of them share the port."""
+    """A web process; several of them share the port. `moment` is when it lives, in ISO 8601: now by default."""
 
-    def __init__(self, log: Path, environment: dict[str, str], core: int | None = None) -> None:
-        super().__init__(WEB_COMMAND, log, environment, core)
+    def __init__(self, log: Path, environment: dict[str, str], core: int | None = None, moment: str = "") -> None:
+        command = (sys.executable, "-m", "tests.e2e.web_at", moment) if moment else WEB_COMMAND
+        super().__init__(command, log, environment, core)
 
     def start_and_wait(self, failpoints: str = "") -> Self:
         """Start it and return when it takes requests."""
@@ -191,6 +192,12 @@ class Installation:
         """Start every web process; `failpoints` are for the first."""
         for number, web in enumerate(self.webs):
             web.start_and_wait("" if number else failpoints)
+
+    def begin_again(self, moment: str) -> None:
+        """Another web process in the place of the only one, which lives at that moment."""
+        self.web.terminate()
+        self.webs = [Web(self.folder / f"web-at-{moment}.log", self.environment, moment=moment)]
+        self.start()
 
     def close(self) -> None:
         """Kill whatever still runs."""

@@ -42,9 +42,28 @@ def sign_up(site: Installation, person: Person, address: str) -> Page:
     return page
 
 
-def owner(site: Installation, address: str, credit: str = "10.00") -> list[dict[str, str]]:
+def ask(site: Installation, code: str) -> str:
+    """What the code calls `told`, run inside the installation."""
+    place = site.folder / "told"
+    write = f"from pathlib import Path\nPath({str(place)!r}).write_text(told)"
+    site.manage("shell", "--no-imports", "-c", f"{code}\n{write}")
+    return place.read_text()
+
+
+def key_of(site: Installation, address: str) -> str:
+    """A new key of somebody who signed up."""
+    code = f"""
+from accounts.models import Membership
+from tests.people import Person
+row = Membership.objects.get(user__email={address!r})
+told = Person({address!r}, row.organization_id, row.pk, None).key("mine").secret
+"""
+    return ask(site, code)
+
+
+def owner(site: Installation, address: str, credit: str = "10.00", tier: str = "standard") -> list[dict[str, str]]:
     """The cookies of somebody who signed up, has so much credit in US dollars, and is logged in."""
-    site.tenant(address, credit, "standard")
+    site.tenant(address, credit, tier)
     place = site.folder / "session"
     code = f"""
 from pathlib import Path

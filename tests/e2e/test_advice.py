@@ -14,7 +14,7 @@ from playwright.sync_api import expect
 from tests.e2e.browser import Browser, browser
 from tests.e2e.conftest import AddStaticFiles, Install
 from tests.e2e.server import Installation
-from tests.e2e.steps import owner
+from tests.e2e.steps import ask, key_of, owner
 from tests.fakes.client import chat
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -35,12 +35,6 @@ asked(person, week_now(), old_model={NOW!r}, new_model={ADVISED!r})
 made(person, week_now(), [replace(CHEAPER, subject={NOW!r}, model={ADVISED!r})])
 """
 ARTICLE = "A ledger is a book in which every payment is written down once, in order, and never changed. " * 20
-KEY = f"""
-from accounts.models import Membership
-from tests.people import Person
-row = Membership.objects.get(user__email={ALICE!r})
-told = Person({ALICE!r}, row.organization_id, row.pk, None).key("mine").secret
-"""
 STATE = """
 from advisor.models import Advice, MailWishes, SampleChoice, Upgrade, UsedLink
 from routing.selection.models import Pin
@@ -65,14 +59,6 @@ def people(site: Installation) -> Iterator[Browser]:
     """A browser on it."""
     with browser(site.url) as running:
         yield running
-
-
-def ask(site: Installation, code: str) -> str:
-    """What the code calls `told`, run inside the installation."""
-    place = site.folder / "told"
-    write = f"from pathlib import Path\nPath({str(place)!r}).write_text(told)"
-    site.manage("shell", "--no-imports", "-c", f"{code}\n{write}")
-    return place.read_text()
 
 
 def letter(site: Installation) -> EmailMessage:
@@ -104,7 +90,7 @@ def scan(url: str) -> None:
 
 def test_a_letter_leads_to_a_pin_that_calls_follow(site: Installation, people: Browser):
     cookies = owner(site, ALICE)
-    key = ask(site, KEY)
+    key = key_of(site, ALICE)
     site.manage("shell", "--no-imports", "-c", DIGEST)
     assert "1 letters sent" in site.manage("advisor", "run", "--org", ALICE)
     message = letter(site)
