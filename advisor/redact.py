@@ -1,15 +1,37 @@
 """Taking out of a prompt what tells who somebody is or opens something, so that what is left may be kept. Pure.
 
 What is taken out is replaced by a word in brackets that says what it was, so the prompt can still be read. It is better
-to take too much than too little: a date or an order number that looks like a telephone number goes too. What is left
-may still tell who wrote it to somebody who knows them; that is why prompts are kept only where it was allowed.
+to take too much than too little: a date or an order number that looks like a telephone number goes too, and so do the
+words behind "the password is". What is left may still tell who wrote it to somebody who knows them; that is why prompts
+are kept only where it was allowed.
 
 Every pattern is bounded, so that no text takes longer than its length. Redacting twice is redacting once.
 """
 
 import ipaddress
 import re
+import unicodedata
 from collections.abc import Callable
+
+from advisor.redact_patterns import (
+    ADDRESSES,
+    ASSIGNED_SECRET,
+    BEARER,
+    CARD,
+    DIGITS,
+    EMAIL,
+    GIVEN_SECRET,
+    IBAN,
+    IP,
+    KEY,
+    LABELLED_NAME,
+    MAYBE_NAME,
+    SAID_NAME,
+    SAID_SECRET,
+    SIGNED_NAME,
+    TOKEN,
+    URL,
+)
 
 type Found = re.Match[str]
 
@@ -17,30 +39,8 @@ LEAST_NUMBER_DIGITS = 6
 LEAST_PHONE_DIGITS = 7
 LEAST_TOKEN_DIGITS = 2  # in a long run of letters and digits, to tell it from a long word
 CARD_DIGITS = range(13, 20)  # ISO/IEC 7812: 13 to 19 with the check digit
-
-URL = re.compile(r"(\b[a-z][a-z0-9+.-]{1,20}://)([^\s/?#@\[\]]{1,300}@)?([^\s?#]{0,2000})([?#]\S{0,5000})?", re.I)
-SECRET = re.compile(
-    r"(\b(?:pass(?:word|wd|phrase)?|pwd|secret|token|api[_ -]?key)[\"']?\s{0,3}[:=]\s{0,3})(\S{1,500})", re.I
-)
-EMAIL = re.compile(r"[^\s@<>()\[\],;:\"']{1,64}@[^\s@<>()\[\],;:\"']{1,190}")
-KEY = re.compile(
-    r"(?<![A-Za-z0-9])(?:sk|pk|rk|gh[opsu]|github_pat|glpat|xox[abprs]|hf|AKIA|ASIA|AIza|ya29|eyJ)[-_.A-Za-z0-9]{10,5000}"
-)
-TOKEN = re.compile(r"[A-Za-z0-9+/_=-]{20,5000}")
-IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?:[ -]?[A-Z0-9]{1,4}){3,8}\b", re.I)
-IP = re.compile(r"(?<![\w.:])[0-9A-Fa-f]{0,4}(?:[.:][0-9A-Fa-f]{0,4}){2,8}(?![\w:])")
-DIGITS = re.compile(r"\+?[(]?\d(?:[ \t().\/-]{0,3}\d){5,40}")
-NAME = r"([^\W\d_][\w'\u2019.-]{0,60}(?:[ \t]{1,5}[^\W\d_][\w'\u2019.-]{0,60}){0,3})"
-SAID_NAME = re.compile(
-    r"(\b(?:my name(?: is|['\u2019]s)|call me|i am called|ich heiße|je m['\u2019]appelle|me llamo|mi chiamo)[ \t]{1,5})"
-    + NAME,
-    re.I,
-)
-MAYBE_NAME = re.compile(
-    r"(\b(?:i am|i['\u2019]m|this is|ich bin|je suis|soy|sono|regards,|sincerely,|grüßen,?|dear|hi|hello)\s{1,5})"
-    + NAME,
-    re.I,
-)
+IBAN_CHARACTERS = range(15, 35)  # ISO 13616
+UNSEEN = frozenset({"Cc", "Cf", "Cs"})  # control, format (such as U+200B) and surrogate characters
 
 
 def redact(text: str) -> str:
@@ -48,9 +48,27 @@ def redact(text: str) -> str:
     before = None
     while before != text:  # what was taken out may have parted what now shows as something
         before = text
+        text = plain(text)
         for pattern, replace in RULES:
             text = pattern.sub(replace, text)
     return text
+
+
+def plain(text: str) -> str:
+    """The same in the characters that patterns know: NFKC (UAX #15), one kind of blank and of hyphen, none unseen.
+
+    So nothing hides behind a full-width at sign or a zero-width space, and no database refuses it for a NUL.
+    """
+    return unicodedata.normalize("NFKC", "".join(map(_plain, text)))
+
+
+def _plain(character: str) -> str:
+    category = unicodedata.category(character)
+    if category == "Pd" or character == "\N{MINUS SIGN}":
+        return "-"
+    if character.isspace():
+        return character if character in "\t\n\r" else " "
+    return "" if category in UNSEEN else character
 
 
 def _url(found: Found) -> str:
@@ -64,10 +82,34 @@ def _after(word: str) -> Callable[[Found], str]:
 
 
 def _token(found: Found) -> str:
-    """A long run of letters and digits is no word; one without digits is, or a path."""
+    """A long run with digits, or with capitals in the middle of small letters, is no word; others are, or a path."""
     run = found[0]
-    is_word = sum(character.isdigit() for character in run) < LEAST_TOKEN_DIGITS
-    return run if is_word else "[token]"
+    has_digits = sum(character.isdigit() for character in run) >= LEAST_TOKEN_DIGITS
+    is_mixed = any(_is_mixed(part) for part in re.split(r"[^A-Za-z0-9]", run))
+    return "[token]" if has_digits or is_mixed else run
+
+
+def _is_mixed(part: str) -> bool:
+    return part[1:] != part[1:].lower() and part != part.upper()
+
+
+def _iban(found: Found) -> str:
+    """Up to the last end of a group at which its check digits hold; where they never do, its digits tell."""
+    run = found[0]
+    for end in reversed([group.end() for group in re.finditer("[A-Za-z0-9]+", run)]):
+        number = "".join(filter(str.isalnum, run[:end]))
+        if len(number) in IBAN_CHARACTERS and is_iban(number):
+            return f"[iban]{run[end:]}"
+    return run
+
+
+def is_iban(number: str) -> bool:
+    """Whether the check digits are those of the others (ISO 7064, mod 97-10)."""
+    return int("".join(str(int(character, 36)) for character in number[4:] + number[:4])) % 97 == 1
+
+
+def _card(found: Found) -> str:
+    return "[card]" if is_card([int(character) for character in found[0] if character.isdigit()]) else found[0]
 
 
 def _ip(found: Found) -> str:
@@ -83,7 +125,7 @@ def _digits(found: Found) -> str:
     digits = [int(character) for character in found[0] if character.isdigit()]
     if len(digits) in CARD_DIGITS and is_card(digits):
         return "[card]"
-    looks_dialled = found[0][0] in "+(0" or any(character in " ().-/" for character in found[0])
+    looks_dialled = found[0][0] in "+(0" or any(character in " ().-/_" for character in found[0])
     if looks_dialled and len(digits) >= LEAST_PHONE_DIGITS:
         return "[phone]"
     return "[number]" if len(digits) >= LEAST_NUMBER_DIGITS else found[0]
@@ -102,8 +144,7 @@ def _said_name(found: Found) -> str:
 
 def _maybe_name(found: Found) -> str:
     """ "I am Ann" has a name, "I am a developer" has none."""
-    words = found[2].split()
-    return f"{found[1]}[name]{_after_name(found[2])}" if words[0][0].isupper() else found[0]
+    return f"{found[1]}[name]{_after_name(found[2])}" if found[2][0].isupper() else found[0]
 
 
 def _after_name(words: str) -> str:
@@ -118,13 +159,20 @@ def _after_name(words: str) -> str:
 
 RULES: tuple[tuple[re.Pattern[str], str | Callable[[Found], str]], ...] = (
     (URL, _url),
-    (SECRET, _after("[secret]")),
+    (ASSIGNED_SECRET, _after("[secret]")),
+    (SAID_SECRET, _after("[secret]")),
+    (BEARER, _after("[secret]")),
+    (GIVEN_SECRET, _after("[secret]")),
     (EMAIL, "[email]"),
     (KEY, "[key]"),
-    (IBAN, "[iban]"),
+    (IBAN, _iban),
+    (CARD, _card),
     (IP, _ip),
     (TOKEN, _token),
     (DIGITS, _digits),
+    *((pattern, "[address]") for pattern in ADDRESSES),
     (SAID_NAME, _said_name),
+    (LABELLED_NAME, _maybe_name),
+    (SIGNED_NAME, _after("[name]")),
     (MAYBE_NAME, _maybe_name),
 )

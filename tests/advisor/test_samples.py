@@ -11,6 +11,14 @@ from tests.people import Person, new_owner
 
 
 @pytest.mark.django_db
+def test_a_prompt_is_kept_without_what_a_database_refuses():
+    person = new_owner("dora@example.com")
+    do_choose_samples(Member(person.organization_id, person.email), allowed=True, now=utc_now())
+    assert do_keep_sample(person.organization_id, "writing", "gen-1", "greet\x00 me", utc_now())
+    assert PromptSample.objects.get().text == "greet me"
+
+
+@pytest.mark.django_db
 def test_one_is_kept_of_a_task_type_and_day_and_for_two_weeks(time_machine: Any):
     person: Person = new_owner("dora@example.com")
     mine = person.organization_id
