@@ -139,7 +139,7 @@ class MailWishesAdmin(ReadOnlyAdmin):
 class UsedLinkAdmin(ReadOnlyAdmin):
     """Links that did what they are for."""
 
-    list_display = ("nonce", "used_at")
+    list_display = ("nonce", "used_at", "last_day")
     search_fields = ("nonce",)
 
 

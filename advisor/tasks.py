@@ -9,6 +9,7 @@ from advisor.actions.alerts import do_alert
 from advisor.actions.digests import do_make_digest
 from advisor.actions.effects import do_measure_effects
 from advisor.actions.evidence import do_build_due
+from advisor.actions.forget import do_forget_old
 from advisor.actions.judgements import do_judge_upgrades
 from advisor.actions.letters import do_send_letters
 from advisor.actions.retirement import do_move_ending_pins
@@ -46,6 +47,14 @@ def measure_effects() -> None:
 def forget_samples() -> None:
     """Remove prompts that were kept as long as they may be."""
     do_forget_samples(utc_now())
+
+
+@shared_task  # type: ignore[untyped-decorator]
+def forget_old() -> None:
+    """Remove digests and alerts that are older than the evidence, and used links that are too old to work."""
+    removed = do_forget_old(utc_now())
+    if removed:
+        log.info("old rows forgotten", extra={"rows": removed})
 
 
 @shared_task  # type: ignore[untyped-decorator]

@@ -85,6 +85,7 @@ app.conf.beat_schedule = {
     "build-evidence": _every("advisor.tasks.build_evidence", EVIDENCE_EVERY_S),
     "measure-effects": _every("advisor.tasks.measure_effects", 3_600),
     "forget-samples": _every("advisor.tasks.forget_samples", 3_600),
+    "forget-old-advice": _daily("advisor.tasks.forget_old", 4, 53),
     # At 09:00 on Monday and, for what is missing, in each quarter of an hour after it: the task knows what is due.
     "advise": {"task": "advisor.tasks.fan_out", "schedule": crontab(minute="*/15")},
     "watch-models": _every("advisor.tasks.watch", WATCH_EVERY_S),

@@ -76,6 +76,6 @@ def why_chosen(organization_id: int) -> str:
 def _use(link: Link, now: datetime) -> None:
     try:
         with transaction.atomic():
-            UsedLink.objects.create(nonce=link.nonce, used_at=now)
+            UsedLink.objects.create(nonce=link.nonce, used_at=now, last_day=link.last_day)
     except IntegrityError as error:
         raise LinkUsed(USED) from error

@@ -50,6 +50,7 @@ class Advice(models.Model):
         indexes = [
             models.Index(fields=["organization", "state"], name="advice_by_state"),
             models.Index(fields=["state", "state_at"], name="advice_by_answer"),
+            models.Index(fields=["week"], name="advice_by_week"),
         ]
 
     @override

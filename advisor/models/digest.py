@@ -15,7 +15,8 @@ class Digest(models.Model):
     created_at = models.DateTimeField()
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["organization", "week"], name="one_digest_a_week")]
+        # The week first: what is missing, figures and what is too old are asked for by it.
+        constraints = [models.UniqueConstraint(fields=["week", "organization"], name="one_digest_a_week")]
 
     @override
     def __str__(self) -> str:
@@ -128,6 +129,7 @@ class UsedLink(models.Model):
 
     nonce = models.CharField(max_length=64, primary_key=True)
     used_at = models.DateTimeField()
+    last_day = models.DateField()  # of the link, in UTC; after it the link is too old, and this goes
 
     @override
     def __str__(self) -> str:

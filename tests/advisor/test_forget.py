@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from accounts.models import User
+from advisor import tasks
 from advisor.models import (
     Advice,
     Alert,
@@ -17,6 +18,7 @@ from advisor.models import (
     PromptSample,
     SampleChoice,
     Upgrade,
+    UsedLink,
 )
 from komilion.web.tenants import do_close_account
 from tests.people import Person, new_member, new_owner
@@ -68,6 +70,27 @@ def test_all_that_is_kept_of_an_organization_goes_when_its_last_member_does():
     assert [model._default_manager.count() for model in KEPT] == [1] * len(KEPT)
     assert DayEvidence.objects.get().organization_id == charlie.organization_id
     assert [row.address for row in ClosedAddress.objects.all()] == [charlie.email]
+
+
+def test_digests_and_alerts_go_with_the_evidence_and_used_links_with_their_day(time_machine: Any):
+    alice, charlie = new_owner("alice@example.com"), new_owner("charlie@example.com")
+    fill(alice)
+    fill(charlie)
+    alert = Alert.objects.get(organization_id=charlie.organization_id)
+    Advice.objects.filter(organization_id=charlie.organization_id).update(alert=alert, state="accepted")
+    for day in (date(2026, 11, 20), date(2026, 11, 21)):
+        UsedLink.objects.create(nonce=f"{day}", used_at=NOW, last_day=day)
+    time_machine.move_to("2026-11-21T12:00:00+00:00", tick=False)
+    tasks.forget_old()
+    assert [row.nonce for row in UsedLink.objects.all()] == ["2026-11-21"]
+    time_machine.move_to("2027-12-06T00:00:00+00:00", tick=False)
+    tasks.forget_old()
+    assert (Digest.objects.count(), Letter.objects.count(), Alert.objects.count()) == (2, 2, 2)
+    time_machine.move_to("2027-12-14T00:00:00+00:00", tick=False)
+    tasks.forget_old()
+    assert (Digest.objects.count(), Letter.objects.count()) == (0, 0)
+    assert list(Alert.objects.all()) == [alert], "what its advice brought is shown"
+    assert (Advice.objects.count(), UsedLink.objects.count()) == (2, 0)
 
 
 def test_of_a_member_who_leaves_others_behind_only_her_name_and_her_letters_go():

@@ -3,10 +3,12 @@
 from datetime import timedelta
 
 import pytest
+from django.db import connection
+from django.db.models import Model
 from django.test import Client
 
 from accounts.models import User
-from advisor.models import Advice, DayEvidence, EvaluationCase, EvidenceDay, Letter, PromptSample
+from advisor.models import Advice, DayEvidence, Digest, EvaluationCase, EvidenceDay, Letter, PromptSample
 from advisor.monitoring import advisor_counts, advisor_state
 from komilion.common.clock import utc_now
 from tests.advisor.effects import calls, noted
@@ -70,6 +72,13 @@ def test_the_digest_of_digests_sums_a_week_up(alice: Person, operator: Client):
     assert "/operator/advisor/digest/weeks/" in operator.get("/operator/advisor/digest/").content.decode()
     assert Client().get("/operator/advisor/digest/weeks/").status_code == 302
     assert alice.browser.get("/operator/advisor/digest/weeks/").status_code in {302, 403}
+
+
+@pytest.mark.parametrize("model", [Digest, Advice])
+def test_what_is_asked_for_by_its_week_has_an_index_for_that(model: type[Model]):
+    with connection.cursor() as cursor:
+        constraints = connection.introspection.get_constraints(cursor, model._meta.db_table)
+    assert "week" in {found["columns"][0] for found in constraints.values() if found["index"] or found["unique"]}
 
 
 def test_operators_read_no_prompt(alice: Person, operator: Client):
