@@ -24,12 +24,11 @@ from advisor.effect import (
     promised_a_month,
     savings,
 )
-from advisor.models import Advice, DayEvidence, Effect, EvaluationCase, PromptSample, SampleChoice, Upgrade
+from advisor.models import Advice, DayEvidence, Effect, EvaluationCase, PromptSample, SampleChoice
 from advisor.moved import Moved, Signals
 from advisor.words import Said, said
 
 MOST = 100  # pieces of advice
-UPGRADES_MOST = 20
 HOUR_S = 3_600
 
 
@@ -149,12 +148,6 @@ def _hits_in_hour(hour: int) -> HitRate:
 def has_evidence(organization_id: int) -> bool:
     """Whether any call of its was looked at yet."""
     return DayEvidence.objects.filter(organization_id=organization_id).exists()
-
-
-def upgrades_of(organization_id: int) -> list[Upgrade]:
-    """Those under way first, then the ones that ended last."""
-    rows = Upgrade.objects.filter(organization_id=organization_id)
-    return list(rows.order_by(F("ended_at").desc(nulls_first=True), "task")[:UPGRADES_MOST])
 
 
 def prompts_of(organization_id: int) -> Prompts:

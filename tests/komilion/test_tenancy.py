@@ -53,6 +53,8 @@ GET    dashboard/advisor                                      login 200 200 200 
 POST   dashboard/advisor/accept                               login 302 302 403 403 302
 POST   dashboard/advisor/dismiss                              login 302 302 403 403 302
 POST   dashboard/advisor/upgrades                             login 302 302 403 403 302
+POST   dashboard/advisor/upgrades/agree                       login 302 302 403 403 302
+POST   dashboard/advisor/upgrades/decline                     login 302 302 403 403 302
 POST   dashboard/advisor/samples                              login 302 302 403 403 302
 POST   dashboard/advisor/samples/delete                       login 302 302 403 403 302
 POST   dashboard/advisor/cases                                login 422 422 403 403 422

@@ -32,19 +32,23 @@ from advisor.page_queries import (
     hits_of,
     hits_of_all,
     prompts_of,
-    upgrades_of,
 )
+from advisor.queries import upgrades_of
+from advisor.replay_cost import replays_of
 from advisor.rules import Rules
+from advisor.upgrade_report import told
 from advisor.words import Said, said
 from komilion.common.clock import utc_now
 from komilion.common.errors import BadRequest, Conflict, KomilionError, NotFound
 from komilion.common.row_ids import row_id
 from komilion.web.dashboard.forms import CaseForm
+from komilion.web.dashboard.pin_form import PinForm
+from komilion.web.dashboard.words import UPGRADES
 from komilion.web.guards import with_viewer
-from routing.actions.pins import Pinner, do_set_upgrades
-from routing.selection.models import Pin
 from routing.selection.queries import pins_of
 from routing.selection.words import TASKS
+
+UPGRADES_MOST = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +68,23 @@ class Card:
 @never_cache
 def show(request: HttpRequest, viewer: Viewer) -> HttpResponse:
     """All of it on one page."""
-    return _page(request, viewer, CaseForm())
+    return page(request, viewer)
 
 
-def _page(request: HttpRequest, viewer: Viewer, form: CaseForm, status: int = 200) -> HttpResponse:
+def page(
+    request: HttpRequest,
+    viewer: Viewer,
+    *,
+    case_form: CaseForm | None = None,
+    pin_form: PinForm | None = None,
+    status: int = 200,
+) -> HttpResponse:
+    """The page; a form that is given stands in the place of a fresh one."""
     organization_id, now = viewer.organization_id, utc_now()
-    board = board_of(organization_id, now)
-    outcomes = board.outcomes
+    board, pins, cases = board_of(organization_id, now), pins_of(organization_id), cases_of(organization_id)
+    outcomes, prompts = board.outcomes, prompts_of(organization_id)
+    upgrades = [told(row) for row in upgrades_of(organization_id, now, UPGRADES_MOST)]
+    running = [each for each in upgrades if each.upgrade.ended_at is None]
     context = {
         "cards": [_card(row) for row in board.waiting],
         "outcomes": outcomes,
@@ -80,12 +94,14 @@ def _page(request: HttpRequest, viewer: Viewer, form: CaseForm, status: int = 20
         "hits_of_all": hits_of_all(now),
         "has_evidence": bool(board.waiting) or has_evidence(organization_id),
         "rules": Rules(),
-        "pins": pins_of(organization_id),
-        "upgrade_choices": Pin.Upgrades.choices,
-        "upgrades": upgrades_of(organization_id),
-        "prompts": prompts_of(organization_id),
-        "cases": cases_of(organization_id),
-        "form": form,
+        "pin_forms": [pin_form if pin_form and pin_form.pin.pk == pin.pk else PinForm(pin) for pin in pins],
+        "taken": UPGRADES,
+        "running": sorted(running, key=lambda each: not each.can_be_answered),
+        "ended": [each for each in upgrades if each.upgrade.ended_at is not None],
+        "prompts": prompts,
+        "cases": cases,
+        "replays": replays_of(cases, pins),
+        "form": case_form or CaseForm(),
         "tasks": TASKS,
     }
     return render(request, "dashboard/advisor.html", context, status=status)
@@ -108,7 +124,7 @@ def _card(row: Advice) -> Card:
 def accept(request: HttpRequest, viewer: Viewer) -> HttpResponseBase:
     """Pin what is recommended."""
     try:
-        advice = do_accept(advisee(viewer), _number(request, "advice"), utc_now())
+        advice = do_accept(advisee(viewer), number(request, "advice"), utc_now())
     except (AdviceClosed, BadRequest, NotFound) as error:
         messages.error(request, _message(error))
     else:
@@ -121,28 +137,11 @@ def accept(request: HttpRequest, viewer: Viewer) -> HttpResponseBase:
 def dismiss(request: HttpRequest, viewer: Viewer) -> HttpResponseBase:
     """Hear no more of it for a while."""
     try:
-        do_dismiss(advisee(viewer), _number(request, "advice"), utc_now())
+        do_dismiss(advisee(viewer), number(request, "advice"), utc_now())
     except (AdviceClosed, NotFound) as error:
         messages.error(request, _message(error))
     else:
         messages.success(request, "You will not hear of it for eight weeks, and then only if it would save far more.")
-    return redirect("dashboard:advisor")
-
-
-@require_POST
-@with_viewer(Right.KEYS)
-def set_upgrades(request: HttpRequest, viewer: Viewer) -> HttpResponseBase:
-    """What becomes of a pin when a newer model of its line appears."""
-    wanted = request.POST.get("upgrades", "")
-    try:
-        if wanted not in Pin.Upgrades.values:
-            raise BadRequest("Choose auto, ask or off.")
-        pinner = Pinner(viewer.organization_id, viewer.email)
-        pin = do_set_upgrades(pinner, request.POST.get("task", ""), Pin.Upgrades(wanted))
-    except (BadRequest, NotFound) as error:
-        messages.error(request, error.message)
-    else:
-        messages.success(request, f"Upgrades of the pin for “{pin.task}”: {pin.upgrades}.")
     return redirect("dashboard:advisor")
 
 
@@ -182,7 +181,7 @@ def add_case(request: HttpRequest, viewer: Viewer) -> HttpResponseBase:
         else:
             messages.success(request, f"The case “{case.name}” is kept.")
             return redirect("dashboard:advisor")
-    return _page(request, viewer, form, status=422)
+    return page(request, viewer, case_form=form, status=422)
 
 
 @require_POST
@@ -190,7 +189,7 @@ def add_case(request: HttpRequest, viewer: Viewer) -> HttpResponseBase:
 def delete_case(request: HttpRequest, viewer: Viewer) -> HttpResponseBase:
     """Remove one; where somebody else did so before, nothing is left to do."""
     try:
-        case = do_delete_case(_member(viewer), _number(request, "case"))
+        case = do_delete_case(_member(viewer), number(request, "case"))
     except NotFound as error:
         messages.error(request, error.message)
     else:
@@ -212,7 +211,7 @@ def _member(viewer: Viewer) -> Member:
     return Member(viewer.organization_id, viewer.email)
 
 
-def _number(request: HttpRequest, name: str) -> int:
+def number(request: HttpRequest, name: str) -> int:
     """The id that a form names; 0, which no row has, for what is none."""
     return row_id(request.POST.get(name, "")) or 0
 

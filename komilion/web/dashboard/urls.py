@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from komilion.web.dashboard import advisor, overview, routing, usage
+from komilion.web.dashboard import advisor, overview, routing, upgrades, usage
 
 app_name = "dashboard"
 urlpatterns = [
@@ -17,7 +17,9 @@ urlpatterns = [
     path("dashboard/advisor", advisor.show, name="advisor"),
     path("dashboard/advisor/accept", advisor.accept, name="accept_advice"),
     path("dashboard/advisor/dismiss", advisor.dismiss, name="dismiss_advice"),
-    path("dashboard/advisor/upgrades", advisor.set_upgrades, name="set_upgrades"),
+    path("dashboard/advisor/upgrades", upgrades.set_upgrades, name="set_upgrades"),
+    path("dashboard/advisor/upgrades/agree", upgrades.agree, name="agree_to_upgrade"),
+    path("dashboard/advisor/upgrades/decline", upgrades.decline, name="decline_upgrade"),
     path("dashboard/advisor/samples", advisor.choose_samples, name="choose_samples"),
     path("dashboard/advisor/samples/delete", advisor.delete_samples, name="delete_samples"),
     path("dashboard/advisor/cases", advisor.add_case, name="add_case"),

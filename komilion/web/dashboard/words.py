@@ -76,3 +76,8 @@ POLICIES = {
     "neo-mode/balanced": "The cheapest that very probably reaches 95 % of it. So do neo-mode and auto.",
     "neo-mode/premium": "The best model; where two are as good, the cheaper.",
 }
+UPGRADES = {
+    "auto": "by themselves, after a trial",
+    "ask": "after a trial, once somebody agrees",
+    "off": "never",
+}

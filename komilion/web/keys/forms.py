@@ -24,10 +24,10 @@ EPOCH = re.compile(r"^[0-9]{1,18}$")
 
 
 class UsdFormField(forms.CharField):
-    """US dollars as text; cleans to nano-USD, empty to None."""
+    """US dollars as text; cleans to nano-USD, empty to None, which `empty` says in words."""
 
-    def __init__(self, **options: Any) -> None:
-        widget = forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off", "placeholder": "no cap"})
+    def __init__(self, *, empty: str = "no cap", **options: Any) -> None:
+        widget = forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off", "placeholder": empty})
         super().__init__(required=False, max_length=20, widget=widget, **options)
 
     @override

@@ -12,9 +12,11 @@ from django.core.management import call_command
 from accounts.models import AuditEntry
 from advisor.advice import Kind, Recommendation
 from advisor.checks import Checked
-from advisor.models import Advice, EvaluationCase, PromptSample, SampleChoice, Upgrade
+from advisor.models import Advice, EvaluationCase, PromptSample, SampleChoice
 from komilion.common.clock import utc_now
+from komilion.common.money import format_usd
 from routing.actions.pins import Pinner, do_set_pin
+from routing.queries import charged_prices
 from routing.selection.models import Pin
 from tests.advisor.effects import accepted, moved, noted, used
 from tests.advisor.letters.delivering import CHEAPER, DOLLAR, made, week_now
@@ -116,7 +118,7 @@ def test_who_may_not_change_routing_sees_it_without_buttons(alice: Person):
     shown = page(vera)
     assert "Let acme/mini answer summarization" in shown
     assert "dashboard/advisor/" not in shown, "there are no forms"
-    for path in ("accept", "dismiss", "upgrades", "samples", "samples/delete", "cases", "cases/delete"):
+    for path in ("accept", "dismiss", "samples", "samples/delete", "cases", "cases/delete"):
         assert post(vera, path, advice=Advice.objects.get().pk).status_code == 403
 
 
@@ -157,27 +159,6 @@ def test_weeks_that_cannot_be_compared_say_so(alice: Person):
     shown = words(alice)
     assert "cannot be compared" in shown
     assert "was not on offer any more" in shown
-
-
-def test_a_pin_says_how_newer_models_are_taken_and_what_became_of_them(alice: Person):
-    do_set_pin(Pinner(alice.organization_id, alice.email), "writing", "acme/large")
-    Upgrade.objects.create(
-        organization_id=alice.organization_id,
-        task="writing",
-        old_model="acme/large",
-        new_model="acme/larger",
-        state="rolled_back",
-        reason="It failed more often.",
-        step_at=utc_now(),
-        created_at=utc_now(),
-        ended_at=utc_now(),
-    )
-    assert "It failed more often." in words(alice)
-    post(alice, "upgrades", task="writing", upgrades="ask")
-    assert Pin.objects.get().upgrades == "ask"
-    for wrong in ({"task": "writing", "upgrades": "x"}, {"task": "math", "upgrades": "off"}, {}):
-        post(alice, "upgrades", **wrong)
-    assert Pin.objects.get().upgrades == "ask"
 
 
 def test_prompts_are_asked_for_once_allowed_refused_and_deleted(alice: Person, charlie: Person):
@@ -257,6 +238,16 @@ def test_what_is_expected_is_never_read_in_the_web_process(alice: Person, monkey
 def test_what_is_wrong_with_a_check_is_said_at_its_field(alice: Person, kind: str, expected: str, said: str):
     answer = post(alice, "cases", **{**CASE, "check_kind": kind, "expected": expected})
     assert said in text_of(answer.content.decode())
+
+
+def test_the_page_says_what_a_replay_of_the_cases_costs(alice: Person):
+    post(alice, "cases", **CASE)
+    assert "Your wallet pays for these calls as for others, each time that a newer model appears." in words(alice)
+    do_set_pin(Pinner(alice.organization_id, alice.email), "writing", "acme/large")
+    price = charged_prices("acme/large")
+    nano = 2 * (3 * price["input"] + 2_048 * price["output"]) // 10**6  # of both models, nine bytes and a long answer
+    assert f"about ${format_usd(nano)}"[:8] in words(alice)
+    assert "at most for the 1 case of writing" in words(alice)
 
 
 def test_an_organization_keeps_so_many_cases(alice: Person, monkeypatch: pytest.MonkeyPatch):
