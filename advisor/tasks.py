@@ -18,7 +18,7 @@ from advisor.actions.trials import do_step_trials
 from advisor.actions.upgrades import do_look_for_upgrades
 from advisor.findings import find
 from advisor.queries import has_digest, is_ready, organizations_without
-from advisor.watch import alarms
+from advisor.watch import alarms, ill_of
 from advisor.weeks import week_due
 from komilion.common.clock import utc_now
 
@@ -88,7 +88,7 @@ def make_digest(organization_id: int, week: str) -> None:
 def watch() -> None:
     """Have alerts made for each organization that uses a model which is in trouble now."""
     found = alarms(utc_now())
-    ill = sorted({alarm.model for _, alarm in found})
+    ill = ill_of(found)
     for organization_id in dict.fromkeys(key for key, _ in found):
         alert.apply_async((organization_id, ill), expires=FAN_OUT_EVERY_S)
 

@@ -1,5 +1,6 @@
 """Looking out for trouble: which models fail, slow down or end that organizations use now, and what to do about it."""
 
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -15,10 +16,12 @@ from advisor.kinds import alerts
 from advisor.landscape import recent_landscape
 from advisor.models import DayEvidence
 from advisor.weeks import week_of
+from billing.payments.queries import paying
 from routing.queries import catalog_rows
 from routing.selection.models import Pin
 
 USED_DAYS = 7  # who has not called a model for so long, and has not pinned it, does not care for its end
+ILL_FOR_LEAST = 3  # organizations that pay and are alarmed about a model, before it is not recommended to others
 URGENCY = (Kind.FAILING, Kind.SLOW, Kind.ENDING)
 
 
@@ -40,6 +43,20 @@ def alarms(now: datetime, organization_id: int | None = None) -> list[tuple[int,
         ((key, alarm) for key, alarm in found if key in working),
         key=lambda each: (each[0], URGENCY.index(each[1].kind), -int(each[1].figures.get("now_calls", 0))),
     )
+
+
+def ill_of(found: Sequence[tuple[int, Alarm]]) -> list[str]:
+    """The models of these alarms that are not recommended to anybody.
+
+    Who calls can have calls fail or answers come late: so what ends is among them, and what enough others see that pay.
+    """
+    paid = paying({key for key, _ in found})
+    seen_by: defaultdict[str, set[int]] = defaultdict(set)
+    for key, alarm in found:
+        if key in paid:
+            seen_by[alarm.model].add(key)
+    ending = {alarm.model for _, alarm in found if alarm.kind == Kind.ENDING}
+    return sorted(ending | {model for model, keys in seen_by.items() if len(keys) >= ILL_FOR_LEAST})
 
 
 def _troubles(now: datetime, organization_id: int | None) -> Iterator[tuple[int, Alarm]]:
@@ -70,7 +87,7 @@ def _endings(now: datetime, organization_id: int | None) -> Iterator[tuple[int, 
 
 
 def warned(organization_id: int, found: Sequence[Alarm], ill: Collection[str], now: datetime) -> list[Warned]:
-    """What could take the place of each of these models; none of those that are `ill` for anybody."""
+    """What could take the place of each of these models; none of those that are `ill`."""
     today = now.astimezone(UTC).date()
     (evidence,) = read_evidence([organization_id], today - timedelta(days=1))
     brief = Brief(

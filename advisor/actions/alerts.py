@@ -22,9 +22,13 @@ NEWS_FOR = timedelta(hours=6)  # then what fails or is slow may be well again
 
 
 def do_alert(organization_id: int, found: Sequence[Alarm], ill: Collection[str], now: datetime) -> list[Alert]:
-    """Say of these, the most urgent first, what was not said of late and may be said; `ill` is not recommended."""
+    """Say of these, the most urgent first, what was not said of late and may be said.
+
+    `found` is all that the organization is alarmed about; no model of it is recommended, nor one that is `ill`.
+    """
     news = _unsaid(organization_id, found, now)
-    return do_say(organization_id, warned(organization_id, news, ill, now), now) if news else []
+    avoided = {*ill, *(alarm.model for alarm in found)}
+    return do_say(organization_id, warned(organization_id, news, avoided, now), now) if news else []
 
 
 def do_say(organization_id: int, ready: Sequence[Warned], now: datetime) -> list[Alert]:

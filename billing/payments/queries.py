@@ -1,5 +1,8 @@
 """Reads of payments for pages; tenants come in by organization only."""
 
+from collections.abc import Collection
+from itertools import chain
+
 from django.db.models import OuterRef, Q, Subquery, Sum
 from django.db.models.functions import Coalesce
 
@@ -49,11 +52,17 @@ def has_paid(organization_id: int) -> bool:
     """Whether real money stands behind the organization: a payment of which not all was given back, or a top-up that
     an operator entered. Trial credit, grants and test money do not count.
     """
-    payments = Payment.objects.filter(wallet_id=organization_id)
-    if payments.filter(keeps_credit(), livemode=True).exists():
-        return True
-    topups = LedgerEntry.objects.filter(wallet_id=organization_id, kind=LedgerEntry.Kind.TOPUP)
-    return topups.exclude(reference__in=payments.values("pk")).exists()
+    return organization_id in paying([organization_id])
+
+
+def paying(organization_ids: Collection[int]) -> frozenset[int]:
+    """Those of these organizations that have paid, as `has_paid` has it."""
+    payments = Payment.objects.filter(wallet_id__in=organization_ids)
+    kept = payments.filter(keeps_credit(), livemode=True)
+    topups = LedgerEntry.objects.filter(wallet_id__in=organization_ids, kind=LedgerEntry.Kind.TOPUP)
+    entered = topups.exclude(reference__in=payments.values("pk"))
+    found = (rows.values_list("wallet_id", flat=True).distinct() for rows in (kept, entered))
+    return frozenset(chain.from_iterable(found))
 
 
 def refunds_of(organization_id: int, limit: int = ROWS) -> list[Refund]:

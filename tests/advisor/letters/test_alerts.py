@@ -27,7 +27,8 @@ from advisor.landscape import forget_landscape
 from advisor.letter import write
 from advisor.models import Advice, Alert, ClosedAddress, Letter, MailWishes
 from advisor.queries import earlier_advice
-from advisor.watch import Warned, alarms
+from advisor.watch import Warned, alarms, ill_of
+from billing.models import LedgerEntry
 from komilion.celery import app
 from routing.catalog.models import Model, Provider
 from routing.queries import forget_catalog_rows
@@ -352,6 +353,50 @@ def test_calls_that_fail_bring_a_mail_within_one_round(
     (message,) = mailoutbox
     assert message.to == [alice.email]
     assert "Of the 60 calls that it was to answer since 13:15 (UTC), 30 failed." in " ".join(message.body.split())
+
+
+def pays(person: Person) -> Person:
+    LedgerEntry.objects.create(
+        reference=f"topup-{person.organization_id}",
+        kind=LedgerEntry.Kind.TOPUP,
+        wallet_id=person.organization_id,
+        amount_nano=10**9,
+    )
+    return person
+
+
+@pytest.mark.usefixtures("at_once")
+@pytest.mark.parametrize(("paying", "others", "ill"), [(2, 1, []), (0, 3, []), (3, 0, [MINI])])
+def test_a_model_is_kept_from_others_when_three_that_pay_are_alarmed_about_it(
+    alice: Person, monkeypatch: pytest.MonkeyPatch, paying: int, others: int, ill: list[str]
+):
+    people = [new_owner(f"stranger-{number}@example.com") for number in range(paying + others)]
+    for person in people[:paying]:
+        pays(person)
+    found = [(person.organization_id, replace(FAILING, model=MINI)) for person in people]
+    found.append((alice.organization_id, FAILING))
+    avoided = []
+    monkeypatch.setattr(tasks, "alarms", lambda now, key=None: [each for each in found if key in {None, each[0]}])
+    monkeypatch.setattr(module, "warned", lambda key, news, ill, now: avoided.append((key, sorted(ill))) or [])
+    tasks.watch()
+    assert dict(avoided)[alice.organization_id] == [LARGE, *ill]
+    assert dict(avoided)[people[0].organization_id] == [MINI]
+
+
+def test_what_ends_is_kept_from_everybody_whoever_uses_it(alice: Person):
+    assert ill_of([(alice.organization_id, ENDING)]) == [LARGE]
+
+
+@pytest.mark.usefixtures("at_once")
+def test_what_was_told_of_late_is_not_recommended_in_place_of_something_else(
+    alice: Person, monkeypatch: pytest.MonkeyPatch
+):
+    alert(alice, FAILING)
+    avoided = []
+    monkeypatch.setattr(module, "warned", lambda key, news, ill, now: avoided.append((news, sorted(ill))) or [])
+    other = replace(SLOW, model=MINI)
+    alert(alice, FAILING, other)
+    assert avoided == [([other], [LARGE, MINI])]
 
 
 @pytest.mark.usefixtures("at_once")
