@@ -5,25 +5,34 @@ newer model fails no more often, a failed call is one of its own with at most th
 fail at the hour, at whatever organization. The likelihood ratio of "it fails k times as often" against this, mixed over
 k, is a martingale at failures: that it ever exceeds 1 / a has a probability of at most a (Ville's inequality). Hence it
 may be looked at after every call, stopped at will, and multiplied over shares and organizations. The same holds for
-calls that were tried again, that were cut, and that got a bad vote. Durations are compared by the mixture sequential
-probability ratio test of Robbins (1970), as Johari et al. (2017) use it, on means of logarithms, which are nearly
-normal from fifty calls on.
+calls that were tried again, that were cut, and that got a bad vote. Durations are compared likewise, by the normal
+likelihoods of means of logarithms, which are nearly normal from fifty calls on; how much slower the newer model may be
+is mixed over equally likely slices of a half-normal distribution, as in the test of Robbins (1970) that Johari et al.
+(2017) use.
+
+What an organization's own calls show counts in full. What others show (advisor.trial_pooling) is added in a second
+ratio, so that it can never make up for the first; the mean of both counts. What bounds the others makes the second one
+inexact: that it gives no more false alarms is shown by tests/advisor/test_trial_pooling.py.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import exp, fsum, log, sqrt
+from functools import lru_cache
+from math import exp, fsum, log
 from typing import Literal
 
 from advisor.rules import Rules
-from advisor.statistics import normal_cdf
 
 BASIS_POINTS = 10_000
 STEPS = (500, 5_000, BASIS_POINTS)  # shares of a trial, in basis points; at the last one the pin has moved
 RATIOS = (1.5, 2.0, 3.0, 5.0, 10.0, 30.0)  # how many times as often something may happen: equally likely beforehand
-FASTEST = -30.0  # standard errors: beyond it the normal distribution is 0 to a float
+SLOWER = (1.05, 1.2, 1.3, 1.5, 1.8, 2.4)  # how many times as long as tolerated it may take: likewise
+EVENTS = {"failed": "fails", "retried": "is tried again", "cut": "is cut", "disliked": "is voted down"}
+SIGNALS = {**{signal: f"{verb} more often" for signal, verb in EVENTS.items()}, "slow": "takes longer"}
 
 type Step = Literal["go_on", "next_step", "worse"]
+type Evidence = Mapping[str, Sequence[float]]
+"""By signal the logarithms of the likelihood ratios, one for each of `RATIOS` or `SLOWER`: what speaks for worse."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +51,7 @@ class Arm:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Both models while the newer one had one share, over all organizations that tried it with that share."""
+    """Both models while the newer one had one share, at one organization."""
 
     share_basis_points: int  # above 0 and below 10,000
     old: Arm
@@ -54,52 +63,73 @@ class Stage:
     """How far one trial is."""
 
     share_basis_points: int  # one of `STEPS` but the last
-    calls: int  # of the newer model at this share, whoever tried it
+    calls: int  # of the newer model at this share, the organization's own
     hours: float  # since this step began
+    calls_of_others: int = 0  # likewise, as far as they count
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What to do, and why, in a sentence for people."""
+    """What to do, and why, in a sentence for people: with figures only where the organization's own calls show it."""
 
     step: Step
     reason: str
+    signal: str = ""  # of `SIGNALS`, where it is worse
 
 
-SIGNALS = {"failed": "fails", "retried": "is tried again", "cut": "is cut", "disliked": "is voted down"}
+NOTHING: Evidence = {signal: (0.0,) * len(RATIOS if signal in EVENTS else SLOWER) for signal in SIGNALS}
 
 
-def judge(pairs: Sequence[Pair], stage: Stage, rules: Rules) -> Verdict:
+def judge(own: Sequence[Pair], stage: Stage, rules: Rules, others: Evidence = NOTHING) -> Verdict:
     """Compare all that is known of the two models, and say what becomes of a trial at this stage.
 
-    `pairs` is everything since the first organization began to try, one for each share.
+    `own` is everything that the organization's calls show, one pair for each share. It alone may end the trial, and
+    nothing that others show makes up for it.
     """
-    for signal, verb in SIGNALS.items():
-        if events_evidence(pairs, signal, rules) >= log(1 / rules.false_alarm):
-            return Verdict("worse", _rates(pairs, signal, verb))
-    if latency_evidence(pairs, rules) >= log(1 / rules.false_alarm):
-        old, new = (exp(_mean(arms)) / 1_000 for arms in _arms(pairs))
-        return Verdict("worse", f"the newer model takes {new:.1f} s where the older one takes {old:.1f} s")
+    least = log(1 / rules.false_alarm)
+    for signal, shown in evidence_of(own, rules).items():
+        alone = mixed(shown)
+        together = mixed([mine + theirs for mine, theirs in zip(shown, others[signal], strict=True)])
+        if mixed((alone, together)) >= least:
+            is_shown = alone >= least
+            found = f"the newer model was found worse here of late: it {SIGNALS[signal]}"
+            return Verdict("worse", _told(own, signal) if is_shown else found, signal)
     step = STEPS.index(stage.share_basis_points)
     least_calls, least_hours = rules.step_least_calls[step], rules.step_least_hours[step]
-    is_long_enough = stage.hours >= least_hours and stage.calls >= least_calls
+    is_long_enough = stage.hours >= least_hours and stage.calls + stage.calls_of_others >= least_calls
     if is_long_enough or stage.hours >= rules.step_most_hours[step]:
         return Verdict("next_step", f"nothing speaks against it after {stage.hours:.0f} hours and {stage.calls} calls")
     return Verdict("go_on", f"{stage.calls} of {least_calls} calls, {stage.hours:.0f} of {least_hours:.0f} hours")
 
 
-def events_evidence(pairs: Iterable[Pair], signal: str, rules: Rules) -> float:
-    """The logarithm of the mixed likelihood ratio: how much speaks for the newer model being worse in this."""
-    ratios = [0.0] * len(RATIOS)
-    for pair in pairs:
-        share = pair.share_basis_points / BASIS_POINTS
-        of_new, of_old = getattr(pair.new, signal), getattr(pair.old, signal)
-        least = _share_of_events(share, rules.tolerated_ratio)
-        for i, ratio in enumerate(RATIOS):
-            expected = _share_of_events(share, ratio)
-            ratios[i] += of_new * log(expected / least) + of_old * log((1 - expected) / (1 - least))
-    top = max(ratios)
-    return top + log(fsum(exp(value - top) for value in ratios) / len(RATIOS))
+def evidence_of(pairs: Sequence[Pair], rules: Rules) -> Evidence:
+    """How much speaks for the newer model being worse, by signal; sums over shares, as their ratios are multiplied."""
+    shown = {signal: _sums([_events(pair, signal, rules) for pair in pairs], NOTHING[signal]) for signal in EVENTS}
+    return {**shown, "slow": _sums([_slowness(pair, rules) for pair in pairs], NOTHING["slow"])}
+
+
+def mixed(logs: Sequence[float]) -> float:
+    """The logarithm of the mean of the ratios that these are logarithms of."""
+    top = max(logs)
+    return top + log(fsum(exp(value - top) for value in logs) / len(logs))
+
+
+def _sums(rows: Sequence[Sequence[float]], nothing: Sequence[float]) -> Sequence[float]:
+    return [fsum(column) for column in zip(nothing, *rows, strict=True)]
+
+
+def _events(pair: Pair, signal: str, rules: Rules) -> Sequence[float]:
+    of_new, of_old = getattr(pair.new, signal), getattr(pair.old, signal)
+    return [of_new * new + of_old * old for new, old in _weights(pair.share_basis_points, rules.tolerated_ratio)]
+
+
+@lru_cache
+def _weights(share_basis_points: int, tolerated_ratio: float) -> Sequence[tuple[float, float]]:
+    """By ratio what one event of the newer model adds to the logarithm, and what one of the older model does."""
+    share = share_basis_points / BASIS_POINTS
+    least = _share_of_events(share, tolerated_ratio)
+    expected = [_share_of_events(share, ratio) for ratio in RATIOS]
+    return [(log(each / least), log((1 - each) / (1 - least))) for each in expected]
 
 
 def _share_of_events(share: float, ratio: float) -> float:
@@ -107,23 +137,14 @@ def _share_of_events(share: float, ratio: float) -> float:
     return share * ratio / (share * ratio + 1 - share)
 
 
-def latency_evidence(pairs: Sequence[Pair], rules: Rules) -> float:
-    """The same for durations, mixed over a half-normal slowness; nothing where there are too few calls.
-
-    One share at a time, as the mix of calls may change from one to the next; their ratios are multiplied.
-    """
-    return sum(_slowness(pair, rules) for pair in pairs)
-
-
-def _slowness(pair: Pair, rules: Rules) -> float:
+def _slowness(pair: Pair, rules: Rules) -> Sequence[float]:
+    """Of one share at a time, as the mix of calls may change from one to the next; nothing where calls are few."""
     old, new = pair.old, pair.new
     if min(old.timed, new.timed) < rules.least_latency_calls:
-        return 0.0
+        return NOTHING["slow"]
     slower = new.log_ms / new.timed - old.log_ms / old.timed - log(rules.tolerated_slower)
     variance = _variance(old) / old.timed + _variance(new) / new.timed
-    mixed = rules.latency_scale**2
-    z = max(slower * sqrt(mixed / (variance * (variance + mixed))), FASTEST)
-    return z * z / 2 + log(2 * normal_cdf(z)) - 0.5 * log((variance + mixed) / variance)
+    return [(slower - log(times) / 2) * log(times) / variance for times in SLOWER]
 
 
 def _variance(arm: Arm) -> float:
@@ -132,17 +153,13 @@ def _variance(arm: Arm) -> float:
     return max(arm.log_ms_square / arm.timed - mean * mean, 1e-3)
 
 
-def _arms(pairs: Sequence[Pair]) -> tuple[list[Arm], list[Arm]]:
-    return [pair.old for pair in pairs], [pair.new for pair in pairs]
-
-
-def _mean(arms: Sequence[Arm]) -> float:
-    return sum(arm.log_ms for arm in arms) / sum(arm.timed for arm in arms)
-
-
-def _rates(pairs: Sequence[Pair], signal: str, verb: str) -> str:
-    old, new = ((sum(getattr(arm, signal) for arm in arms), sum(arm.calls for arm in arms)) for arms in _arms(pairs))
-    return f"the newer model {verb} in {_share(*new)} of calls, the older one in {_share(*old)}"
+def _told(pairs: Sequence[Pair], signal: str) -> str:
+    arms = [pair.new for pair in pairs], [pair.old for pair in pairs]
+    if signal == "slow":
+        new_s, old_s = (exp(sum(arm.log_ms for arm in of) / sum(arm.timed for arm in of)) / 1_000 for of in arms)
+        return f"the newer model takes {new_s:.1f} s where the older one takes {old_s:.1f} s"
+    new, old = (_share(sum(getattr(arm, signal) for arm in of), sum(arm.calls for arm in of)) for of in arms)
+    return f"the newer model {EVENTS[signal]} in {new} of calls, the older one in {old}"
 
 
 def _share(hits: int, calls: int) -> str:

@@ -85,7 +85,6 @@ class Rules:
     false_alarm: float = 0.01  # of each of the five signals, over a whole trial
     tolerated_ratio: float = 1.1  # of failures, retries, cuts and bad votes
     tolerated_slower: float = 1.25  # of durations
-    latency_scale: float = 0.5  # of a slowness that is expected where there is one, in logarithms
     least_latency_calls: int = 50  # in each arm, from where the mean of logarithms is normal enough
     # For the steps of 5 % and of 50 %: both least must be reached, or the most, and nothing speak against the model.
     step_least_calls: tuple[int, int] = (200, 1_000)  # of the newer model

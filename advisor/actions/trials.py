@@ -2,13 +2,16 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import transaction
+from django.db.models import Q
 
 from advisor.actions.upgrades import (
+    ALL,
     GATE,
+    OWN,
     PIN,
     RULED_OUT_FOR,
     UNAVAILABLE,
@@ -24,14 +27,16 @@ from advisor.landscape import read_models
 from advisor.models import Upgrade
 from advisor.rules import Rules
 from advisor.terms import terms_of
+from advisor.trial_pooling import Pool
 from advisor.trial_sql import Figures, Look, look_at
 from advisor.upgrades import closed_gate
+from billing.payments.queries import paying
 from routing.actions.trials import do_step_trial
 from routing.selection.models import Pin
 
 LEAST_DIVERTED = 20  # calls of a trial that could not be sent to the newer model, before that ends it
 MOST_DIVERTED_SHARE = 0.5  # of the calls that were the newer model's
-VOTES_OF_OTHERS = 1  # bad ones that each other organization may cast for or against a model of a pair
+TRIED = (State.TRIAL, State.DONE, State.ROLLED_BACK)
 S_PER_HOUR = 3_600
 # A call is noted when it ends, under the moment at which it came in. One that ends later than that is in no figure.
 SETTLED_AFTER = timedelta(hours=1)
@@ -48,22 +53,19 @@ class _Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class _Pooled:
-    """All that is known of a pair: by share over all organizations, and of each upgrade the shares it had."""
+class _Known:
+    """Of a pair of models: by organization what its trials of late showed, and what they tell each other."""
 
-    by_upgrade: Mapping[int, Mapping[int, Figures]]
+    shown: Mapping[int, Sequence[Pair]]
+    pool: Pool
 
-    def pairs_for(self, upgrade: Upgrade) -> list[Pair]:
-        """As far as they may speak about this upgrade: whose own votes count in full, others' hardly."""
-        sums: defaultdict[int, Figures] = defaultdict(Figures)
-        for of, shares in self.by_upgrade.items():
-            for share, figures in shares.items():
-                sums[share] += figures if of == upgrade.pk else _others(figures)
-        return [Pair(share, sums[share].old, sums[share].new) for share in sorted(sums)]
-
-    def calls_of_new(self, share: int) -> int:
-        """Whoever tried it with this share."""
-        return sum(shares[share].new.calls for shares in self.by_upgrade.values() if share in shares)
+    def judge(self, upgrade: Upgrade, hours: float, rules: Rules) -> Verdict:
+        """What becomes of one trial, by its organization's own calls and what others show."""
+        key, share = upgrade.organization_id, upgrade.share_basis_points
+        own = self.shown.get(key, ())
+        calls = sum(pair.new.calls for pair in own if pair.share_basis_points == share)
+        stage = Stage(share, calls, hours, self.pool.calls_without(key, share))
+        return judge(own, stage, rules, self.pool.evidence_without(key))
 
 
 def do_step_trials(now: datetime, rules: Rules | None = None) -> int:
@@ -77,7 +79,8 @@ def _step_pair(old: str, new: str, now: datetime, rules: Rules, landscape: Lands
     running = list(Upgrade.objects.filter(state=State.TRIAL, old_model=old, new_model=new))
     looks = look_at(old, new, now - SETTLED_AFTER)
     seen = [_seen(upgrade, looks.get(upgrade.pk, Look()), now - SETTLED_AFTER) for upgrade in running]
-    pooled = _pool(old, new, now, seen)
+    known = _known(old, new, now, seen, rules)
+    is_worse = known.pool.is_worse()
     wanted = {(upgrade.organization_id, upgrade.task) for upgrade in running}
     pins = list(Pin.objects.filter(organization_id__in={organization for organization, _ in wanted}))
     of_trial = {(pin.organization_id, pin.task): pin for pin in pins if (pin.organization_id, pin.task) in wanted}
@@ -95,12 +98,12 @@ def _step_pair(old: str, new: str, now: datetime, rules: Rules, landscape: Lands
                 reason, ended_by = f"{own.diverted} of its calls could not be sent to {new}", UNAVAILABLE
         else:
             reason, ended_by = "the pin or its setting was changed", PIN
-        hours = (now - upgrade.step_at).total_seconds() / S_PER_HOUR
-        share = upgrade.share_basis_points
-        verdict = judge(pooled.pairs_for(upgrade), Stage(share, pooled.calls_of_new(share), hours), rules)
+        verdict = known.judge(upgrade, (now - upgrade.step_at).total_seconds() / S_PER_HOUR, rules)
+        ended = {"ended_by": ended_by}
         if not reason and verdict.step == "worse":
-            reason, ended_by = verdict.reason, WORSE
-        moved += _do_step(each, verdict, (reason, ended_by), now)
+            reason = verdict.reason
+            ended = {"ended_by": WORSE, "signal": verdict.signal, "found_by": ALL if is_worse else OWN}
+        moved += _do_step(each, verdict, now, (reason, ended))
     return moved
 
 
@@ -110,9 +113,9 @@ def _seen(upgrade: Upgrade, look: Look, settled_before: datetime) -> _Seen:
     return _Seen(upgrade, counted + look.rest, counted, counted_to)
 
 
-def _do_step(seen: _Seen, verdict: Verdict, against: tuple[str, str], now: datetime) -> bool:
+def _do_step(seen: _Seen, verdict: Verdict, now: datetime, against: tuple[str, Mapping[str, str]]) -> bool:
     """Take the step that is due, where nobody else looked meanwhile; whether it was one."""
-    upgrade, (reason, ended_by) = seen.upgrade, against
+    upgrade, (reason, ended) = seen.upgrade, against
     share = upgrade.share_basis_points
     steps = [*upgrade.report.get("steps", ()), {"share": share, **seen.figures.told()}]
     with transaction.atomic():
@@ -120,7 +123,7 @@ def _do_step(seen: _Seen, verdict: Verdict, against: tuple[str, str], now: datet
         if same is None:
             return False
         if reason:
-            end(same, State.ROLLED_BACK, reason, now, steps=steps, ended_by=ended_by)
+            end(same, State.ROLLED_BACK, reason, now, steps=steps, **ended)
         elif verdict.step == "go_on":
             same.report = {**same.report, "now": steps[-1], "said": verdict.reason}
             same.counted, same.counted_to = seen.counted.told(), seen.counted_to
@@ -141,25 +144,16 @@ def _is_diverted(own: Figures) -> bool:
     return own.diverted >= max(LEAST_DIVERTED, MOST_DIVERTED_SHARE * (own.diverted + own.new.calls))
 
 
-def _pool(old: str, new: str, now: datetime, running: Sequence[_Seen]) -> _Pooled:
-    found: dict[int, dict[int, Figures]] = {}
-    for each in running:
-        found[each.upgrade.pk] = _by_share(each.upgrade)
-        found[each.upgrade.pk][each.upgrade.share_basis_points] += each.figures
-    rows = Upgrade.objects.filter(old_model=old, new_model=new, created_at__gt=now - 2 * RULED_OUT_FOR)
-    found |= {row.pk: _by_share(row) for row in rows if row.pk not in found}
-    return _Pooled(found)
-
-
-def _by_share(upgrade: Upgrade) -> defaultdict[int, Figures]:
-    """What its steps showed that are over."""
-    shares: defaultdict[int, Figures] = defaultdict(Figures)
-    for step in upgrade.report.get("steps", ()):
-        shares[step["share"]] += Figures.read(step)
-    return shares
-
-
-def _others(figures: Figures) -> Figures:
-    """Anybody may vote: so that nobody ends others' trials, an organization's votes are one to them."""
-    old, new = (replace(arm, disliked=min(arm.disliked, VOTES_OF_OTHERS)) for arm in (figures.old, figures.new))
-    return Figures(old, new, figures.diverted)
+def _known(old: str, new: str, now: datetime, running: Sequence[_Seen], rules: Rules) -> _Known:
+    """Of trials that are under way or ended of late: what is older is not held against a new try."""
+    late = Q(ended_at=None) | Q(ended_at__gt=now - RULED_OUT_FOR)
+    rows = Upgrade.objects.filter(late, old_model=old, new_model=new, state__in=TRIED)
+    of_now = {each.upgrade.pk: each.figures for each in running}
+    found: defaultdict[int, defaultdict[int, Figures]] = defaultdict(lambda: defaultdict(Figures))
+    for pk, key, share, steps in rows.values_list("pk", "organization_id", "share_basis_points", "report__steps"):
+        for step in steps or ():
+            found[key][step["share"]] += Figures.read(step)
+        if pk in of_now:
+            found[key][share] += of_now[pk]
+    shown = {key: [Pair(share, of.old, of.new) for share, of in sorted(by.items())] for key, by in found.items()}
+    return _Known(shown, Pool(shown, paying(shown), rules))

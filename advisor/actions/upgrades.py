@@ -4,53 +4,67 @@ Each change of an upgrade locks its organization and reads the row again, in one
 pin: so two workers take turns, and one that is killed leaves nothing half done.
 """
 
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Max, Model, QuerySet
 
 from accounts.actions.changes import audit, lock_organization
-from advisor.canary import STEPS
+from advisor.canary import SIGNALS, STEPS
 from advisor.evidence import Candidate
 from advisor.landscape import read_models
 from advisor.models import EvaluationCase, Upgrade
 from advisor.terms import terms_of
 from advisor.upgrade_report import why_answered
 from advisor.upgrades import candidate_for, closed_gate
+from billing.payments.queries import paying
 from komilion.common.errors import Conflict, NotFound
 from routing.actions.pins import Pinner
 from routing.actions.trials import ACTOR, Move, do_begin_trial, do_end_trial, do_move_pin
 from routing.selection.models import Pin
 
-PINS_AT_ONCE = 500
+ROWS_AT_ONCE = 500
 RULED_OUT_FOR = timedelta(days=30)  # a model that a trial found worse
 # What `report["ended_by"]` may say. `PIN` is a member's change of the pin, `OVERTAKEN` another move that came between.
 GATE, WORSE, UNAVAILABLE, PIN, DECLINED, OVERTAKEN = "gate", "worse", "unavailable", "pin", "declined", "overtaken"
 AGAIN = frozenset({GATE, PIN, OVERTAKEN})
 """What was refused for one of these begins once nothing stands against it any more."""
+OWN, ALL = "own", "all"  # what `report["found_by"]` may say of one that was worse: whose calls show it
+SEEN_BY_LEAST = 3  # organizations that pay, whose own calls show that a model is worse: nobody else has to try it
 State = Upgrade.State
+WAITING = (State.ASKED, State.JUDGED)
+MOVE = ("organization_id", "task", "old_model", "new_model")  # the fields of `Move`
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """What became of one that is over."""
+
+    state: str
+    ended_at: datetime
+    ended_by: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What became of earlier attempts at some pins, the last of each; and pairs that somebody's trial ruled out."""
+    """What became of earlier attempts at some pins, the last of each; and pairs that trials of others ruled out."""
 
     under_way: Collection[tuple[int, str]]
-    last: Mapping[Move, Upgrade]
+    last: Mapping[Move, _Attempt]
     ruled_out: Mapping[tuple[str, str], str]
 
     def is_settled(self, move: Move, now: datetime) -> bool:
         """Whether the same is not tried again: found worse of late, refused for good, or moved and taken back."""
         last = self.last.get(move)
-        if last is None or last.ended_at is None:
+        if last is None:
             return False
-        ended_by = last.report.get("ended_by")
-        if ended_by in {WORSE, UNAVAILABLE}:
-            return bool(last.ended_at > now - RULED_OUT_FOR)
-        return last.state != State.ROLLED_BACK and ended_by not in AGAIN
+        if last.ended_by in {WORSE, UNAVAILABLE}:
+            return last.ended_at > now - RULED_OUT_FOR
+        return last.state != State.ROLLED_BACK and last.ended_by not in AGAIN
 
 
 def do_look_for_upgrades(now: datetime) -> int:
@@ -137,30 +151,45 @@ def read_again(upgrade: Upgrade) -> Upgrade | None:
 def _review(newer: Mapping[str, Candidate], now: datetime) -> int:
     """What was asked about or is to be judged, and is overtaken: by another pin or setting, or by a newer model yet.
 
-    Returns how many went on because their pin no longer asks.
+    Returns how many went on because their pin no longer asks. Most stay as they are, and nothing is locked for them.
     """
     went_on = 0
-    for upgrade in list(Upgrade.objects.filter(state__in=(State.ASKED, State.JUDGED), ended_at=None)):
-        with transaction.atomic():
-            same = read_again(upgrade)
-            if same is None:
-                continue
-            pin = Pin.objects.filter(organization_id=same.organization_id, task=same.task).first()
-            new = newer.get(same.old_model)
-            if pin is None or pin.model != same.old_model or pin.upgrades == Pin.Upgrades.OFF:
-                end(same, State.REFUSED, "the pin or its setting was changed", now, ended_by=PIN)
-            elif new is None or new.id != same.new_model:
-                end(
-                    same,
-                    State.REFUSED,
-                    f"{same.new_model} is not the newest of its line any more",
-                    now,
-                    ended_by=OVERTAKEN,
-                )
-            elif same.state == State.ASKED and pin.upgrades == Pin.Upgrades.AUTO:
-                do_go_on(same, now)
-                went_on += 1
+    for waiting in chunks(Upgrade.objects.filter(state__in=WAITING, ended_at=None).order_by("pk").defer("report")):
+        pins = Pin.objects.filter(organization_id__in={upgrade.organization_id for upgrade in waiting})
+        by_work = {(pin.organization_id, pin.task): pin for pin in pins}
+        for upgrade in waiting:
+            pin = by_work.get((upgrade.organization_id, upgrade.task))
+            if _overtaken(upgrade, pin, newer) or _asks_no_more(upgrade, pin):
+                went_on += _do_review(upgrade, newer, now)
     return went_on
+
+
+def _do_review(upgrade: Upgrade, newer: Mapping[str, Candidate], now: datetime) -> bool:
+    with transaction.atomic():
+        same = read_again(upgrade)
+        if same is None:
+            return False
+        pin = Pin.objects.filter(organization_id=same.organization_id, task=same.task).first()
+        if reason := _overtaken(same, pin, newer):
+            end(same, State.REFUSED, reason, now, ended_by=GATE)
+            return False
+        if is_due := _asks_no_more(same, pin):
+            do_go_on(same, now)
+        return is_due
+
+
+def _overtaken(upgrade: Upgrade, pin: Pin | None, newer: Mapping[str, Candidate]) -> str:
+    """By what, in a sentence; empty where it still stands."""
+    if pin is None or pin.model != upgrade.old_model or pin.upgrades == Pin.Upgrades.OFF:
+        return "the pin or its setting was changed"
+    new = newer.get(upgrade.old_model)
+    if new is None or new.id != upgrade.new_model:
+        return f"{upgrade.new_model} is not the newest of its line any more"
+    return ""
+
+
+def _asks_no_more(upgrade: Upgrade, pin: Pin | None) -> bool:
+    return upgrade.state == State.ASKED and pin is not None and pin.upgrades == Pin.Upgrades.AUTO
 
 
 def _do_begin(move: Move, now: datetime) -> bool:
@@ -216,24 +245,48 @@ def _is_under_way(move: Move) -> bool:
 
 
 def _known(pins: Sequence[Pin], now: datetime) -> _Known:
-    rows = Upgrade.objects.filter(organization_id__in={pin.organization_id for pin in pins}).order_by("pk")
-    found = list(rows)
-    worse = Upgrade.objects.filter(
-        old_model__in={pin.model for pin in pins},
-        state=State.ROLLED_BACK,
-        ended_at__gt=now - RULED_OUT_FOR,
-        report__ended_by=WORSE,
-    )
+    organizations, models = {pin.organization_id for pin in pins}, {pin.model for pin in pins}
+    rows = Upgrade.objects.filter(organization_id__in=organizations)
+    under_way = rows.filter(ended_at=None).values_list("organization_id", "task")
+    over = rows.filter(old_model__in=models).exclude(ended_at=None).order_by().values(*MOVE).annotate(last=Max("pk"))
+    last = Upgrade.objects.filter(pk__in=over.values("last"))
     return _Known(
-        under_way={(row.organization_id, row.task) for row in found if row.ended_at is None},
-        last={move_of(row): row for row in found},
-        ruled_out={(row.old_model, row.new_model): f"{row.new_model} was tried of late: {row.reason}" for row in worse},
+        under_way=set(under_way),
+        last={
+            Move(*move): _Attempt(state, ended_at, ended_by)
+            for *move, state, ended_at, ended_by in last.values_list(*MOVE, "state", "ended_at", "report__ended_by")
+        },
+        ruled_out=_ruled_out(models, now),
     )
 
 
-def chunks(pins: QuerySet[Pin]) -> Iterator[list[Pin]]:
-    """Pins in the order of their keys, so that what changes meanwhile moves nobody from one chunk to another."""
+def _ruled_out(models: Collection[str], now: datetime) -> Mapping[tuple[str, str], str]:
+    """Pairs from these models that nobody begins to try, with the reason: what all show, or enough that pay saw."""
+    worse = Upgrade.objects.filter(
+        old_model__in=models, state=State.ROLLED_BACK, ended_at__gt=now - RULED_OUT_FOR, report__ended_by=WORSE
+    )
+    columns = ("organization_id", "old_model", "new_model", "report__signal", "report__found_by")
+    found = list(worse.order_by("pk").values_list(*columns))
+    paid = paying({key for key, *_ in found})
+    seen_by: defaultdict[tuple[str, str], set[int]] = defaultdict(set)
+    signals: dict[tuple[str, str], str] = {}
+    shown = set()
+    for key, old, new, signal, found_by in found:
+        signals[old, new] = signal
+        if found_by == ALL:
+            shown.add((old, new))
+        if key in paid:
+            seen_by[old, new].add(key)
+    return {
+        pair: f"{pair[1]} was found worse here of late: it {SIGNALS[signal]}"
+        for pair, signal in signals.items()
+        if pair in shown or len(seen_by[pair]) >= SEEN_BY_LEAST
+    }
+
+
+def chunks[Row: Model](rows: QuerySet[Row]) -> Iterator[list[Row]]:
+    """Rows in the order of their keys, so that what changes meanwhile moves nobody from one chunk to another."""
     last = 0
-    while chunk := list(pins.filter(pk__gt=last)[:PINS_AT_ONCE]):
+    while chunk := list(rows.filter(pk__gt=last)[:ROWS_AT_ONCE]):
         yield chunk
         last = chunk[-1].pk

@@ -31,6 +31,7 @@ class Upgrade(models.Model):
     reason = models.CharField(max_length=500, blank=True)  # why it ended as it did, in a sentence
     # `steps`: figures of both models by share, as advisor.trial_sql has them; `now`: those of the share of this moment,
     # and `said`, what the judge says of it; `cases`: a row for each evaluation case; `ended_by`: gate, worse, ...
+    # and of one that was worse `signal`, in what, and `found_by`, whether its organization's own calls say so, or all.
     report = models.JSONField(default=dict)
     created_at = models.DateTimeField()
     ended_at = models.DateTimeField(null=True, blank=True)

@@ -38,6 +38,7 @@ def upgrades_of(person: Person) -> list[Upgrade]:
 
 def answer(person: Person, since: datetime, calls: int, failed: int = 0, trial: bool = False, **more: Any) -> None:
     """So many pinned calls a second after `since`; `more` is for the row. `failed` ones reached nobody."""
+    task = more.pop("task", TASK)
     choice = {"policy": "balanced", "rule": "pinned", "market": "m", "pin": OLD, **({"trial": NEW} if trial else {})}
     model = NEW if trial else OLD
     error = {"error": "provider_error"}
@@ -63,7 +64,7 @@ def answer(person: Person, since: datetime, calls: int, failed: int = 0, trial: 
                 "savings_nano": 0,
                 "duration_ms": 1_000,
                 "detail": {
-                    "task_type": TASK,
+                    "task_type": task,
                     "choice": choice,
                     "finish_reason": "stop",
                     "attempts": [{"model": model, **(error if number < failed else {})}],

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from advisor.canary import BASIS_POINTS, STEPS, Arm, Pair, Stage, Verdict, events_evidence, judge, latency_evidence
+from advisor.canary import BASIS_POINTS, STEPS, Arm, Pair, Stage, Verdict, evidence_of, judge, mixed
 from advisor.rules import Rules
 from bench.advisor_sim import trials
 
@@ -17,6 +17,11 @@ def arm(calls, failed=0, **other) -> Arm:
 
 def timed(calls, log_ms, spread=0.8) -> Arm:
     return Arm(calls=calls, timed=calls, log_ms=calls * log_ms, log_ms_square=calls * (log_ms**2 + spread**2))
+
+
+def against(pairs, signal) -> float:
+    """How much speaks against the newer model in this, as a logarithm."""
+    return mixed(evidence_of(pairs, RULES)[signal])
 
 
 def stage(calls=200, hours=6.0, share=FIRST) -> Stage:
@@ -59,9 +64,9 @@ def test_a_slower_model_is_found_and_a_faster_one_is_not():
     verdict = judge(slow, stage(), RULES)
     assert verdict.step == "worse"
     assert "7.3 s where the older one takes 3.0 s" in verdict.reason
-    assert latency_evidence([Pair(FIRST, timed(3_000, 8.0), timed(200, 5.0))], RULES) < 0
-    assert latency_evidence([Pair(FIRST, timed(300_000, 8.0), timed(20_000, 0.5))], RULES) < 0
-    assert latency_evidence([Pair(FIRST, timed(3_000, 8.0), timed(49, 9.9))], RULES) == 0
+    assert against([Pair(FIRST, timed(3_000, 8.0), timed(200, 5.0))], "slow") < 0
+    assert against([Pair(FIRST, timed(300_000, 8.0), timed(20_000, 0.5))], "slow") < 0
+    assert against([Pair(FIRST, timed(3_000, 8.0), timed(49, 9.9))], "slow") == 0
 
 
 def test_an_outage_that_hits_both_speaks_against_neither():
@@ -72,8 +77,8 @@ def test_an_outage_that_hits_both_speaks_against_neither():
 def test_what_was_seen_at_several_shares_counts_together():
     first = Pair(FIRST, arm(950, 10), arm(50, 3))
     second = Pair(STEPS[1], arm(100, 2), arm(100, 12))
-    alone = events_evidence([first], "failed", RULES), events_evidence([second], "failed", RULES)
-    assert events_evidence([first, second], "failed", RULES) > max(alone)
+    alone = against([first], "failed"), against([second], "failed")
+    assert against([first, second], "failed") > max(alone)
 
 
 def trial(rng, natures, hourly=2_000, looks=60):

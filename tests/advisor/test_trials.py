@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 from django.core.management import call_command
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from accounts.models import AuditEntry, Organization
 from advisor.actions import trials as trials_module
@@ -12,7 +14,7 @@ from advisor.actions.trials import do_step_trials
 from advisor.actions.upgrades import do_agree, do_decline, do_look_for_upgrades
 from advisor.models import EvaluationCase, Upgrade
 from advisor.tasks import look_after_pins
-from billing.models import UsageRow
+from billing.models import LedgerEntry, UsageRow
 from komilion.common.clock import utc_now
 from komilion.common.errors import Conflict, ModelNotAllowed, NotFound
 from routing.actions.pins import Pinner, do_set_ceiling, do_set_pin, do_set_upgrades
@@ -56,6 +58,25 @@ def begin(now: datetime, *people: Person) -> None:
     for person in people:
         pin_for(person)
     assert do_look_for_upgrades(now) == len(people)
+
+
+def strangers(count: int, pay: bool = True) -> list[Person]:
+    """Owners of other organizations, which have paid."""
+    found = [new_owner(f"stranger-{number}@example.com") for number in range(count)]
+    for person in found if pay else ():
+        LedgerEntry.objects.create(
+            reference=f"topup-{person.organization_id}",
+            kind=LedgerEntry.Kind.TOPUP,
+            wallet_id=person.organization_id,
+            amount_nano=10**9,
+        )
+    return found
+
+
+def fails_often(person: Person, since: datetime, task: str = TASK) -> None:
+    """Her newer model, and the older one hardly."""
+    answer(person, since, 190, failed=2, task=task)
+    answer(person, since, 10, failed=6, trial=True, task=task)
 
 
 def state(person: Person) -> tuple[str, int]:
@@ -134,6 +155,25 @@ class TestBeginning:
             Pin.objects.all().delete()
             do_look_for_upgrades(now)
         assert [row.state for row in upgrades_of(alice)] == ["refused", "refused"]
+
+    def test_looking_at_many_that_wait_takes_no_more_queries_than_at_one(self, alice: Person, now: datetime):
+        taken = []
+        for people in ([alice], strangers(3)):
+            for person in people:
+                pin_for(person)
+                do_set_upgrades(pinner(person), TASK, Pin.Upgrades.ASK)
+            assert do_look_for_upgrades(now) == len(people)
+            with CaptureQueriesContext(connection) as queries:
+                assert do_look_for_upgrades(now) == 0
+            taken.append(len(queries))
+        assert taken[0] == taken[1]
+
+    def test_what_became_of_the_last_attempt_counts_and_not_of_one_before(self, alice: Person, now: datetime):
+        begin(now, alice)
+        Upgrade.objects.update(state="rolled_back", ended_at=now, report={"ended_by": "gate"})
+        assert do_look_for_upgrades(now + HOUR) == 1
+        Upgrade.objects.filter(ended_at=None).update(state="refused", ended_at=now, report={"ended_by": "cases"})
+        assert do_look_for_upgrades(now + 1_000 * HOUR) == 0
 
     def test_a_pin_that_asks_no_more_goes_on_by_itself(self, alice: Person, now: datetime):
         pin_for(alice)
@@ -220,18 +260,94 @@ class TestSteps:
         assert do_look_for_upgrades(now + HOUR) == 0
         assert do_look_for_upgrades(now + 31 * 24 * HOUR) == 1
 
-    def test_what_shows_at_one_organization_ends_the_trials_of_all_and_keeps_others_from_beginning(
-        self, alice: Person, bob: Person, now: datetime
+    @pytest.mark.parametrize("seen_by", [1, 2])
+    def test_what_one_or_two_others_show_ends_no_trial_and_keeps_nobody_from_beginning(
+        self, alice: Person, now: datetime, seen_by: int
     ):
-        begin(now, alice, bob)
-        answer(alice, now, 950, failed=9)
-        answer(alice, now, 50, failed=10, trial=True)
-        assert do_step_trials(now + HOUR / 12) == 2
-        assert on_trial(bob) == (OLD, "", 0)
+        others = strangers(seen_by)
+        begin(now, alice, *others)
+        for person in others:
+            fails_often(person, now)
+        assert do_step_trials(now + HOUR / 12) == seen_by
+        assert state(alice) == ("trial", 500)
+        charlie = new_owner("charlie@example.com")
+        pin_for(charlie)
+        assert do_look_for_upgrades(now + HOUR) == 1
+
+    def test_what_three_that_pay_show_ends_the_trials_of_all_and_nobody_begins_and_no_figure_of_theirs_is_told(
+        self, alice: Person, now: datetime
+    ):
+        others = strangers(3)
+        begin(now, alice, *others)
+        for person in others:
+            fails_often(person, now)
+        assert do_step_trials(now + HOUR / 12) == 4
+        assert on_trial(alice) == (OLD, "", 0)
+        (upgrade,) = upgrades_of(alice)
+        assert upgrade.reason == "the newer model was found worse here of late: it fails more often"
+        assert (upgrade.report["signal"], upgrade.report["found_by"]) == ("failed", "all")
+        told = AuditEntry.objects.get(organization_id=alice.organization_id, action="pin.trial_ended")
+        assert told.detail["why"] == upgrade.reason
         charlie = new_owner("charlie@example.com")
         pin_for(charlie)
         assert do_look_for_upgrades(now + HOUR) == 0
-        assert upgrades_of(charlie)[0].reason.startswith("acme/two was tried of late: the newer model fails")
+        assert upgrades_of(charlie)[0].reason == "acme/two was found worse here of late: it fails more often"
+
+    def test_what_the_free_tier_shows_is_nothing_to_others(self, alice: Person, now: datetime):
+        others = strangers(4, pay=False)
+        begin(now, alice, *others)
+        for person in others:
+            fails_often(person, now)
+        assert do_step_trials(now + HOUR / 12) == 4
+        assert state(alice) == ("trial", 500)
+        charlie = new_owner("charlie@example.com")
+        pin_for(charlie)
+        assert do_look_for_upgrades(now + HOUR) == 1
+
+    def test_what_three_saw_one_after_the_other_keeps_others_from_beginning(self, alice: Person, now: datetime):
+        for number, person in enumerate(strangers(3)):
+            later = now + number * 9 * HOUR
+            begin(later, person)
+            fails_often(person, later)
+            assert do_step_trials(later + HOUR / 12) == 1
+        Upgrade.objects.filter(state="rolled_back").update(
+            report={"ended_by": "worse", "signal": "failed", "found_by": "own"}
+        )
+        pin_for(alice)
+        assert do_look_for_upgrades(now + 30 * HOUR) == 0
+
+    def test_the_calls_of_others_do_not_hide_that_the_own_ones_fail(self, alice: Person, now: datetime):
+        others = strangers(3)
+        begin(now, alice, *others)
+        for person in others:
+            answer(person, now, 500, failed=100)
+            answer(person, now, 200, trial=True)
+        fails_often(alice, now)
+        assert do_step_trials(now + 7 * HOUR) == 4
+        assert (state(alice)[0], [state(person) for person in others]) == ("rolled_back", [("trial", 5_000)] * 3)
+
+    def test_an_organization_speaks_with_one_voice_however_many_pins_it_tries(self, alice: Person, now: datetime):
+        (stranger,) = strangers(1)
+        tasks = [TASK, "math", "translation", "coding"]
+        for task in tasks:
+            pin_for(stranger, task)
+        assert do_look_for_upgrades(now) == len(tasks)
+        begin(now, alice)
+        for task in tasks:
+            fails_often(stranger, now, task)
+        assert do_step_trials(now + HOUR / 12) == len(tasks)
+        assert state(alice) == ("trial", 500)
+
+    def test_what_was_worse_a_month_ago_is_not_held_against_a_new_try(self, alice: Person, now: datetime):
+        others = strangers(3)
+        begin(now, alice, *others)
+        for person in others:
+            fails_often(person, now)
+        assert do_step_trials(now + HOUR / 12) == 4
+        later = now + 31 * 24 * HOUR
+        assert do_look_for_upgrades(later) == 4
+        assert do_step_trials(later + HOUR) == 0
+        assert on_trial(alice) == (OLD, NEW, 500)
 
     def test_nobodys_votes_end_the_trials_of_others(self, alice: Person, bob: Person, now: datetime):
         begin(now, alice, bob)
@@ -248,6 +364,8 @@ class TestSteps:
             )
         assert do_step_trials(now + 2 * HOUR) == 1
         assert (state(alice)[0], state(bob)[0]) == ("rolled_back", "trial")
+        report = upgrades_of(alice)[0].report
+        assert (report["signal"], report["found_by"]) == ("disliked", "own")
 
     def test_what_is_settled_is_counted_once_and_stays_counted(self, alice: Person, now: datetime):
         begin(now, alice)
