@@ -89,7 +89,7 @@ def page(
         "cards": [_card(row) for row in board.waiting],
         "outcomes": outcomes,
         "saved_nano": sum(outcome.saved_nano for outcome in outcomes),
-        "measured": sum(len(outcome.weeks) for outcome in outcomes),
+        "measured": sum(outcome.weeks_compared for outcome in outcomes),
         "hits": hits_of(outcomes),
         "hits_of_all": hits_of_all(now),
         "has_evidence": bool(board.waiting) or has_evidence(organization_id),

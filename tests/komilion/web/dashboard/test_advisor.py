@@ -159,6 +159,9 @@ def test_weeks_that_cannot_be_compared_say_so(alice: Person):
     shown = words(alice)
     assert "cannot be compared" in shown
     assert "was not on offer any more" in shown
+    assert "Nothing is measured yet." in shown
+    noted(advice, "2026-W48")
+    assert "measured over 1 week of advice" in words(alice), "those without a comparison add nothing to the sum"
 
 
 def test_prompts_are_asked_for_once_allowed_refused_and_deleted(alice: Person, charlie: Person):
