@@ -16,11 +16,8 @@ from advisor.actions.upgrades import do_agree, do_decline
 from advisor.errors import AdviceClosed, LinkUsed
 from advisor.links import Act, Link
 from advisor.models import Advice, SampleChoice, Upgrade, UsedLink
-from komilion.common.errors import NotFound
+from komilion.common.errors import Conflict
 
-NOT_ASKED = (
-    "Nobody is asked about this any more: it was answered, or something newer came. The advisor's page shows what."
-)
 CHOSEN = "This was answered already. The advisor's page shows how, and is where to change it."
 
 
@@ -44,8 +41,8 @@ def do_answer_upgrade(opened: Opened[Upgrade], now: datetime) -> Upgrade:
         with transaction.atomic():
             _use(opened.link, now)
             return act(advisee(opened.viewer), opened.subject.pk, now)
-    except NotFound as error:
-        raise AdviceClosed(NOT_ASKED) from error
+    except Conflict as error:
+        raise AdviceClosed(error.message) from error
 
 
 def do_answer_samples(opened: Opened[None], now: datetime, *, allowed: bool) -> None:
@@ -61,11 +58,6 @@ def do_answer_samples(opened: Opened[None], now: datetime, *, allowed: bool) -> 
         if reason := why_chosen(viewer.organization_id):
             raise AdviceClosed(reason)
         do_choose_samples(Member(viewer.organization_id, viewer.email), allowed=allowed, now=now)
-
-
-def why_not_asked(upgrade: Upgrade) -> str:
-    """Why nobody can answer it; empty while somebody can."""
-    return "" if upgrade.state == Upgrade.State.ASKED else NOT_ASKED
 
 
 def why_chosen(organization_id: int) -> str:

@@ -17,7 +17,7 @@ from django.views.decorators.http import require_http_methods
 from accounts.access import Right
 from advisor.access import Opened, access_advice, access_letters, access_samples, access_upgrade
 from advisor.actions.advice import why_closed
-from advisor.actions.links import do_answer_samples, do_answer_upgrade, do_follow, why_chosen, why_not_asked
+from advisor.actions.links import do_answer_samples, do_answer_upgrade, do_follow, why_chosen
 from advisor.actions.samples import KEPT_FOR
 from advisor.actions.wishes import do_lessen, do_stop_alerts
 from advisor.canary import STEPS
@@ -27,6 +27,7 @@ from advisor.links import Act
 from advisor.models import MailWishes
 from advisor.news import tell
 from advisor.queries import often_of
+from advisor.upgrade_report import why_answered
 from advisor.words import said
 from komilion.common.clock import utc_now
 from routing.selection.features import HEAD_CHARACTERS, TAIL_CHARACTERS
@@ -83,7 +84,7 @@ def upgrade(request: HttpRequest, upgrade_link: str) -> HttpResponse:
     if request.method == "POST":
         context["upgrade"] = do_answer_upgrade(opened, utc_now())
         return render(request, "advice/upgrade_done.html", context)
-    if reason := why_not_asked(opened.subject):
+    if reason := why_answered(opened.subject):
         return _refused(request, reason, 409)
     (told,) = tell([opened.subject])
     return render(request, "advice/upgrade.html", {**context, "told": told, "cases": len(cases_of(opened.subject))})

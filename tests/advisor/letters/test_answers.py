@@ -85,7 +85,7 @@ def test_what_was_answered_cannot_be_answered_by_the_other_link(links: dict[str,
     press(anybody, links["decline"])
     for answer in (anybody.get(links["agree"]), Client().post(links["agree"])):
         assert answer.status_code == 409
-        assert "Nobody is asked about this any more" in says(answer)
+        assert "Nobody is asked about the upgrade to acme/mini any more" in says(answer)
     assert (Upgrade.objects.get().state, UsedLink.objects.count()) == ("refused", 1)
 
 
