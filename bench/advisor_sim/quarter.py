@@ -11,7 +11,7 @@ from advisor.evidence import Evidence, Landscape
 from advisor.recommend import recommend
 from advisor.retirement import move_of
 from advisor.rules import Rules
-from advisor.upgrades import Terms
+from advisor.upgrades import Terms, Use
 from bench.advisor_sim.market import FIRST_WEEK, WEEKS, make_models
 from bench.advisor_sim.organizations import NANO, Cell, Organization, make_organizations, policy_choice
 from bench.advisor_sim.seen import World, evidence_of, landscape_of, monday, vote
@@ -123,11 +123,12 @@ def _move_pins(world: World, quarter: Quarter, landscape: Landscape) -> None:
     for organization in world.organizations:
         for task, model in list(organization.pins.items()):
             quarter.late_pins += model in landscape.retired
-            move = move_of(model, landscape, Terms({}, keys=[organization.may_call]))
+            pinned = [cell for cell in organization.cells if cell.task == task and cell.way == "pinned"]
+            use = Use(pinned[0].tokens(world.models[model], world.number(model)) if pinned else {}, 1.0)
+            move = move_of(model, landscape, Terms({}, keys=[organization.may_call], use=use))
             if move is None:
                 continue
             quarter.moved_pins += 1
-            pinned = [cell for cell in organization.cells if cell.task == task and cell.way == "pinned"]
             for cell in pinned:
                 cell.policy = cell.policy or "balanced"
                 cell.way = "pinned" if move.model else "policy"
