@@ -78,7 +78,7 @@ class Work:
         Where they name it for all of this work, whoever stops that brings it to the pin.
         """
         routed = [tally for tally in self.tallies if tally.way != "named"]
-        return replace(self, tallies=routed or self.tallies)
+        return replace(self, tallies=routed) if 0 < len(routed) < len(self.tallies) else self
 
     def tokens(self, bucket: str) -> float:
         """Of the window."""

@@ -149,10 +149,12 @@ def figures(brief: Brief, work: Work, option: Option) -> dict[str, float | int |
 
 def moved(brief: Brief, work: Work, option: Option) -> Moved:
     """What its effect will be measured against: of the saving that is stated, callers have a part to do themselves."""
-    part = work.moved
-    outcomes = saving_at(brief, part, option.candidate)
-    assert outcomes is not None, "the candidate has a price for all of the work"
-    saving, windows = stated(outcomes), windows_a_month(brief, part)
+    part, saving = work.moved, option.saving
+    if part is not work:
+        outcomes = saving_at(brief, part, option.candidate)
+        assert outcomes is not None, "the candidate has a price for all of the work"
+        saving = stated(outcomes)
+    windows = windows_a_month(brief, part)
     return Moved.of(part.tallies, (round(saving.low_nano / windows), round(saving.high_nano / windows)))
 
 
