@@ -125,7 +125,7 @@ def look_after_pins() -> None:
 
 @shared_task  # type: ignore[untyped-decorator]
 def judge_upgrades() -> None:
-    """Put evaluation cases to the models of upgrades that wait for that."""
+    """Put evaluation cases to the models of upgrades that wait for that, for about a minute."""
     judged = do_judge_upgrades(utc_now())
     if judged:
         log.info("upgrades judged", extra={"upgrades": judged})

@@ -208,6 +208,7 @@ class Migration(migrations.Migration):
                 ('step_at', models.DateTimeField()),
                 ('counted_to', models.DateTimeField(blank=True, null=True)),
                 ('counted', models.JSONField(blank=True, default=dict)),
+                ('tried_at', models.DateTimeField(blank=True, null=True)),
                 ('reason', models.CharField(blank=True, max_length=500)),
                 ('report', models.JSONField(default=dict)),
                 ('created_at', models.DateTimeField()),

@@ -6,12 +6,15 @@ from typing import Any
 import pytest
 
 from accounts.models import Membership
+from advisor.actions import judgements
 from advisor.actions.judgements import do_judge_upgrades
 from advisor.actions.upgrades import do_look_for_upgrades
+from advisor.checks import Checked, check
 from advisor.models import EvaluationCase, Upgrade
 from billing.models import UsageRow
-from komilion.common.clock import utc_now
+from komilion.common.clock import monotonic_s, utc_now
 from routing.actions.pins import Pinner, do_set_pin
+from routing.gateway.inside import ChatRefused
 from routing.selection.models import Pin
 from tests.advisor.pinning import TASK, change_model
 from tests.fakes.replies import Reply
@@ -24,10 +27,14 @@ HOUR = timedelta(hours=1)
 
 @pytest.fixture
 def alice(gateway: Gateway) -> Tenant:
+    """Nothing waits of other tests, which have the same database."""
+    Upgrade.objects.filter(ended_at=None).update(state="refused", ended_at=utc_now())
     return gateway.tenant()
 
 
-def waiting(gateway: Gateway, tenant: Tenant, old: str | Reply, new: str | Reply, *cases: str) -> Upgrade:
+def waiting(
+    gateway: Gateway, tenant: Tenant, old: str | Reply, new: str | Reply, *cases: str, task: str = TASK
+) -> Upgrade:
     """An upgrade from a model that answers so to one that answers otherwise, to be judged by what answers contain."""
     names = [gateway.add_model(reply) for reply in (old, new)]
     change_model(names[0], line=names[1])
@@ -35,7 +42,7 @@ def waiting(gateway: Gateway, tenant: Tenant, old: str | Reply, new: str | Reply
     for number, expected in enumerate(cases):
         EvaluationCase.objects.create(
             organization_id=organization,
-            task=TASK,
+            task=task,
             name=f"case {number}",
             prompt="Say hello.",
             check_kind="contains",
@@ -43,9 +50,9 @@ def waiting(gateway: Gateway, tenant: Tenant, old: str | Reply, new: str | Reply
             created_by="alice",
             created_at=utc_now(),
         )
-    do_set_pin(Pinner(organization, "alice"), TASK, names[0])
+    do_set_pin(Pinner(organization, "alice"), task, names[0])
     do_look_for_upgrades(utc_now())
-    upgrade = Upgrade.objects.get(organization_id=organization)
+    upgrade = Upgrade.objects.get(organization_id=organization, task=task)
     assert upgrade.state == "judged"
     return upgrade
 
@@ -123,16 +130,116 @@ def test_cases_that_were_deleted_meanwhile_judge_nothing(gateway: Gateway, alice
 def test_another_worker_that_was_there_first_is_let_alone(
     gateway: Gateway, alice: Tenant, monkeypatch: pytest.MonkeyPatch
 ):
-    from advisor.actions import judgements
-
     upgrade = waiting(gateway, alice, said("hello"), said("hello"), "hello")
-    look = judgements.judge_by_cases
+    look = judgements.judge_case
 
     async def meanwhile(*given: Any) -> Any:
         found = await look(*given)
         await Upgrade.objects.filter(pk=upgrade.pk).aupdate(state="refused", ended_at=utc_now())
         return found
 
-    monkeypatch.setattr(judgements, "judge_by_cases", meanwhile)
+    monkeypatch.setattr(judgements, "judge_case", meanwhile)
     assert judge() == 0
     assert state(upgrade).state == "refused"
+
+
+def test_a_check_that_fails_in_our_hands_holds_nobody_else_up(
+    gateway: Gateway, alice: Tenant, monkeypatch: pytest.MonkeyPatch
+):
+    """It is tried again, and given up in the end; the others go on in the same run."""
+    bob = gateway.tenant()
+    ill = waiting(gateway, alice, said("hello"), said("hello"), "break")
+    well = waiting(gateway, bob, said("hello"), said("hello"), "hello")
+
+    def broken(kind: str, expected: str, answer: str) -> Checked:
+        if expected == "break":
+            raise ValueError(answer)
+        return check(kind, expected, answer)
+
+    monkeypatch.setattr("advisor.cases.check", broken)
+    assert judge() == 1
+    assert [state(each).state for each in (ill, well)] == ["judged", "trial"]
+    assert judge(21 * HOUR) == 1
+    assert state(ill).reason.endswith("something went wrong on our side")
+    assert len(usage_rows(alice)) == 2, "nothing was paid for twice"
+
+
+def test_a_run_that_is_over_begins_no_case_and_the_next_one_goes_on(
+    gateway: Gateway, alice: Tenant, monkeypatch: pytest.MonkeyPatch
+):
+    upgrade = waiting(gateway, alice, said("hello"), said("hello"), "hello", "you")
+    checked: list[str] = []
+
+    def noting(kind: str, expected: str, answer: str) -> Checked:
+        checked.append(expected)
+        monkeypatch.setattr(judgements, "monotonic_s", lambda: monotonic_s() + judgements.RUN_S)
+        return check(kind, expected, answer)
+
+    monkeypatch.setattr("advisor.cases.check", noting)
+    assert judge() == 0
+    assert [row["case"] for row in state(upgrade).report["cases"]] == ["case 0"]
+    monkeypatch.setattr(judgements, "monotonic_s", monotonic_s)
+    assert judge() == 1
+    assert sorted(checked) == ["hello", "hello", "you", "you"]
+    assert len(usage_rows(alice)) == 4
+
+
+def test_a_case_that_is_deleted_while_others_wait_judges_nothing_any_more(
+    gateway: Gateway, alice: Tenant, monkeypatch: pytest.MonkeyPatch
+):
+    upgrade = waiting(gateway, alice, said("hello"), said("go away"), "hello", "")
+    look, refused = judgements.judge_case, ChatRefused(503, "unavailable", "later")
+
+    async def one(upgrade: Upgrade, case: EvaluationCase, asking: Any) -> Any:
+        if case.name == "case 1":
+            raise refused
+        return await look(upgrade, case, asking)
+
+    monkeypatch.setattr(judgements, "judge_case", one)
+    assert judge() == 0
+    assert [row["new"] for row in state(upgrade).report["cases"]] == [False]
+    EvaluationCase.objects.filter(name="case 0", organization_id=upgrade.organization_id).delete()
+    monkeypatch.setattr(judgements, "judge_case", look)
+    assert judge() == 1
+    assert state(upgrade).state == "trial"
+
+
+def test_each_organization_has_one_judged_in_a_run_the_least_recently_tried_first(gateway: Gateway, alice: Tenant):
+    first = waiting(gateway, alice, said("hello"), Reply(status=503), "hello")
+    second = waiting(gateway, alice, said("hello"), said("hello"), "hello", task="math")
+    assert judge() == 0
+    assert (state(first).tried_at is not None, state(second).tried_at) == (True, None)
+    assert judge() == 1
+    assert [state(each).state for each in (first, second)] == ["judged", "trial"]
+
+
+def test_a_prompt_that_a_model_does_not_take_is_a_case_that_it_fails(gateway: Gateway, alice: Tenant):
+    """Asked again it would say the same, and all else would wait for it."""
+    too_long = Reply(status=400, body=b'{"error": {"code": "context_length_exceeded", "message": "secret"}}')
+    upgrade = waiting(gateway, alice, said("hello"), too_long, "hello")
+    assert judge() == 1
+    found = state(upgrade)
+    why = f"{upgrade.new_model} does not take the prompt: context_length_exceeded"
+    assert (found.state, found.report["cases"][0]["why"]) == ("refused", why)
+
+
+def test_a_pin_that_is_changed_and_set_again_has_nobody_pay_again(gateway: Gateway, alice: Tenant):
+    upgrade = waiting(gateway, alice, said("hello"), said("hello you"), "hello")
+    assert judge() == 1
+    (paid, _) = usage_rows(alice)
+    end_by_gate(upgrade)
+    do_look_for_upgrades(utc_now())
+    again = Upgrade.objects.exclude(pk=upgrade.pk).get(organization_id=upgrade.organization_id)
+    assert judge() == 0
+    assert judge(23 * HOUR) == 0
+    assert (again.state, state(again).tried_at) == ("judged", None), "once a day is enough"
+    assert judge(25 * HOUR) == 1
+    assert len(usage_rows(alice)) == 2, "answers that are still kept are not asked for again"
+    assert state(again).report["cases"][0]["charge_nano"] >= paid.charge_nano
+
+
+def end_by_gate(upgrade: Upgrade) -> None:
+    """As by whoever pins another model."""
+    report = {"ended_by": "gate"}
+    Upgrade.objects.filter(pk=upgrade.pk).update(state="refused", ended_at=utc_now(), report=report)
+    Pin.objects.filter(organization_id=upgrade.organization_id).update(trial_model="")
