@@ -40,7 +40,11 @@ TOO_MUCH = Checked(passed=False, why="the check took too long, or too much memor
 
 
 def check(kind: str, expected: str, answer: str) -> Checked:
-    """One answer by one check; blocks, for `WITHIN_S` at most."""
+    """One answer by one check; blocks, for `WITHIN_S` at most.
+
+    Raises `TimeoutError` where that was too short: a check that takes long uses up its share of the processor before,
+    so it is this machine that is too busy, which says nothing of the answer.
+    """
     answer = answer[:ANSWER_CHARACTERS]
     if kind == Check.CONTAINS:
         passed = expected in answer
@@ -61,6 +65,8 @@ def problem_with(kind: str, expected: str) -> str:
         return BUSY
     try:
         checked = check(kind, expected, "")
+    except TimeoutError:
+        return BUSY
     finally:
         _trying.release()
     return checked.why if checked.is_broken else ""
@@ -79,8 +85,8 @@ def _in_program(kind: str, expected: str, answer: str) -> Checked:
     ) as process:
         try:
             said, _ = process.communicate(given, timeout=WITHIN_S)
-        except subprocess.TimeoutExpired:
-            return TOO_MUCH
+        except subprocess.TimeoutExpired as error:
+            raise TimeoutError(f"a check did not end within {WITHIN_S} s") from error
         finally:
             with suppress(ProcessLookupError):  # nobody is left of it, as after every check that ends by itself
                 os.killpg(process.pid, signal.SIGKILL)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from advisor.checks import TRIED_AT_ONCE, WITHIN_S, Checked, check, problem_with
-from komilion.common.clock import monotonic_s
+from advisor.checks import TRIED_AT_ONCE, Checked, check, problem_with
 from tests.waiting import wait_until
 
+PATIENT_S = 30.0  # for what is ended by other limits, on a machine that is busy
 SCHEMA = json.dumps({"type": "object", "required": ["city"], "properties": {"city": {"type": "string"}}})
 
 
@@ -128,12 +128,12 @@ def test_a_schema_fetches_nothing():
 @pytest.mark.parametrize(
     ("kind", "expected"), [("regex", r"(a+)+$"), ("json_schema", json.dumps({"type": "string", "pattern": "(a+)+$"}))]
 )
-def test_an_expression_that_takes_forever_is_killed(kind: str, expected: str):
+def test_an_expression_that_takes_forever_is_killed(kind: str, expected: str, monkeypatch: pytest.MonkeyPatch):
+    """By the processor that it used, long before the clock."""
+    monkeypatch.setattr("advisor.checks.WITHIN_S", PATIENT_S)
     answer = "a" * 60 + "!"
-    began = monotonic_s()
     checked = check(kind, expected, json.dumps(answer) if kind == "json_schema" else answer)
     assert (checked.passed, checked.is_broken) == (False, True)
-    assert monotonic_s() - began < WITHIN_S + 2
 
 
 @pytest.mark.parametrize(
@@ -152,10 +152,10 @@ def test_an_expression_that_takes_forever_is_killed(kind: str, expected: str):
         "-" * 4_999 + "1",
     ],
 )
-def test_code_that_takes_forever_or_all_memory_passes_nobody(code: str):
-    began, before = monotonic_s(), peak_kib()
+def test_code_that_takes_forever_or_all_memory_passes_nobody(code: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("advisor.checks.WITHIN_S", PATIENT_S)
+    before = peak_kib()
     assert not check("code", code, "").passed
-    assert monotonic_s() - began < WITHIN_S + 2
     assert peak_kib() - before < 20_000, "nothing of it comes here"
 
 
@@ -176,7 +176,7 @@ def test_the_program_learns_no_secrets(monkeypatch: pytest.MonkeyPatch, tmp_path
 
 
 def test_nothing_of_a_check_that_hangs_is_left(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    """It is killed with what it started."""
+    """It is killed with what it started, and nobody is said to have failed it."""
     told = tmp_path / "told"
     program = tmp_path / "program.py"
     program.write_text(
@@ -187,9 +187,11 @@ def test_nothing_of_a_check_that_hangs_is_left(monkeypatch: pytest.MonkeyPatch, 
     )
     monkeypatch.setattr("advisor.checks.PROGRAM", program)
     monkeypatch.setattr("advisor.checks.WITHIN_S", 1.0)
-    assert check("regex", "a", "a").is_broken
+    with pytest.raises(TimeoutError):
+        check("regex", "a", "a")
     child = Path("/proc", told.read_text(), "stat")
     wait_until(lambda: not child.exists() or child.read_text().split()[2] == "Z")
+    assert "send it again" in problem_with("regex", "a")
 
 
 def peak_kib() -> int:
