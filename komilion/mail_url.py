@@ -20,6 +20,13 @@ ANYMAIL_KEYS = {
     "mailtrap": "api_token",
     "scaleway": "secret_key",
 }
+# What a vendor that signs what it posts calls the key for that; the others are known by the secret alone.
+SIGNING_KEYS = {
+    "mailersend": "MAILERSEND_SIGNING_SECRET",
+    "mailgun": "MAILGUN_WEBHOOK_SIGNING_KEY",
+    "mandrill": "MANDRILL_WEBHOOK_KEY",
+}
+WEBHOOK_USER = "komilion"
 SHAPES = "file:, file:///folder, console:, smtp://user:password@host:587, smtps://... or anymail+resend://KEY"
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
@@ -41,6 +48,34 @@ def mailers(url: str, data_dir: Path) -> dict[str, Any]:
     if parts.scheme.startswith(ANYMAIL):
         return _anymail(parts)
     raise ImproperlyConfigured(f"MAIL_URL must be one of {SHAPES}")
+
+
+def vendor_of(mailers: dict[str, Any]) -> str:
+    """The vendor of django-anymail that sends the mail; empty where none does."""
+    found = re.fullmatch(r"anymail\.backends\.(\w+)\.EmailBackend", mailers["default"]["BACKEND"])
+    return found[1] if found else ""
+
+
+def webhooks(mailers: dict[str, Any], secret: str, signing_key: str) -> dict[str, str]:
+    """django-anymail's settings for what the vendor posts; empty without a secret, then nothing is heard.
+
+    Raises `ImproperlyConfigured`. The secret is never quoted.
+    """
+    vendor = vendor_of(mailers)
+    if not secret:
+        return {}
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", secret):
+        raise ImproperlyConfigured("MAIL_WEBHOOK_SECRET may hold letters, digits, - and _, as it stands in an address")
+    if not vendor or importlib.util.find_spec(f"anymail.webhooks.{vendor}") is None:
+        raise ImproperlyConfigured("MAIL_WEBHOOK_SECRET is set, but MAIL_URL names no vendor that tells of bounces")
+    found = {"WEBHOOK_SECRET": f"{WEBHOOK_USER}:{secret}"}
+    if vendor in SIGNING_KEYS:
+        if not signing_key:
+            raise ImproperlyConfigured(f"MAIL_WEBHOOK_SIGNING_KEY must be the key by which {vendor} signs its events")
+        found[SIGNING_KEYS[vendor]] = signing_key
+    if vendor == "unisender_go":  # signs with the key by which it takes mail
+        found["UNISENDER_GO_API_KEY"] = mailers["default"]["OPTIONS"]["api_key"]
+    return found
 
 
 def sender(address: str, public_url: str) -> str:

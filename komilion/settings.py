@@ -9,7 +9,7 @@ from pathlib import Path
 from django.utils.csp import CSP
 
 from komilion import env
-from komilion.mail_url import mailers, sender
+from komilion.mail_url import mailers, sender, webhooks
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -204,6 +204,7 @@ TRIAL_GRANTS_A_DAY_PER_IP = 10
 
 # E-mail, and the limits that sign-up and login count in Redis.
 MAILERS = mailers(env.text("MAIL_URL", ""), DATA_DIR)
+ANYMAIL = webhooks(MAILERS, env.optional_secret("MAIL_WEBHOOK_SECRET"), env.text("MAIL_WEBHOOK_SIGNING_KEY", ""))
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = sender(env.text("MAIL_FROM", ""), PUBLIC_URL)
 CACHES = {
     "default": {
@@ -213,7 +214,6 @@ CACHES = {
         "OPTIONS": {"socket_connect_timeout": 1, "socket_timeout": 2},
     }
 }
-
 ADVISOR_LETTERS_PER_S = env.whole_number("ADVISOR_LETTERS_PER_S", 5, least=1, most=1_000)
 ADVISOR_SEND_EVERY_S = 15
 

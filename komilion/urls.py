@@ -25,5 +25,6 @@ urlpatterns = [
     path("", include("routing.api.urls")),
     path("", include("voice.api.urls")),
     path("", include("advisor.api.urls")),
+    path("webhooks/mail", include("komilion.web.advice.mail_urls")),
     path("operator/", admin.site.urls),
 ]

@@ -15,7 +15,7 @@ from typing import Any
 from django.conf import settings
 from django.db.models import F, Q, QuerySet
 
-from accounts.models import Membership
+from accounts.models import Membership, User
 from advisor.alert_letter import write_alert
 from advisor.letter import Written, write
 from advisor.models import Alert, ClosedAddress, Letter, MailWishes
@@ -167,6 +167,14 @@ def do_close_address(address: str, why: ClosedAddress.Why) -> None:
     )
     if not is_new and why == ClosedAddress.Why.COMPLAINT and row.why != why:
         ClosedAddress.objects.filter(pk=row.pk).update(why=why)
+
+
+def do_close_known_address(address: str, why: ClosedAddress.Why) -> bool:
+    """The same where the address is somebody's who is here; whether it is. Nothing is kept of others."""
+    is_known = User.objects.filter(email__iexact=address).exists()
+    if is_known:
+        do_close_address(address, why)
+    return is_known
 
 
 def do_open_address(address: str) -> bool:

@@ -2,8 +2,8 @@
 
 Lines that are written while a request is answered carry its id. Nothing in this project logs a prompt or an answer.
 Should a key slip into a message (a header in a traceback, say), the formatter takes it out by its shape; likewise the
-signature of a link of a letter, which is the right to do what the link says and stands in the path of its page. Of an
-e-mail address (in what a mail server says, say) it leaves the first letter and the domain.
+signature of a link of a letter, which is the right to do what the link says and stands in the path of its page, and the
+password in an address. Of an e-mail address (in what a mail server says, say) the first letter and the domain are left.
 """
 
 import logging
@@ -20,6 +20,7 @@ STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "
 SECRETS = re.compile(
     r"(ck_[0-9A-Za-z]{4})[0-9A-Za-z]{34}|(Bearer\s+)\S+|((?:sk|rk|ek|whsec)[-_][0-9A-Za-z]{0,4})[0-9A-Za-z_-]{6,}"
     r"|([a-z]\.\d+\.\d+\.\d+\.\d{8}(?::|%3[Aa]))[0-9A-Za-z_-]+"  # advisor.links; Django logs the paths of refused pages
+    r"|(://[^\s/:@\"]*:)[^\s/@\"]+(?=@)"
 )
 
 ADDRESS = re.compile(r"([0-9A-Za-z])[0-9A-Za-z._%+'-]*@([0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)+)")

@@ -26,7 +26,7 @@ from pytest_django import Settings
 
 from komilion.common.clock import utc_now
 from komilion.env import free_port
-from komilion.mail_url import mailers, sender
+from komilion.mail_url import mailers, sender, webhooks
 
 ROOT = Path(__file__).parents[2]
 
@@ -104,6 +104,39 @@ def test_what_makes_no_sense_is_refused_without_quoting_a_secret(url: str, reaso
         mailer(url)
     assert reason in str(caught.value)
     assert "secret" not in str(caught.value)
+
+
+SECRET = "s3cret-" * 5
+
+
+@pytest.mark.parametrize(
+    ("url", "key", "options"),
+    [
+        ("anymail+resend://re_k", "", {}),
+        ("anymail+mailgun://k", "sign", {"MAILGUN_WEBHOOK_SIGNING_KEY": "sign"}),
+        ("anymail+unisender://k", "", {"UNISENDER_GO_API_KEY": "k"}),
+        ("anymail+ses://", "", {}),
+    ],
+)
+def test_a_vendor_may_tell_of_bounces_where_a_secret_is_set(url: str, key: str, options: dict[str, str]):
+    assert webhooks(mailers(url, Path("/data")), SECRET, key) == {"WEBHOOK_SECRET": f"komilion:{SECRET}", **options}
+    assert webhooks(mailers(url, Path("/data")), "", key) == {}
+
+
+@pytest.mark.parametrize(
+    ("url", "secret", "reason"),
+    [
+        ("", SECRET, "names no vendor that tells of bounces"),
+        ("smtp://host", SECRET, "names no vendor that tells of bounces"),
+        ("anymail+scaleway://k?project_id=p", SECRET, "names no vendor that tells of bounces"),
+        ("anymail+resend://k", f"{SECRET}@", "may hold letters, digits"),
+        ("anymail+mailgun://k", SECRET, "MAIL_WEBHOOK_SIGNING_KEY must be the key by which mailgun signs"),
+    ],
+)
+def test_a_secret_that_nobody_could_use_is_refused_and_not_quoted(url: str, secret: str, reason: str):
+    with pytest.raises(ImproperlyConfigured, match=reason) as caught:
+        webhooks(mailers(url, Path("/data")), secret, "")
+    assert SECRET not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -157,6 +157,8 @@ GET    robots.txt                        200
 GET    api/schema                        200
 GET    api/docs                          200
 POST   webhooks/stripe                   503
+GET    webhooks/mail                     404
+POST   webhooks/mail                     404
 """
 # Who has the link of an invitation sees who invites her: the link is the right. Only the one whose address it is for
 # can accept it; the others are told so. The links of the advisor's letters need no login at all.
