@@ -58,8 +58,8 @@ SIGNED_NAME = re.compile(
     rf"({NO_LETTER}{CLOSING}[,.!]?[ \t]{{0,3}}\n\s{{0,3}}){WHOLE_NAME}[ \t,.]{{0,3}}(?=\n|\Z)", re.I
 )
 MAYBE_NAME = re.compile(
-    rf"({NO_LETTER}(?:i am|i['\u2019]m|this is|ich bin|je suis|soy|sono|{CLOSING},|(?:dear|hi|hello|hey),?"
-    rf"|liebe[rs]?|(?:mrs?|ms|dr|prof|herrn?|frau|señora?)\.?)\s{{1,5}}){NAME}",
+    rf"({NO_LETTER}(?:i am|i['\u2019]m|this is|ich bin|je suis|soy|sono|{CLOSING},|(?:dear|hi|hello|hey)"
+    rf"|liebe[rs]?|(?:mrs?|ms|dr|prof|herrn?|frau|señora?)\.?)\s{{1,5}})(?!i\b){NAME}",
     re.I,
 )
 LABELLED_NAME = re.compile(

@@ -99,6 +99,7 @@ def test_what_tells_who_somebody_is_goes(text: str, left: str):
         "Thanks.\n1. Translate this\n2. Sum it up",
         "The 3 roads meet in a square",
         "patient: no fever; name: build",
+        "Thanks, I know. Hi, Can you sum it up?",
     ],
 )
 def test_what_tells_nothing_stays(text: str):
