@@ -48,7 +48,7 @@ def test_the_report_names_what_is_missed():
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_a_simulated_quarter_of_two_hundred_organizations_meets_every_mark():
     done = subprocess.run(
         [sys.executable, "-m", "bench.advisor_sim", "--json"],
