@@ -18,7 +18,7 @@ from tests.fakes.client import call, chat
 from tests.services.valkey import ValkeyServer
 from tests.waiting import wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 PATIENCE_S = 90
 TASK = "summarization"
