@@ -45,7 +45,7 @@ STAYED = gettext_lazy("%(old)s stayed.")
 POLICY = gettext_lazy("The policy chooses for %(task)s again.")
 ANSWERED: Mapping[str, Any] = {
     State.JUDGED: gettext_lazy(
-        "Both models answer your evaluation cases for %(task)s first, within the next minutes; then %(new)s gets "
+        "Both models answer your evaluation cases for %(task)s first, within a day at the latest; then %(new)s gets "
         "%(first)s %% of the requests, unless it fails what %(old)s passes."
     ),
     State.TRIAL: gettext_lazy(
