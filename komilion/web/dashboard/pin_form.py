@@ -29,6 +29,12 @@ class PinForm(forms.Form):
             self.fields[name] = UsdFormField(label=label, empty=f"the price of {pin.model}")
 
     @property
+    def most(self) -> list[tuple[str, int]]:
+        """What tokens may cost at most now: nano-USD for a million that come in, and that go out."""
+        buckets = {"input": "in", "output": "out"}
+        return [(word, self.pin.ceiling[bucket]) for bucket, word in buckets.items() if bucket in self.pin.ceiling]
+
+    @property
     def ceiling(self) -> dict[str, int] | None:
         """Nano-USD per million units by bucket, those that were filled in; None where no price was asked."""
         if not self.buckets.keys() & self.data.keys():

@@ -196,6 +196,12 @@ def test_a_form_without_prices_leaves_the_ceiling_alone(alice: Person):
     assert pin_of(alice).ceiling == {"input": 4_500_000_000, "output": 20_000_000_000}
 
 
+def test_a_ceiling_without_a_price_for_input_is_shown_as_it_is(alice: Person):
+    Pin.objects.update(ceiling={"output": 2_000_000_000})  # set after its model had left the catalogue
+    assert "$2.00 out" in words(alice)
+    assert "in, $2.00 out" not in words(alice)
+
+
 def test_a_pin_from_before_there_were_ceilings_allows_what_it_costs_itself(alice: Person):
     Pin.objects.update(ceiling={})
     assert "what it costs itself" in words(alice)
