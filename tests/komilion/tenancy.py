@@ -190,7 +190,7 @@ def _upgrade(alice: Person) -> str:
     now = utc_now()
     asked = Upgrade.objects.create(
         organization_id=alice.organization_id,
-        task="writing",
+        task="math",
         old_model="acme/one",
         new_model=f"acme/{CANARY}",
         state=Upgrade.State.ASKED,
