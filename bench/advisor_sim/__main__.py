@@ -47,9 +47,10 @@ def marks(quarters: Sequence[Quarter], ended: Sequence[Ended]) -> list[Mark]:
     inside = sum(one.said.saving.low_nano <= (one.saved_nano or 0) <= one.said.saving.high_nano for one in saving)
     bad = [one for one in ended if one.fault not in {"", BY_VOTES}]
     shown = [one for one in bad if one.hourly >= A_DAY_SHOWS]
+    small = [one for one in bad if one.hourly < A_DAY_SHOWS]
     good = [one for one in ended if not one.fault]
     voted = [one for one in ended if one.fault == BY_VOTES]
-    late = sum(one.rolled_back_after_h is None or one.rolled_back_after_h > DAY_HOURS for one in shown)
+    late, fewer = sum(map(_is_late, shown)), _share(sum(map(_is_late, small)), len(small))
     alarms = sum(one.rolled_back_after_h is not None for one in good)
     pins = sum(found.moved_pins for found in quarters)
     return [
@@ -57,11 +58,16 @@ def marks(quarters: Sequence[Quarter], ended: Sequence[Ended]) -> list[Mark]:
         Mark("savings above $20 found", _share(sum(len(f.found) for f in quarters), to_find), 0.8, 1, to_find),
         Mark("saving inside its interval", _share(inside, len(saving)), 0.8, 0.97, len(saving)),
         Mark("bad upgrades that last over a day, of those with 75 calls an hour", late, 0, 0, len(shown)),
+        Mark("bad upgrades that last over a day, of those with fewer", fewer, 0, 1, len(small)),
         Mark("bad upgrades that got all calls", sum(map(_is_through, bad)), 0, 0, len(bad)),
         Mark("those that only votes speak against", _share(sum(map(_is_through, voted)), len(voted)), 0, 1, len(voted)),
         Mark("good upgrades that were stopped", _share(alarms, len(good)), 0, 0.05, len(good)),
         Mark("pins moved after their model's end", sum(found.late_pins for found in quarters), 0, 0, pins),
     ]
+
+
+def _is_late(one: Ended) -> bool:
+    return one.rolled_back_after_h is None or one.rolled_back_after_h > DAY_HOURS
 
 
 def _is_through(one: Ended) -> bool:

@@ -33,7 +33,7 @@ class Quarter:
     late_pins: int = 0
     silent: int = 0  # letters that were not written
     letters: int = 0
-    pools: list[float] = field(default_factory=list)  # pinned calls an hour at the end, by model
+    pools: list[list[float]] = field(default_factory=list)  # by model: pinned calls an hour at the end, by organization
 
     @property
     def found(self) -> set[tuple[int, str, str]]:
@@ -79,14 +79,16 @@ def run(seed: int, organizations: int = 200, weeks: int = WEEKS, advisor: Adviso
     return quarter
 
 
-def _pools(world: World, week: int) -> list[float]:
-    """What a trial of an upgrade would share: all pinned calls of one model."""
-    pools: dict[str, float] = {}
+def _pools(world: World, week: int) -> list[list[float]]:
+    """What trials of an upgrade would share: the pinned calls of one model, of each organization that has pinned it."""
+    pools: dict[str, dict[int, float]] = {}
     for organization in world.organizations:
         for cell in organization.cells:
             if cell.way == "pinned":
-                pools[cell.model] = pools.get(cell.model, 0.0) + float(cell.calls[week - FIRST_WEEK]) / WEEK_HOURS
-    return [pools[model] for model in sorted(pools)]
+                of_model = pools.setdefault(cell.model, {})
+                hourly = float(cell.calls[week - FIRST_WEEK]) / WEEK_HOURS
+                of_model[organization.number] = of_model.get(organization.number, 0.0) + hourly
+    return [list(pools[model].values()) for model in sorted(pools)]
 
 
 def _answered(organization: Organization, said: Recommendation, week: int, rng: np.random.Generator) -> Said:

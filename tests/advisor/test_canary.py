@@ -112,7 +112,7 @@ def test_ten_points_more_failures_are_found_within_a_few_hundred_calls():
 
 
 def test_whole_trials_stop_what_is_bad_within_a_day_and_let_through_what_is_good():
-    ended = trials.run(seed=5, pools=[100.0, 600.0, 3_000.0], count=100)
+    ended = trials.run(seed=5, pools=[[100.0], [600.0], [3_000.0]], count=100)
     bad = [one for one in ended if one.fault not in {"", trials.BY_VOTES}]
     good = [one for one in ended if not one.fault]
     assert all(one.rolled_back_after_h is not None and one.rolled_back_after_h <= 24 for one in bad)
