@@ -60,10 +60,10 @@ class Pool:
         """How many calls of the newer model the others had at this share, as far as these count."""
         return int(self._calls[share].without(organization_id)) if share in self._calls else 0
 
-    def is_worse(self) -> bool:
-        """Whether the newer model is worse by what all show together, so that nobody else has to try it."""
+    def worse_in(self) -> str:
+        """The signal by which the newer model is worse as all show together, so that nobody else has to try it."""
         least = log(1 / self._rules.false_alarm)
-        return any(mixed(shown) >= least for shown in self.evidence_without(None).values())
+        return next((signal for signal, shown in self.evidence_without(None).items() if mixed(shown) >= least), "")
 
 
 def _bounded(said: float) -> float:

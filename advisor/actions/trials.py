@@ -80,7 +80,7 @@ def _step_pair(old: str, new: str, now: datetime, rules: Rules, landscape: Lands
     looks = look_at(old, new, now - SETTLED_AFTER)
     seen = [_seen(upgrade, looks.get(upgrade.pk, Look()), now - SETTLED_AFTER) for upgrade in running]
     known = _known(old, new, now, seen, rules)
-    is_worse = known.pool.is_worse()
+    worse_in = known.pool.worse_in()
     wanted = {(upgrade.organization_id, upgrade.task) for upgrade in running}
     pins = list(Pin.objects.filter(organization_id__in={organization for organization, _ in wanted}))
     of_trial = {(pin.organization_id, pin.task): pin for pin in pins if (pin.organization_id, pin.task) in wanted}
@@ -102,7 +102,7 @@ def _step_pair(old: str, new: str, now: datetime, rules: Rules, landscape: Lands
         ended = {"ended_by": ended_by}
         if not reason and verdict.step == "worse":
             reason = verdict.reason
-            ended = {"ended_by": WORSE, "signal": verdict.signal, "found_by": ALL if is_worse else OWN}
+            ended = {"ended_by": WORSE, "signal": worse_in or verdict.signal, "found_by": ALL if worse_in else OWN}
         moved += _do_step(each, verdict, now, (reason, ended))
     return moved
 

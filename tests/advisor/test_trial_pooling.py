@@ -37,7 +37,7 @@ def of(*pairs: Sequence[Pair], alice: Sequence[Pair] = NONE_WORSE) -> dict[int, 
 def test_one_or_two_others_end_nobodys_trial(others: list[Sequence[Pair]]):
     assert judge(others[0], Stage(FIRST, 3, 1.0), RULES).step == "worse"
     assert look(of(*others)).step == "go_on"
-    assert not Pool(of(*others), (ALICE, *OTHERS), RULES).is_worse()
+    assert not Pool(of(*others), (ALICE, *OTHERS), RULES).worse_in()
 
 
 def test_three_that_pay_end_everybodys_and_nothing_of_theirs_is_told():
@@ -45,20 +45,20 @@ def test_three_that_pay_end_everybodys_and_nothing_of_theirs_is_told():
     assert look(shown) == Verdict(
         "worse", "the newer model was found worse here of late: it fails more often", signal="failed"
     )
-    assert Pool(shown, OTHERS, RULES).is_worse()
+    assert Pool(shown, OTHERS, RULES).worse_in() == "failed"
 
 
 def test_who_never_paid_is_not_heard_by_others():
     shown = of(WORSE, WORSE, WORSE, WORSE)
     assert look(shown, paying=(ALICE, 2, 3)).step == "go_on"
-    assert not Pool(shown, (2, 3), RULES).is_worse()
+    assert not Pool(shown, (2, 3), RULES).worse_in()
 
 
 def test_what_others_show_makes_up_for_nothing_that_the_own_calls_show():
     shown = of(GOOD, GOOD, GOOD, alice=[Pair(FIRST, Arm(calls=380, failed=3), Arm(calls=20, failed=4))])
     verdict = look(shown, hours=100)
     assert (verdict.step, "20.0% (4 of 20)" in verdict.reason) == ("worse", True)
-    assert not Pool(shown, (ALICE, *OTHERS), RULES).is_worse()
+    assert not Pool(shown, (ALICE, *OTHERS), RULES).worse_in()
 
 
 def test_what_one_has_nearly_shown_others_confirm_without_figures():

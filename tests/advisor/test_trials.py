@@ -293,6 +293,22 @@ class TestSteps:
         assert do_look_for_upgrades(now + HOUR) == 0
         assert upgrades_of(charlie)[0].reason == "acme/two was found worse here of late: it fails more often"
 
+    def test_what_keeps_others_from_beginning_is_what_all_show_and_not_what_one_does(
+        self, alice: Person, now: datetime
+    ):
+        others = strangers(3)
+        begin(now, *others, alice)
+        fails_often(alice, now)
+        for person in others:
+            answer(person, now, 60)
+            answer(person, now, 60, trial=True, duration_ms=9_000)
+        assert do_step_trials(now + HOUR / 12) == 4
+        assert "fails in 60.0% (6 of 10)" in upgrades_of(alice)[0].reason
+        charlie = new_owner("charlie@example.com")
+        pin_for(charlie)
+        assert do_look_for_upgrades(now + HOUR) == 0
+        assert upgrades_of(charlie)[0].reason == "acme/two was found worse here of late: it takes longer"
+
     def test_what_the_free_tier_shows_is_nothing_to_others(self, alice: Person, now: datetime):
         others = strangers(4, pay=False)
         begin(now, alice, *others)
