@@ -10,6 +10,7 @@ import pytest
 from advisor import sampling
 from komilion.common.tasks import all_done
 from routing.gateway.choice.learning import Finished
+from routing.gateway.forms import CHATS
 from routing.providers.base import ChatRequest
 
 
@@ -17,7 +18,7 @@ def finished(task: str, prompt: str) -> Finished:
     """As much of a call as is looked at."""
     chat = ChatRequest("neo-mode", [{"role": "user", "content": prompt}], {})
     about = {"selected": SimpleNamespace(task=task), "caller": SimpleNamespace(organization_id=7)}
-    return cast("Finished", SimpleNamespace(request_id=f"gen-{task}", chat=chat, **about))
+    return cast("Finished", SimpleNamespace(request_id=f"gen-{task}", endpoint=CHATS[0], chat=chat, **about))
 
 
 def test_a_prompt_that_cannot_be_kept_takes_no_other_with_it(
