@@ -207,6 +207,7 @@ class Asker:
     membership_id: int
     name: str  # for the audit log
     may_manage: bool  # keys: make, change, revoke; a key has it while whoever made it has
+    may_route: bool  # pins and what goes with them; a key may while the member under whom it stands may
     is_suspended: bool
     tier: str
     key: ApiKey | None = None
@@ -228,8 +229,9 @@ class Asker:
         """Raise `Forbidden` for a role that may not change how requests are routed, `Suspended` where nobody may."""
         if self.is_suspended:
             raise Suspended
-        if self.key is None and not self.may_manage:
-            raise Forbidden("Your role may not change routing; ask an owner of the organization.")
+        if not self.may_route:
+            whose = "Your role" if self.key is None else "The role of the member to whom this key belongs"
+            raise Forbidden(f"{whose} may not change routing; ask an owner of the organization.")
 
     def must_see_keys(self) -> None:
         """Raise `Forbidden` for a key that has nothing to do with other keys; every member may look at them."""
@@ -247,6 +249,7 @@ def access_asker(key_hash: bytes) -> Asker | None:
         membership_id=key.membership_id,
         name=f"key {key.hint}",
         may_manage=key.can_manage and Right.KEYS in RIGHTS[key.membership.role],
+        may_route=Right.KEYS in RIGHTS[key.membership.role],
         is_suspended=key.organization.suspended_at is not None,
         tier=key.organization.tier,
         key=key,
@@ -266,6 +269,7 @@ def asker_of(viewer: Viewer) -> Asker:
         membership_id=viewer.membership_id,
         name=viewer.email,
         may_manage=viewer.may(Right.KEYS),
+        may_route=viewer.may(Right.KEYS),
         is_suspended=viewer.is_suspended,
         tier=viewer.tier,
     )

@@ -8,6 +8,7 @@ from accounts.access import Viewer, access_viewer
 from advisor.errors import LinkBroken, LinkExpired, LinkUsed
 from advisor.links import BROKEN, ON_ADVICE, ON_SAMPLES, ON_UPGRADES, STOPS, Act, Link, read_token
 from advisor.models import Advice, Upgrade, UsedLink
+from advisor.queries import current
 
 USED = "This link was used before. It works once."
 EXPIRED = "This link is too old. The next letter has newer figures and new links."
@@ -29,7 +30,7 @@ def access_advice(token: str, now: datetime) -> Opened[Advice]:
     advice = Advice.objects.filter(pk=link.row_id, organization_id=viewer.organization_id).first()
     if advice is None:
         raise LinkBroken(BROKEN)
-    return Opened(link, viewer, advice)
+    return Opened(link, viewer, current(advice))
 
 
 def access_upgrade(token: str, now: datetime) -> Opened[Upgrade]:

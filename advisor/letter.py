@@ -25,7 +25,7 @@ from advisor.message_ids import mail_host
 from advisor.models import Advice, Digest, Letter
 from advisor.news import Told, tell, upgrades_told
 from advisor.prompts import stand_in
-from advisor.queries import allows_samples, is_first_letter
+from advisor.queries import allows_samples, current, is_first_letter
 from advisor.weeks import monday_of
 from advisor.words import Said, day_words, dollars, roughly, said, task_words
 from komilion.common.mail import Extras, Picture
@@ -129,12 +129,13 @@ def write(letter: Letter) -> Written:
 
 def item_of(letter: Letter, row: Advice, *, may_act: bool) -> Item:
     """One advice, with links for what the member may do about it."""
+    row = current(row)
     is_pin, is_open = row.kind in PINS and bool(row.model), row.state == Advice.State.OPEN
     return Item(
         number=row.rank,
         words=said(row),
         accept=act_url(letter, Act.ACCEPT, row) if is_pin and is_open and may_act else "",
-        compare=compare_url(row) if is_pin else "",
+        compare=compare_url(row) if is_pin and may_act else "",
         key=_key_url(row) if row.kind in ABOUT_KEYS else "",
         dismiss=act_url(letter, Act.DISMISS, row) if is_open and may_act else "",
         became="" if is_open else _became(row),
@@ -255,7 +256,7 @@ def _chart_words(figures: Figures) -> str:
 
 def _saving(rows: Any) -> str:
     """All that the open advice would save a month; empty where it is nothing worth naming."""
-    total = sum(max(0, row.saving_mid_nano) for row in rows if row.state == Advice.State.OPEN)
+    total = sum(max(0, row.saving_mid_nano) for row in map(current, rows) if row.state == Advice.State.OPEN)
     return roughly(total) if total >= NANO_PER_USD else ""
 
 

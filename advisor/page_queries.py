@@ -10,6 +10,7 @@ import msgspec
 from django.db.models import Count, F, OuterRef, Q, Subquery, Sum
 from django.db.models.functions import Coalesce
 
+from accounts.models import Tier
 from advisor.actions.samples import CASES_MOST
 from advisor.advice import PINS
 from advisor.effect import (
@@ -135,7 +136,8 @@ def hits_of_all(now: datetime) -> HitRate:
 @lru_cache(maxsize=1)
 def _hits_in_hour(hour: int) -> HitRate:
     """`hour` only says how long it holds."""
-    weeks = Effect.objects.filter(advice__saving_mid_nano__gt=0, without_nano__isnull=False).order_by()
+    paying = Effect.objects.exclude(advice__organization__tier=Tier.FREE)  # whoever pays nothing says nothing to others
+    weeks = paying.filter(advice__saving_mid_nano__gt=0, without_nano__isnull=False).order_by()
     saved = Sum(F("without_nano") - F("actual_nano"))
     advice = weeks.values("advice_id").annotate(
         busy=Count("pk", filter=Q(requests__gt=0)), saved=saved, low=Sum("low_nano")

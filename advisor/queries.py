@@ -90,6 +90,15 @@ def one_advice(organization_id: int, advice_id: int) -> Advice | None:
     return Advice.objects.filter(organization_id=organization_id, pk=advice_id).first()
 
 
+def current(advice: Advice) -> Advice:
+    """What stands for it now: it itself, or where it was said again meanwhile, and is open, that."""
+    if advice.state != Advice.State.OVER:
+        return advice
+    rows = Advice.objects.filter(organization_id=advice.organization_id, state=Advice.State.OPEN)
+    same = rows.filter(kind=advice.kind, subject=advice.subject, task=advice.task, model=advice.model)
+    return same.order_by("pk").last() or advice
+
+
 def advice_for(organization_id: int, task: str, model: str) -> Advice | None:
     """The newest that recommends this model for this task type: one that is open, else one that was answered."""
     rows = Advice.objects.filter(organization_id=organization_id, task=task, model=model, kind__in=PINS).order_by("pk")

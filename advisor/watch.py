@@ -87,11 +87,12 @@ def _endings(now: datetime, organization_id: int | None) -> Iterator[tuple[int, 
 
 
 def warned(organization_id: int, found: Sequence[Alarm], ill: Collection[str], now: datetime) -> list[Warned]:
-    """What could take the place of each of these models; none of those that are `ill`."""
+    """What could take the place of each of these models; none of those that are `ill`. Without what was answered."""
     today = now.astimezone(UTC).date()
     (evidence,) = read_evidence([organization_id], today - timedelta(days=1))
     brief = Brief(
         evidence, recent_landscape(today), history_of(organization_id, week_of(today + timedelta(weeks=1))), RULES
     )
     all_ill = frozenset(ill)
-    return [Warned(alarm, alerts.advise(alerts.without(brief, all_ill, alarm.model), alarm)) for alarm in found]
+    news = [alarm for alarm in found if not alerts.was_answered(brief, alarm)]
+    return [Warned(alarm, alerts.advise(alerts.without(brief, all_ill, alarm.model), alarm)) for alarm in news]

@@ -7,7 +7,7 @@ import re
 from datetime import UTC, date, datetime, time, timedelta
 
 LETTERS_AT = time(9, tzinfo=UTC)
-NAME = re.compile(r"([0-9]{4})-W([0-9]{2})")
+NAME = re.compile(r"([12][0-9]{3})-W([0-9]{2})")
 WEEK = timedelta(days=7)
 
 

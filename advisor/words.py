@@ -23,9 +23,9 @@ TITLES: Mapping[str, Any] = {
     Kind.NEW_MODEL: gettext_lazy("New, and fit for %(task)s: %(model)s"),
     Kind.CACHING: gettext_lazy("Have %(subject)s cache what your prompts repeat"),
     Kind.SHORTER: gettext_lazy("Ask %(subject)s for shorter answers"),
-    Kind.FAILING: gettext_lazy("%(subject)s fails more than it did"),
-    Kind.SLOW: gettext_lazy("%(subject)s answers more slowly than it did"),
-    Kind.ENDING: gettext_lazy("%(subject)s will be shut down on %(day)s"),
+    Kind.FAILING: gettext_lazy("%(subject)s fails more than it did: %(task)s"),
+    Kind.SLOW: gettext_lazy("%(subject)s answers more slowly than it did: %(task)s"),
+    Kind.ENDING: gettext_lazy("%(subject)s will be shut down on %(day)s: %(task)s"),
     Kind.UNUSED_KEY: gettext_lazy("Nobody uses the key “%(key)s”"),
     Kind.CAP_SOON: gettext_lazy("The cap of the key “%(key)s” will stop calls"),
 }
@@ -80,7 +80,8 @@ RISKS: Mapping[str, Any] = {
 
 NOTES: Mapping[str, Any] = {
     "named": gettext_lazy(
-        "Your calls name %(subject)s, and such calls follow no pin: have them name %(model)s, or call neo-mode instead."
+        "Calls that name %(subject)s follow no pin: have them name %(model)s, or call neo-mode instead. The pin takes "
+        "all other calls of %(task)s, whichever model answers them now."
     ),
 }
 

@@ -98,7 +98,13 @@ def _deal_with(letter: Letter, done: Sending) -> None:
         done.left_out += _mark(letter, Letter.State.LEFT_OUT, reason)
         return
     try:
-        _send(letter, write_alert(letter) if letter.alert else write(letter))
+        written = write_alert(letter) if letter.alert else write(letter)
+    except Exception:  # whatever one letter cannot be written for, the others go out
+        log.exception("a letter cannot be written", extra={"letter": letter.pk})
+        done.failed += _mark(letter, Letter.State.FAILED, "it could not be written; the log says why")
+        return
+    try:
+        _send(letter, written)
     except MailServerTrouble as error:
         _again(letter, str(error), SERVER_PAUSE, tries=letter.tries - 1)
         raise

@@ -8,7 +8,8 @@ from django.db import IntegrityError, transaction
 from accounts.actions.changes import audit, lock_organization
 from advisor.models import EvaluationCase, PromptSample, SampleChoice
 from advisor.redact import redact
-from komilion.common.errors import Conflict, NotFound
+from komilion.common.errors import BadRequest, Conflict, NotFound
+from komilion.common.names import hidden_characters
 from routing.actions.pins import check_task
 
 KEPT_FOR = timedelta(days=14)
@@ -79,6 +80,8 @@ def do_forget_samples(now: datetime) -> int:
 def do_add_case(member: Member, case: NewCase, now: datetime) -> EvaluationCase:
     """Keep a case. Raises `BadRequest` for no task type, `Conflict` where the name is taken or there are too many."""
     task = check_task(case.task)
+    if hidden_characters(case.name):
+        raise BadRequest("A name cannot hold characters that nobody sees.", param="name")
     with transaction.atomic():
         lock_organization(member.organization_id)
         mine = EvaluationCase.objects.filter(organization_id=member.organization_id)

@@ -34,6 +34,7 @@ SMTP_IS_AWAY = (
 # RFC 3463 and 7505, after the 5 that says for good: there is no such mailbox, or domain, or it takes no mail. What else
 # a server refuses for good is about us or this message (policy 5.7, a full mailbox 5.2.2).
 NO_MAILBOX = frozenset({b"1.1", b"1.2", b"1.3", b"1.6", b"1.10", b"2.1"})
+DETAIL = re.compile(rb"\s*\d\.(\d{1,3}\.\d{1,3})\b")
 NO_MAILBOX_WITHOUT_DETAIL = frozenset({550, 551, 553})  # RFC 5321, from servers that say no more
 _inliner = css_inline.CSSInliner(
     inline_style_tags=True,
@@ -156,15 +157,19 @@ def _has_no_mailbox(error: Exception) -> bool:
     if isinstance(error, smtplib.SMTPRecipientsRefused):
         said = list(error.recipients.values())
         return bool(said) and all(_says_no_mailbox(code, text) for code, text in said)
+    if isinstance(error, smtplib.SMTPDataError) and isinstance(error.smtp_error, bytes):
+        return _names_no_mailbox(error.smtp_code, error.smtp_error)  # a code alone may mean what the letter says
     return isinstance(error, AnymailRecipientsRefused)  # a vendor says so of what bounced or complained before
 
 
 def _says_no_mailbox(code: int, text: bytes) -> bool:
     """By the enhanced status code (RFC 3463) where the server sends one."""
-    detail = re.match(rb"\s*\d\.(\d{1,3}\.\d{1,3})\b", text)
-    if detail is None:
-        return code in NO_MAILBOX_WITHOUT_DETAIL
-    return 500 <= code < 600 and detail[1] in NO_MAILBOX
+    return _names_no_mailbox(code, text) if DETAIL.match(text) else code in NO_MAILBOX_WITHOUT_DETAIL
+
+
+def _names_no_mailbox(code: int, text: bytes) -> bool:
+    detail = DETAIL.match(text)
+    return detail is not None and 500 <= code < 600 and detail[1] in NO_MAILBOX
 
 
 def _is_of_the_server(error: Exception) -> bool:

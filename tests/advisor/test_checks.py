@@ -95,24 +95,28 @@ def test_what_an_answer_said_is_in_no_reason(kind: str, expected: str):
     ],
 )
 def test_a_check_that_cannot_be_carried_out_is_told_beforehand(kind: str, expected: str, words: str):
-    told = problem_with(kind, expected)
+    told = problem_with(kind, expected, 1)
     assert words in told
     assert bool(told) is bool(words)
 
 
-def test_few_checks_are_tried_at_once(monkeypatch: pytest.MonkeyPatch):
-    """While as many as may be are under way, the next is told to come again."""
-    told = []
+@pytest.mark.parametrize(("of_each", "most"), [(1, TRIED_AT_ONCE), (0, 1)], ids=["strangers", "one organization"])
+def test_few_checks_are_tried_at_once(monkeypatch: pytest.MonkeyPatch, of_each: int, most: int):
+    """While as many as may be are under way, the next is told to come again; what needs no program is not."""
+    told, asked = [], [1]
 
     def check_meanwhile(_kind: str, _expected: str, _answer: str) -> Checked:
-        told.append(problem_with("regex", "a"))
+        assert problem_with("contains", "a", 1) == ""
+        asked.append(asked[-1] + of_each)
+        told.append(problem_with("regex", "a", asked[-1]))
         return Checked(passed=False)
 
     monkeypatch.setattr("advisor.checks.check", check_meanwhile)
-    assert problem_with("regex", "a") == ""
-    assert len(told) == TRIED_AT_ONCE
+    assert problem_with("regex", "a", 1) == ""
+    assert len(told) == most
     assert "Too many checks" in told[0]
-    assert problem_with("regex", "a") == "", "afterwards there is room again"
+    monkeypatch.setattr("advisor.checks.check", lambda *_: Checked(passed=False))
+    assert problem_with("regex", "a", 1) == "", "afterwards there is room again"
 
 
 def test_a_schema_fetches_nothing():
@@ -191,7 +195,7 @@ def test_nothing_of_a_check_that_hangs_is_left(monkeypatch: pytest.MonkeyPatch, 
         check("regex", "a", "a")
     child = Path("/proc", told.read_text(), "stat")
     wait_until(lambda: not child.exists() or child.read_text().split()[2] == "Z")
-    assert "send it again" in problem_with("regex", "a")
+    assert "send it again" in problem_with("regex", "a", 1)
 
 
 def peak_kib() -> int:

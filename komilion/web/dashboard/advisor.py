@@ -101,7 +101,7 @@ def page(
         "prompts": prompts,
         "cases": cases,
         "replays": replays_of(cases, pins),
-        "form": case_form or CaseForm(),
+        "form": case_form or CaseForm(organization_id),
         "tasks": TASKS,
     }
     return render(request, "dashboard/advisor.html", context, status=status)
@@ -172,7 +172,7 @@ def delete_samples(request: HttpRequest, viewer: Viewer) -> HttpResponseBase:
 @with_viewer(Right.KEYS)
 def add_case(request: HttpRequest, viewer: Viewer) -> HttpResponseBase:
     """Keep a case; what is wrong with it is said beside its fields."""
-    form = CaseForm(request.POST)
+    form = CaseForm(viewer.organization_id, request.POST)
     if form.is_valid():
         try:
             case = do_add_case(_member(viewer), _case(form.cleaned_data), utc_now())

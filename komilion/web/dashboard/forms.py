@@ -98,11 +98,15 @@ class CaseForm(forms.Form):
     check_kind = forms.ChoiceField(label="Check", choices=list(CHECKS.items()))
     expected = forms.CharField(label="What is expected", max_length=5_000, widget=forms.Textarea(attrs={"rows": 2}))
 
+    def __init__(self, organization_id: int, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._organization_id = organization_id
+
     @override
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
         if not self.errors:
-            wrong = problem_with(cleaned["check_kind"], cleaned["expected"])
+            wrong = problem_with(cleaned["check_kind"], cleaned["expected"], self._organization_id)
             if wrong:
                 self.add_error("expected", wrong)
         return cleaned

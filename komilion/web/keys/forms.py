@@ -20,6 +20,7 @@ from routing.queries import catalog_rows
 
 EXPIRES_IN_MOST_DAYS = 3_660
 TOKEN = re.compile(r"^[\w-]{22,64}$")
+IN_THOUSANDS = re.compile(r"^[0-9]{1,3}(,[0-9]{3})+(\.[0-9]*)?$")  # elsewhere 0,50 is half a dollar: it is refused
 EPOCH = re.compile(r"^[0-9]{1,18}$")
 
 
@@ -33,9 +34,11 @@ class UsdFormField(forms.CharField):
     @override
     def clean(self, value: Any) -> int | None:
         """Nano-USD."""
-        text = super().clean(value).removeprefix("$").replace(",", "")
+        text = super().clean(value).removeprefix("$")
         if not text:
             return None
+        if IN_THOUSANDS.match(text):
+            text = text.replace(",", "")
         try:
             return parse_usd(text)
         except InvalidAmount as error:

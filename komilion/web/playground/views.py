@@ -23,11 +23,13 @@ from routing.selection.words import task_named
 def show(request: HttpRequest, viewer: Viewer) -> HttpResponse:
     """The form, filled as the link says. A link never starts a run.
 
-    With `sample` a prompt of the organization's own that is kept for the task type goes before the link's.
+    With `sample` a prompt of the organization's own that is kept for the task type goes before the link's, for whoever
+    may ask anything here.
     """
     query, context = request.GET.dict(), dict[str, Any]()
     if "sample" in query:
-        own = newest_sample(viewer.organization_id, task_named(query.get("task", "")) or "")
+        task = task_named(query.get("task", "")) or ""
+        own = newest_sample(viewer.organization_id, task) if viewer.may(Right.KEYS) else ""
         query["prompt"] = own or query.get("prompt", "")
         context["begins_with"] = "sample" if own else "stand-in"
     context |= {**context_of(filled_by(query)), "left_out": left_out_of(query)}

@@ -166,6 +166,6 @@ def test_side_by_side_begins_with_the_newest_prompt_of_ones_own_and_says_so(
     assert page.context["run"].prompt == "Our own words"
     assert "The prompt is a typical one of yours for this task type" in says(page)
     viewer = new_member("vera@example.com", alice.organization_id, "viewer")
-    assert viewer.browser.get(links["compare"]).context["run"].prompt == "Our own words"
+    assert "Our own words" not in viewer.browser.get(links["compare"]).content.decode(), "who may ask nothing"
     PromptSample.objects.all().delete()
     assert alice.browser.get(links["compare"]).context["run"].prompt.startswith("Sum this up")

@@ -83,7 +83,7 @@ def test_without_a_saving_the_subject_is_the_first_advice(alice: Person):
     ending = replace(CHEAPER, kind=Kind.ENDING, saving=NOTHING, evidence={"ends_on": "2027-01-15"})
     made(alice, said=(ending, replace(ending, task="math")))
     written = both(alice)[0]
-    assert written.subject.endswith(": acme/large will be shut down on 15 January, and more")
+    assert written.subject.endswith(": acme/large will be shut down on 15 January: summarization, and more")
 
 
 def test_text_and_html_say_the_same(alice: Person):
@@ -255,9 +255,7 @@ def test_advice_about_a_key_leads_to_the_key(alice: Person):
 def test_who_names_the_model_in_every_call_is_told_that_a_pin_alone_changes_nothing(alice: Person):
     made(alice, said=(replace(CHEAPER, risks=("named",)),))
     _, text, html = both(alice)
-    note = (
-        "Your calls name acme/large, and such calls follow no pin: have them name acme/mini, or call neo-mode instead."
-    )
+    note = "Calls that name acme/large follow no pin: have them name acme/mini, or call neo-mode instead. The pin"
     assert note in plain(text)
     assert note in html
     assert "What could get worse" not in text
