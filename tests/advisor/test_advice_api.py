@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 
+from accounts.actions.members import do_change_role
 from accounts.models import AuditEntry
 from advisor.advice import Kind, Recommendation, Saving
 from tests.advisor.effects import accepted, moved, noted, used
@@ -233,3 +234,15 @@ def test_who_may_not_route_reads_and_answers_nothing(alice: Person):
     (row,) = listed(viewer)
     assert dismiss(viewer, id=row["id"]).status_code == accept(viewer).status_code == 403
     assert Api()("GET", "/api/advisor/recommendations").status_code == 401
+
+
+def test_a_key_answers_nothing_once_its_member_may_not_route_any_more(alice: Person):
+    made(alice, week_now())
+    dora = new_member("dora@example.com", alice.organization_id, "developer")
+    key = Api(dora.key().secret)
+    (row,) = listed(key)
+    do_change_role(alice.organization_id, dora.membership_id, "viewer", actor=alice.email)
+    assert dismiss(key, id=row["id"]).status_code == accept(key).status_code == 403
+    assert key("POST", "/api/pins", {"taskType": "math", "modelId": "acme/mini"}).status_code == 403
+    do_change_role(alice.organization_id, dora.membership_id, "developer", actor=alice.email)
+    assert accept(key).status_code == 200

@@ -6,10 +6,11 @@ from math import log
 
 from advisor.advice import Kind
 from advisor.alarms import Alarm
-from advisor.brief import Brief
+from advisor.brief import Brief, Said
 from advisor.evidence import Health
-from advisor.kinds.alerts import advise, without
+from advisor.kinds.alerts import advise, was_answered, without
 from advisor.rules import Rules
+from advisor.weeks import week_of
 from tests.advisor.made_up import TODAY, candidate, evidence, landscape, tally
 
 LARGE, MEDIUM, SMALL = candidate("acme/large", 3.0), candidate("acme/medium", 2.9), candidate("zeta/small", 3.1)
@@ -75,3 +76,15 @@ def test_instead_of_a_model_that_ends_its_successor_is_recommended():
     known = Brief(evidence([tally(LARGE)]), landscape([large, MEDIUM, SMALL]), [], Rules())
     (found,) = advise(known, ending)
     assert (found.kind, found.model, found.expires_on) == (Kind.ENDING, SMALL.id, ends_on)
+
+
+def test_what_was_answered_in_this_week_is_not_said_again():
+    answered = [
+        Said(week_of(TODAY), Kind.FAILING, LARGE.id, "writing", MEDIUM.id, "dismissed", 0),
+        Said(week_of(TODAY - timedelta(weeks=1)), Kind.FAILING, LARGE.id, "summarization", MEDIUM.id, "accepted", 0),
+    ]
+    both = replace(brief(MEDIUM, tasks=("summarization", "writing")), history=answered)
+    assert [said.task for said in advise(both, FAILING)] == ["summarization"]
+    assert was_answered(replace(brief(MEDIUM, tasks=("writing",)), history=answered), FAILING)
+    assert not was_answered(both, FAILING)
+    assert not was_answered(both, replace(FAILING, model=MEDIUM.id))

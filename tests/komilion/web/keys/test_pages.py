@@ -163,6 +163,9 @@ class TestMaking:
             ("name", "", "required"),
             ("cap_day", "much", "such as 10.00"),
             ("cap_day", "-1", "such as 10.00"),
+            ("cap_day", "0,50", "such as 10.00"),  # half a dollar in many countries, and no fifty
+            ("cap_day", "1,5", "such as 10.00"),
+            ("cap_day", "1,0000", "such as 10.00"),
             ("models", "acme/nothing", "There is no model"),
             ("parallel", "33", "from 0 to 32"),
             ("parallel", "x", "whole number"),
