@@ -102,7 +102,7 @@ def test_the_page_says_what_is_kept_before_anybody_answers(links: dict[str, str]
     page = says(anybody.get(links["samples"]))
     for words in (
         "May we keep typical prompts of yours?",
-        "one prompt for each task type and day at most, its first 1,500 characters; no answers",
+        "one prompt for each task type and day at most, up to 1,500 characters of it; no answers",
         "names that somebody introduces herself by",
         "14 days; at any time the page of the advisor deletes all of them",
         "the members of your organization; they stand in no letter",

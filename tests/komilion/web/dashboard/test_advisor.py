@@ -245,7 +245,7 @@ def test_what_is_wrong_with_a_check_is_said_at_its_field(alice: Person, kind: st
 
 def test_the_page_says_what_a_replay_of_the_cases_costs(alice: Person):
     post(alice, "cases", **CASE)
-    assert "Your wallet pays for these calls as for others, each time that a newer model appears." in words(alice)
+    assert "as for others, when a newer model appears, and for a task type once a day at most." in words(alice)
     do_set_pin(Pinner(alice.organization_id, alice.email), "writing", "acme/large")
     price = charged_prices("acme/large")
     nano = 2 * (3 * price["input"] + 2_048 * price["output"]) // 10**6  # of both models, nine bytes and a long answer
