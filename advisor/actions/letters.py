@@ -101,7 +101,7 @@ def _deal_with(letter: Letter, done: Sending) -> None:
         written = write_alert(letter) if letter.alert else write(letter)
     except Exception:  # whatever one letter cannot be written for, the others go out
         log.exception("a letter cannot be written", extra={"letter": letter.pk})
-        done.failed += _mark(letter, Letter.State.FAILED, "it could not be written; the log says why")
+        _later(letter, "it could not be written; the log says why", done)
         return
     try:
         _send(letter, written)
@@ -112,10 +112,7 @@ def _deal_with(letter: Letter, done: Sending) -> None:
         do_close_address(letter.user.email, ClosedAddress.Why.BOUNCE)
         done.failed += _mark(letter, Letter.State.FAILED, str(error))
     except MailTrouble as error:
-        if letter.tries >= TRIES_MOST:
-            done.failed += _mark(letter, Letter.State.FAILED, str(error))
-        else:
-            _again(letter, str(error), FIRST_PAUSE * 2 ** (letter.tries - 1), tries=letter.tries)
+        _later(letter, str(error), done)
     else:
         failpoint("letter-sent")
         done.sent += _mark(letter, Letter.State.SENT, "")
@@ -154,6 +151,14 @@ def _mark(letter: Letter, state: Letter.State, error: str) -> int:
     elif state == Letter.State.FAILED:
         log.warning("letter not sent", extra={"letter": letter.pk, "error": error})
     return Letter.objects.filter(pk=letter.pk, state=Letter.State.SENDING).update(**values)
+
+
+def _later(letter: Letter, error: str, done: Sending) -> None:
+    """It is tried again after a while, so often."""
+    if letter.tries >= TRIES_MOST:
+        done.failed += _mark(letter, Letter.State.FAILED, error)
+    else:
+        _again(letter, error, FIRST_PAUSE * 2 ** (letter.tries - 1), tries=letter.tries)
 
 
 def _again(letter: Letter, error: str, pause: timedelta, *, tries: int) -> None:

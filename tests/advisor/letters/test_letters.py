@@ -134,6 +134,24 @@ def test_what_the_address_cannot_help_is_tried_again_and_closes_nothing(
     assert (letter_to(alice).error, ClosedAddress.objects.count()) == ("", 0)
 
 
+def test_one_that_cannot_be_written_waits_and_holds_up_no_other(
+    alice: Person, bob: Person, mail_server: MailServer, clock: time_machine.Traveller, monkeypatch: pytest.MonkeyPatch
+):
+    from advisor.letter import write
+
+    def write_to_bob(letter: Letter) -> object:
+        if letter.user.email == alice.email:
+            raise KeyError("a role that nobody knows")
+        return write(letter)
+
+    monkeypatch.setattr("advisor.actions.letters.write", write_to_bob)
+    assert do_send_letters().sent == 1
+    assert (letter_to(alice).state, letter_to(alice).tries, letter_to(bob).state) == ("waiting", 1, "sent")
+    monkeypatch.undo()
+    clock.shift(LEASE)
+    assert do_send_letters().sent == 1
+
+
 def test_it_is_not_tried_for_ever(alice: Person, mail_server: MailServer, clock: time_machine.Traveller):
     mail_server.says[alice.email] = "451 4.7.1 Try again later"
     for _ in range(TRIES_MOST):
