@@ -148,6 +148,7 @@ class MailServer:
         self.took: list[EmailMessage] = []
         self.raw: list[bytes] = []  # the same, as they came over the wire
         self.says: dict[str, str] = {}
+        self.says_after_data: dict[str, str] = {}  # what is not taken then is in neither list
         self.port = free_port()
         self._controller = Controller(self, hostname="127.0.0.1", port=self.port)
 
@@ -164,6 +165,8 @@ class MailServer:
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
         message = email.message_from_bytes(envelope.content, policy=default_policy)
         assert isinstance(message, EmailMessage)
+        if refusal := self.says_after_data.get(message["To"]):
+            return refusal
         self.took.append(message)
         self.raw.append(envelope.content)
         return "250 OK"

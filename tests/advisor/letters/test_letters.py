@@ -112,6 +112,16 @@ def test_a_mailbox_that_is_not_there_closes_its_address(alice: Person, bob: Pers
     assert (closed.address, closed.why) == (alice.email, "bounce")
 
 
+@pytest.mark.parametrize(("said", "closes"), [("550 5.1.1 No such user", True), ("550 looks like spam", False)])
+def test_what_is_said_after_the_letter_closes_an_address_where_it_names_the_mailbox(
+    alice: Person, mail_server: MailServer, said: str, closes: bool
+):
+    mail_server.says_after_data[alice.email] = said
+    assert do_send_letters().sent == 1, "Bob's"
+    assert letter_to(alice).state == ("failed" if closes else "waiting")
+    assert ClosedAddress.objects.exists() is closes
+
+
 @pytest.mark.parametrize(
     "said",
     ["451 4.7.1 Try again later", "552 5.2.2 Mailbox full", "550 5.7.1 Relaying denied", "554 5.7.1 Looks like spam"],
